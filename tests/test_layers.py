@@ -74,17 +74,13 @@ HEAVY = {
 LONGEST = 40
 LONGER = {
     "reduce_accuracy in trtpipe/app/debug/reduce_accuracy.py": 44,  # one reduction, told in its order
-    "run_build in trtpipe/building/build.py": 41,  # a contract as long as its body
-    "_build_engine in trtpipe/building/performer.py": 41,
     "_parse in trtpipe/building/performer.py": 43,
-    "apply_transform in trtpipe/legalization/transforms.py": 43,  # a step for each option
-    "plan_types in trtpipe/precisions/__init__.py": 50,
-    "rewrite_file in trtpipe/precisions/casts/files.py": 43,
-    "prove_cells in trtpipe/proofs/targets.py": 43,
+    "plan_types in trtpipe/precisions/__init__.py": 46,
     "manifest_of in trtpipe/provenance/manifest.py": 48,  # a record, field by field
-    "run_engine in trtpipe/runners/inference/run.py": 43,  # a contract as long as its body
 }
 """The functions that may have more lines, and how many. A command has as many as its options take."""
+MOST_EXCEPTIONS = 10
+"""Functions that may exceed any of the three limits: of lines, and of complexity and arguments in pyproject.toml."""
 
 
 def room_of(module: str) -> str | None:
@@ -207,6 +203,26 @@ def test_functions_stay_small():
                 found += [f"{name} has {size} lines"] if size > most else []
 
     assert found == []
+
+
+def test_few_functions_are_excepted_from_the_limits():
+    said = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in modules()
+        for line in path.read_text().splitlines()
+        if re.search(r"noqa:.*(C901|PLR09)", line)
+    ]
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    ignored = re.findall(r'^"(trtpipe/.*)" = \[(.*?)\]', text, re.MULTILINE)
+    assert ignored, "where rules are ignored is not found any more"
+    said += [
+        f"{name}: {rule}"
+        for name, rules in ignored
+        for rule in re.findall(r"C901|PLR09\d+", rules)
+        if "cli/commands" not in name
+    ]
+
+    assert len(said) + len(LONGER) <= MOST_EXCEPTIONS, said
 
 
 @pytest.mark.parametrize("name", ["LocalExecutor", "Performer", "Dispatcher", "Scheduler", "Steps"])

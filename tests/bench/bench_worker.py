@@ -13,10 +13,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from trtpipe.toolchains.watch import Supervision
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
@@ -65,14 +66,11 @@ def build_raw(folder: Path, shape: list[int]) -> None:
 
 
 def build_through_worker(folder: Path, shape: list[int]) -> None:
-    never = threading.Event()
     run_worker(
         [sys.executable],
         request_for(shape),
         folder,
-        on_event=lambda event: None,
-        cancelled=never,
-        killed=never,
+        Supervision(),
     )
 
 

@@ -146,7 +146,7 @@ def test_actions_run_elsewhere_with_the_store_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("TRTPIPE_STORE", str(tmp_path / "elsewhere" / "store"))
     planned = make_plan(open_workspace(["pipelines/digits.yaml"]))
     wanted = [one for one in planned.plan.steps if one.stage not in ("parse", "build_engine")]
-    with planned.steps(Unheard(), quiet=True) as steps:
+    with planned.steps(Unheard()) as steps:
         steps.bring(wanted)
         for step in planned.plan.steps.values():
             for source in (one for files in step.sources().values() for one in files.values()):

@@ -36,7 +36,8 @@ def planned(tmp_path, monkeypatch):
 def dying(phase, signal):
     """A parser that dies of a signal in a phase."""
 
-    def parse_network(*_, on_event, **__):
+    def parse_network(*_, supervision, **__):
+        on_event = supervision.on_event
         on_event(WorkerPhase("parse", None, 0, 0, "start"))
         on_event(WorkerPhase(phase, None, 0, 0, "start"))
         raise StepFailed(Code.WORKER_DIED, f"TensorRT died of {signal} while {phase}")

@@ -6,7 +6,7 @@ from onnx_text import canonical, operators, parse, run
 
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.errors import ModelError
-from trtpipe.legalization.transforms import apply_transform
+from trtpipe.legalization.transforms import Transform, apply_transform
 
 RATE = """g (float[n,4] x, int64 rate) => (float[n,4] y, float[n,4] z) {
     k = Constant<value_int = 16000>()  c = Equal(rate, k)
@@ -18,7 +18,7 @@ RATE = """g (float[n,4] x, int64 rate) => (float[n,4] y, float[n,4] z) {
 def transformed(text, tmp_path, **steps):
     model, _ = canonical(parse(text), tmp_path)
     with Evaluator(tmp_path) as evaluator:
-        apply_transform(model, evaluator, **steps)
+        apply_transform(model, evaluator, Transform(**steps))
     return model
 
 

@@ -24,7 +24,7 @@ from backend_cases import Case, load_case, parameters  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
 from trtpipe.frontends import ModelFiles, lower_model  # noqa: E402
 from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
-from trtpipe.legalization.transforms import transform_file  # noqa: E402
+from trtpipe.legalization.transforms import Transform, transform_file  # noqa: E402
 
 
 def handle(case: Case, folder: Path, skip: frozenset[str], say: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _bound(case: Case, canonical: Path, out: Path, phase: Any) -> tuple[dict[str
 
     def run() -> Any:
         try:
-            transform_file(canonical, out, bind=values)
+            transform_file(canonical, out, Transform(bind=values))
         except TrtpipeError as error:
             return rtx_probe.Build(False, str(error))
         left = {name: array for name, array in case.arrays.items() if name not in values}

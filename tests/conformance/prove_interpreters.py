@@ -17,9 +17,10 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+from trtpipe.toolchains.watch import Supervision
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
@@ -76,12 +77,11 @@ def proved(
 
 def _engine(work: Path, python: str, site: list[Path], model: Path) -> str:
     """The digest of the engine that this interpreter builds; raises when addresses could not be fixed."""
-    never = threading.Event()
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder = Path(name)
         (folder / "model.onnx").hardlink_to(model)
         request = worker_request([str(one) for one in site], profiles=[SHAPES], network_name="trtpipe")
-        done = run_worker([python], request, folder, on_event=lambda one: None, cancelled=never, killed=never)
+        done = run_worker([python], request, folder, Supervision())
         if done.facts["address_randomisation"] != "off" or done.facts.get("addresses") != "fixed":
             raise SystemExit(f"{python}: addresses cannot be fixed here: {done.facts}")
         return digest_file(folder / "model.engine").hex

@@ -15,6 +15,7 @@ import yaml
 from projects import SPEC, Project, make_project
 
 from trtpipe.app.prove import golden, validate
+from trtpipe.app.prove.golden import Recording
 from trtpipe.app.prove.validate import HowToValidate
 from trtpipe.cli.validate import golden_command, propose_command, validate_command
 from trtpipe.errors import SpecError, ToolchainError
@@ -170,7 +171,7 @@ def test_what_fails_in_a_build_is_kept_for_replay_and_cleared_when_it_passes(pro
 
 def record(*, engine=False, force=False, output=None, samples=32):
     return golden_command(
-        "digits/fp16", output, HowToValidate(), engine=engine, samples=samples, force=force, as_json=False
+        Recording("digits/fp16", output, engine, samples, force), HowToValidate(), as_json=False
     )
 
 

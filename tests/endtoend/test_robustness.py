@@ -169,7 +169,7 @@ def test_ctrl_c_while_a_build_sums_up_does_not_cost_the_lockfile(again, monkeypa
     monkeypatch.setattr(build, "refresh_lock", pressed)
     outcome = Outcome()
     with pytest.raises(Interrupted):
-        build.run_build(make_plan(open_workspace(())), Unheard(), outcome, jobs=1)
+        build.run_build(make_plan(open_workspace(())), Unheard(), outcome, build.HowToBuild(jobs=1))
 
     assert outcome.lock_changed
     assert again.run("build").out == "nothing to do\n"

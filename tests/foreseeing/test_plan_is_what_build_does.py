@@ -24,7 +24,7 @@ from projects_of_all_kinds import AnyProject
 from stand_ins import StandIns
 
 from trtpipe.building import stamp
-from trtpipe.building.build import run_build
+from trtpipe.building.build import HowToBuild, run_build
 from trtpipe.building.forecast import Foreseen, foresee
 from trtpipe.building.outcome import Outcome
 from trtpipe.building.performer import Performer
@@ -86,7 +86,7 @@ def build(planned: Planned) -> tuple[Told, Outcome]:
     if nothing_to_do(planned):
         outcome.fresh = [cell.name for cell in planned.plan.cells]
     else:
-        run_build(planned, told, outcome, jobs=1, keep_going=True)
+        run_build(planned, told, outcome, HowToBuild(jobs=1, keep_going=True))
     if not (outcome.failures or outcome.blocked):
         stamp.take(planned, (), planned.workspace.globs)
         planned.workspace.state.save()

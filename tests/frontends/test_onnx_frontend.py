@@ -10,7 +10,7 @@ from trtpipe.canonical.summary import ModelSummary
 from trtpipe.errors import ModelError
 from trtpipe.frontends import LowerReport, ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
-from trtpipe.legalization.transforms import transform_file
+from trtpipe.legalization.transforms import Transform, transform_file
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "onnx"
 REAL = ["magika_v3_3", "mtcnn_rnet", "ppocr_cls", "silero_vad_op18_ifless"]
@@ -66,7 +66,7 @@ def test_the_canonical_model_gives_the_recorded_outputs(tmp_path, name):
 
 def test_a_bound_sample_rate_leaves_no_branch_in_silero(tmp_path):
     lower(real(REAL[3]), tmp_path / "model.onnx")
-    transform_file(tmp_path / "model.onnx", tmp_path / "bound.onnx", bind={"sr": 16000})
+    transform_file(tmp_path / "model.onnx", tmp_path / "bound.onnx", Transform(bind={"sr": 16000}))
     assert_meets_record(tmp_path / "bound.onnx", REAL[3], bound=("sr",))
     assert b"then_branch" not in (tmp_path / "bound.onnx").read_bytes()
 

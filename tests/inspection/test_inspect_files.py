@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trtpipe.app.look.inspect import Subject, describe, find_subject
-from trtpipe.cli.inspect import inspect_command
+from trtpipe.cli.inspect import Wanted, inspect_command
 from trtpipe.cli.main import app
 from trtpipe.errors import ModelError, SpecError, TrtpipeError
 from trtpipe.inspection.inspect_model import Asked
@@ -252,7 +252,7 @@ def test_a_cell_that_was_not_built_says_how_to_build_it(tmp_path: Path) -> None:
 )
 def test_options_that_mean_nothing_are_refused(shapes: list[str], gpus: list[str], told: str) -> None:
     with pytest.raises(SpecError, match=told):
-        inspect_command(str(MODELS / "digits_cnn.onnx"), shapes=shapes, gpus=gpus)
+        inspect_command(str(MODELS / "digits_cnn.onnx"), Wanted(shapes, gpus))
 
 
 # -- engines --------------------------------------------------------------------------------------------------------

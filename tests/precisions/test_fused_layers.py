@@ -13,7 +13,7 @@ import pytest
 from engine_program import kernels_of
 from precision_graphs import model_of
 
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.quantization.places import tensors_to_scale
 
 pytestmark = pytest.mark.engine
@@ -127,7 +127,7 @@ def typed(text, precision, shapes):
     found.prepare(proto)
     model = ir.from_proto(proto)
     amax = dict.fromkeys(tensors_to_scale(ir.from_proto(proto)), 4.0)
-    found.rewrite(model, found.plan_types(model, amax=amax))
+    found.rewrite(model, found.plan_types(model, choices=Choices(amax=amax)))
     return ir.to_proto(model).SerializeToString()
 
 

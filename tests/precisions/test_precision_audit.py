@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 from precision_graphs import model_of, rewritten
 
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.audit import audit_engine
 from trtpipe.precisions.audit.typed import typed_audit
 
@@ -153,7 +153,7 @@ def test_quantized_weights_count_by_their_type(precision, weights):
     proto = ir.to_proto(model_of(text, opset=21, w=np.ones((64, 8), np.float32)))
     found.prepare(proto)
     model = ir.from_proto(proto)
-    found.rewrite(model, found.plan_types(model, amax={"x": 1.0}))
+    found.rewrite(model, found.plan_types(model, choices=Choices(amax={"x": 1.0})))
 
     audit = typed_audit(model).to_json()
 

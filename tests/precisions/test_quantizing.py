@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper
 from precision_graphs import model_of, ops
 
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 
 CONV = np.random.default_rng(0).standard_normal((4, 4, 3, 3)).astype(np.float32)
 MATRIX = np.random.default_rng(1).standard_normal((32, 8)).astype(np.float32)
@@ -32,7 +32,7 @@ def quantized(
     proto = ir.to_proto(model_of(text, opset=21, **given))
     found.prepare(proto)
     model = ir.from_proto(proto)
-    plan = found.plan_types(model, keep, base="fp32", amax=amax, block=block)
+    plan = found.plan_types(model, keep, choices=Choices(base="fp32", amax=amax, block=block))
     assert plan.problems == ()
     found.rewrite(model, plan)
     made = ir.to_proto(model)
@@ -131,7 +131,7 @@ def reasons(text: str, precision: str = "int8", **weights: np.ndarray) -> dict[s
     found = find_precision(precision)
     assert found is not None
     model = model_of(text, opset=21, **weights)
-    return found.plan_types(model, base="fp32").why_not()
+    return found.plan_types(model, choices=Choices(base="fp32")).why_not()
 
 
 def test_a_model_that_is_quantized_already_is_left_as_it_is():
@@ -140,7 +140,9 @@ def test_a_model_that_is_quantized_already_is_left_as_it_is():
     found = find_precision("int8")
     assert found is not None
 
-    plan = found.plan_types(model, base="fp32", amax={"x": 9.0, "b": 9.0, "x_dequantized": 9.0})
+    plan = found.plan_types(
+        model, choices=Choices(base="fp32", amax={"x": 9.0, "b": 9.0, "x_dequantized": 9.0})
+    )
     found.rewrite(model, plan)
 
     assert plan.quantized == ()
@@ -188,7 +190,7 @@ def test_a_transposed_constant_that_others_read_too_is_no_weight():
     assert found is not None
     model = model_of(text, opset=21, w=np.ascontiguousarray(MATRIX.T))
 
-    plan = found.plan_types(model, base="fp32", amax={"x": 1.0})
+    plan = found.plan_types(model, choices=Choices(base="fp32", amax={"x": 1.0}))
 
     assert plan.why_not()["MatMul_1"] == "the calibration has no scale for 't'"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from precision_graphs import model_of
 
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.quantization.formats import QUANTIZED
 from trtpipe.precisions.quantization.places import tensors_to_scale
 from trtpipe.runners.graphs import RunnableModel
@@ -43,7 +43,7 @@ def rewritten(text, precision, base, amax=None, keep=None, opset=21, **weights):
     found.prepare(proto, base)
     model = ir.from_proto(proto)
     known = dict.fromkeys(tensors_to_scale(model), amax) if amax else None
-    plan = found.plan_types(model, keep or {}, base=base, amax=known)
+    plan = found.plan_types(model, keep or {}, choices=Choices(base=base, amax=known))
     assert plan.problems == ()
     found.rewrite(model, plan)
     return model, plan

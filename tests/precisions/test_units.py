@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.errors import SpecError
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.overflow import Measured
 from trtpipe.precisions.groups.units import find_units
 from trtpipe.spec.pipeline import ProfileInput
@@ -55,10 +55,10 @@ def residual(tmp_path):
     )
 
 
-def units(path, name, **given):
+def units(path, name, keep=None, **given):
     precision = find_precision(name)
     assert precision is not None
-    return find_units(precision, path, profile=PROFILE, **given)
+    return find_units(precision, path, keep=keep, choices=Choices(**given), profile=PROFILE)
 
 
 def test_products_take_what_follows_and_other_functions_stand_alone(residual):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -177,7 +179,7 @@ def test_a_quantized_operand_counts_as_what_it_was_made_of():
     model = model_of(text, w=np.eye(4, dtype=np.float32))
     choices = Choices(Measured({"x": 1e5, "a": 1e5, "b": 3, "y": 3}))
 
-    plan = find_precision("int8").plan_types(model, amax={"a": 1e5}, choices=choices)
+    plan = find_precision("int8").plan_types(model, choices=replace(choices, amax={"a": 1e5}))
 
     assert {plan.nodes[name].dtype for name in plan.overflows} == {"float32"}
     assert {node.op_type for node in plan.nodes.values() if node.dtype == "float32"} == {

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from trtpipe.canonical.inference import infer_at
+from trtpipe.proofs.model import view_model
 from trtpipe.proofs.rtx_operators import operator_refusals
 from trtpipe.proofs.targets import CellProof, TargetView, prove_cells
 from trtpipe.proofs.typed_nodes import TypedModel, typed_model
@@ -50,7 +51,8 @@ def typed(proto: Any, computed: Any = None) -> TypedModel:
 
 
 def prove(given: PipelineSpec, views: list[TargetView], proto: Any = RELU, **more: Any) -> Any:
-    return prove_cells(given, views, more.pop("typed", {"fp32": typed(proto)}), proto=proto, **more)
+    typed_models = more.pop("typed", {"fp32": typed(proto)})
+    return prove_cells(given, views, typed_models, view_model(proto, given.transform), **more)
 
 
 def test_an_engine_for_another_machine_is_built_and_says_why_it_is_not_run() -> None:

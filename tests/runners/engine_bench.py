@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trtpipe.digests import digest_file
+from trtpipe.plan.control import Control
 from trtpipe.runners.inference.requests import BuiltFor, EngineRun, HowToRun
 from trtpipe.runners.inference.results import Inference
 from trtpipe.runners.inference.run import run_engine
@@ -21,6 +22,7 @@ from trtpipe.runners.inference.trust import trusted_engine
 from trtpipe.targets.toolchain import Flavour, Toolchain
 from trtpipe.toolchains.header import read_engine_header
 from trtpipe.toolchains.lookup import python_version
+from trtpipe.toolchains.watch import Supervision
 
 STAND_IN = Path(__file__).with_name("stand_in")
 
@@ -97,9 +99,7 @@ class Bench:
             runs,
             HowToRun(**{"time_limit": 60, **how}),
             self.folder,
-            on_event=heard,
-            cancelled=self.cancelled,
-            killed=self.killed,
+            Supervision(heard, Control(self.cancelled, self.killed)),
         )
 
     def set_gpu(self, **changes: Any) -> None:

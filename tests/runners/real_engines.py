@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.toolchains.launch import run_worker
+from trtpipe.toolchains.watch import Supervision
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from worker_requests import worker_request
@@ -36,6 +36,5 @@ def add_one(folder: Path) -> tuple[Path, str]:
     onnx.save(model, build / "model.onnx")
     profile = {"x": {"min": [1, 4], "opt": [2, 4], "max": [8, 4]}}
     request = worker_request([site], network_name="add", compute_capabilities=BUILT_FOR, profiles=[profile])
-    never = threading.Event()
-    run_worker([sys.executable], request, build, on_event=lambda event: None, cancelled=never, killed=never)
+    run_worker([sys.executable], request, build, Supervision())
     return build / "model.engine", site

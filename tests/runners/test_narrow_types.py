@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.runners.dynamic_blocks import dynamic_types
 from trtpipe.runners.graphs import RunnableModel
 from trtpipe.runners.onnxruntime import open_runner
@@ -26,7 +26,9 @@ def typed(precision, base="fp32", amax=4.0):
     found = find_precision(precision)
     found.prepare(proto, base)
     model = ir.from_proto(proto)
-    plan = found.plan_types(model, base=base, amax={"x": amax} if found.needs_calibration else None)
+    plan = found.plan_types(
+        model, choices=Choices(base=base, amax={"x": amax} if found.needs_calibration else None)
+    )
     assert plan.quantized == ("product",)
     found.rewrite(model, plan)
     return RunnableModel(ir.to_proto(model), Path(), Path("typed.onnx"))

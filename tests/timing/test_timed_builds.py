@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from trtpipe.building.timing_caches import TimedBuild, changed_tactics, locked_t
 from trtpipe.errors import StepFailed
 from trtpipe.stores.timing_caches import TimingCaches, cache_name
 from trtpipe.toolchains.launch import run_worker
+from trtpipe.toolchains.watch import Supervision
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from worker_requests import worker_request
@@ -42,10 +42,7 @@ class Bench:
 
         def run(asked):
             during()
-            never = threading.Event()
-            return run_worker(
-                [sys.executable], asked, folder, on_event=lambda event: None, cancelled=never, killed=never
-            ).facts
+            return run_worker([sys.executable], asked, folder, Supervision()).facts
 
         timed = TimedBuild(self.caches, self, "p/v@t:build_engine", "tensorrt-10.9", gpu, tactics or {})
         return timed.run(request, folder, run)["tactics"]

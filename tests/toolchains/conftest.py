@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from provisioning_fakes import fake_pip, packages, toolchains_root
 
+from trtpipe.plan.control import Control
 from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.text.worker_messages import message_json
 from trtpipe.toolchains.launch import run_worker
 from trtpipe.toolchains.request import WorkerRequest
+from trtpipe.toolchains.watch import Supervision
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/models.py, tests/worker_requests.py
 from worker_requests import worker_request
@@ -47,9 +49,7 @@ class Bench:
             [sys.executable],
             self.request(**changes),
             self.folder,
-            on_event=heard,
-            cancelled=self.cancelled,
-            killed=self.killed,
+            Supervision(heard, Control(self.cancelled, self.killed)),
         )
         return message_json(result)
 

@@ -21,6 +21,7 @@ from trtpipe.spec.pipeline import BuilderSpec
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains import parser_runs
 from trtpipe.toolchains.parser_runs import parse_network
+from trtpipe.toolchains.watch import Supervision
 
 pytestmark = pytest.mark.engine
 
@@ -440,7 +441,7 @@ def test_limits_are_those_of_a_build(tmp_path, toolchain):
     control = Control()
     control.killed.set()
     with pytest.raises(Interrupted):
-        parse_network(toolchain, tmp_path / "model.onnx", tmp_path, control=control)
+        parse_network(toolchain, tmp_path / "model.onnx", tmp_path, supervision=Supervision(control=control))
 
 
 def test_a_model_that_is_none_is_refused(tmp_path, toolchain):

@@ -8,7 +8,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from trtpipe.errors import Interrupted, StepFailed, ToolchainError
 from trtpipe.toolchains.launch import WORKER, run_worker
 from trtpipe.toolchains.lookup import python_version
 from trtpipe.toolchains.request import Timing
+from trtpipe.toolchains.watch import Supervision
 from trtpipe.toolchains.worker import fused_layers, plain_message, plain_reason
 
 pytestmark = pytest.mark.engine
@@ -299,11 +299,8 @@ def test_a_missing_tensorrt_is_a_toolchain_error(bench):
 
 
 def test_a_missing_interpreter_is_a_toolchain_error(bench):
-    never = threading.Event()
     with pytest.raises(ToolchainError, match="cannot start the interpreter '/no/python'"):
-        run_worker(
-            ["/no/python"], bench.request(), bench.folder, on_event=print, cancelled=never, killed=never
-        )
+        run_worker(["/no/python"], bench.request(), bench.folder, Supervision(print))
 
 
 # -- how it ends
@@ -458,15 +455,14 @@ def test_streamed_and_buffered_engines_are_the_same(bench, monkeypatch):
 def test_the_worker_dies_with_its_parent(bench):
     models.resnet50_like(bench.folder / "model.onnx", width=0.25, dynamic_batch=False)
     script = (
-        "import pickle, sys, os, threading; from pathlib import Path\n"
+        "import pickle, sys, os; from pathlib import Path\n"
         "from trtpipe.plan.worker_messages import WorkerPhase, WorkerStart\n"
-        "from trtpipe.toolchains.launch import run_worker\n"
+        "from trtpipe.toolchains.launch import run_worker; from trtpipe.toolchains.watch import Supervision\n"
         "def heard(message):\n"
         "    if isinstance(message, WorkerStart): print(message.pid, flush=True)\n"
         "    if isinstance(message, WorkerPhase) and message.name == 'build': os._exit(0)\n"
-        "never = threading.Event()\n"
-        "run_worker([sys.executable], pickle.loads(bytes.fromhex(sys.argv[1])), Path(sys.argv[2]), on_event=heard,"
-        " cancelled=never, killed=never)\n"
+        "request = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "run_worker([sys.executable], request, Path(sys.argv[2]), Supervision(heard))\n"
     )
     command = [sys.executable, "-c", script, pickle.dumps(bench.request()).hex(), str(bench.folder)]
     environment = {**os.environ, "PYTHONPATH": str(WORKER.parents[2])}

@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from worker_requests import worker_request
 from trtpipe.digests import digest_file
 from trtpipe.toolchains.engine_digest import normalised_digest
 from trtpipe.toolchains.launch import WORKER, run_worker
+from trtpipe.toolchains.watch import Supervision
 from trtpipe.toolchains.worker import TUNABLES
 
 pytestmark = pytest.mark.engine
@@ -76,10 +76,7 @@ def build(folder, model, site, python=sys.executable, shapes=SHAPES):
     """Build in `folder` with the environment of the moment; the engine's path and whether addresses were fixed."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").hardlink_to(model)
-    never = threading.Event()
-    result = run_worker(
-        [python], request(site, shapes), folder, on_event=lambda event: None, cancelled=never, killed=never
-    )
+    result = run_worker([python], request(site, shapes), folder, Supervision())
     return folder / "model.engine", result.facts["address_randomisation"] == "off"
 
 

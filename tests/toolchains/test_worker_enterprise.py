@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from worker_requests import worker_request
 from trtpipe.errors import StepFailed, ToolchainError
 from trtpipe.toolchains.launch import run_worker
 from trtpipe.toolchains.request import Timing
+from trtpipe.toolchains.watch import Supervision
 
 SITE = str(Path(__file__).with_name("stand_in"))
 ALONE = Timing("timing.cache", (), {})
@@ -20,14 +20,11 @@ ALONE = Timing("timing.cache", (), {})
 
 def run(folder, **changes):
     (folder / "model.onnx").write_bytes(b"any")
-    never = threading.Event()
     result = run_worker(
         [sys.executable],
         worker_request([SITE], flavour="tensorrt", **changes),
         folder,
-        on_event=lambda event: None,
-        cancelled=never,
-        killed=never,
+        Supervision(),
     )
     return result.facts, json.loads((folder / "model.engine").read_bytes())
 

@@ -37,20 +37,26 @@ _MOST_AGAIN = 2
 """How often a step is made again if the store loses its result just before delivery."""
 
 
+@dataclass(frozen=True, slots=True)
+class HowToBuild:
+    """Settings of a build; none of them changes a result."""
+
+    jobs: int
+    """How many steps run at a time."""
+    keep_going: bool = False
+    offline: bool = False
+    frozen: Lock | None = None
+    """With it, cells are delivered at the end, if all of them match that lockfile, and it is not written. Without, a
+    result from the store that contradicts the lockfile ends the build."""
+
+
 def run_build(
     planned: Planned,
     observer: Observer,
     outcome: Outcome,
-    *,
-    jobs: int,
-    keep_going: bool = False,
-    offline: bool = False,
-    frozen: Lock | None = None,
+    how: HowToBuild,
 ) -> None:
     """Run the steps that must run and deliver every cell that completes. Raises Interrupted after Ctrl-C.
-
-    With `frozen`, cells are delivered at the end, if all of them match that lockfile, and it is not written. Without, a
-    result from the store that contradicts the lockfile ends the build.
 
     Fills `outcome`, also when it raises. Raises StoreError or TrtpipeError before anything runs, when the store or the
     lockfile could not take the results.
@@ -58,19 +64,19 @@ def run_build(
     outcome.locked = planned.site.lock.cells
     refuse_conflict_elsewhere(planned)
     delivery = delivery_of(planned, observer)
-    course = _Course(planned, delivery, outcome, KeptTo(frozen, delivery) if frozen is not None else None)
+    course = _Course(planned, delivery, outcome, KeptTo(how.frozen, delivery) if how.frozen else None)
     forced = planned.decided.rebuilder.forced
     anew = len(forced) == len(planned.plan.steps)
-    terms = Terms(jobs, offline, forced, evaluate_anew=anew, frozen=frozen is not None, by_rules=True)
     writes = bool(runs(planned))
+    terms = Terms(
+        how.jobs, how.offline, forced, evaluate_anew=anew, frozen=how.frozen is not None, by_rules=True,
+        quiet=False, writes=writes,
+    )  # fmt: skip
     if writes or planned.decided.undelivered:
         sweep_project(planned.workspace.root, planned.workspace.build)
-    with (
-        counting_interrupts() as presses,
-        planned.steps(observer, terms=terms, quiet=False, writes=writes) as steps,
-    ):
+    with counting_interrupts() as presses, planned.steps(observer, terms) as steps:
         try:
-            _go_through(course, steps, keep_going, presses)
+            _go_through(course, steps, how.keep_going, presses)
         except ResultDiffers as error:
             outcome.failures.append((error.name, error))
         _finish(course, steps)  # whoever presses Ctrl-C once more does not lose the lockfile

@@ -180,7 +180,7 @@ def brought(
     here = HereOf(site.root, site.reach, plan.steps, {})
     last = steps[-1].address
     try:
-        with open_steps(plan, site, here, observer or Unheard(), terms=Terms(offline=offline)) as run:
+        with open_steps(plan, site, here, observer or Unheard(), Terms(offline=offline)) as run:
             run.bring([last])
             return run.trace(last)
     except StepFailed as error:

@@ -25,7 +25,7 @@ from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, obj
 from trtpipe.launcher.children import Streams, interpreter_command, kill, start
 from trtpipe.plan.address import Address, Place
 from trtpipe.plan.control import Control
-from trtpipe.plan.dispatcher import run_once
+from trtpipe.plan.dispatcher import Lookup, run_once
 from trtpipe.plan.events import SearchProgress
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action
@@ -123,14 +123,8 @@ class Evaluations:
     def _evaluated(self, asked: Action, file: str) -> Trace:
         """The trace of an evaluation that runs now, unless another process runs it at this moment."""
         execute = partial(carry_out, asked, partial(self._perform, file), self.store, self.control)
-        return run_once(
-            asked,
-            execute,
-            self.store,
-            self.control,
-            known=partial(self._known, file=file),
-            just_done=partial(self._stored, file=file),
-        ).trace
+        past = Lookup(partial(self._known, file=file), partial(self._stored, file=file))
+        return run_once(asked, execute, self.store, self.control, past).trace
 
     def _known(self, action: Action, file: str) -> Trace | None:
         """A stored evaluation; with `anew`, only one that was measured by this object."""

@@ -59,6 +59,10 @@ class Terms:
     """Whether no file of the project may be written, so that unknown wheels are not added to its lock."""
     by_rules: bool = False
     """Whether typed models are held to what TensorRT is known to refuse before it is asked, as `check` does."""
+    quiet: bool = True
+    """Whether only failures and warnings are told."""
+    writes: bool = True
+    """Whether anything may have to run."""
 
 
 PLAIN_TERMS = Terms()
@@ -204,6 +208,7 @@ class Performer:
         from trtpipe.toolchains.engine_digest import normalised_digest
         from trtpipe.toolchains.header import read_engine_header
         from trtpipe.toolchains.launch import run_worker
+        from trtpipe.toolchains.watch import Supervision
         from trtpipe.toolchains.wheels import wheels_of
 
         for name, digest in action.fingerprint.inputs["model"].items():
@@ -217,14 +222,7 @@ class Performer:
             self.observer.emit(WorkerProgress(action.address, message))
 
         def run(asked: WorkerRequest) -> Mapping[str, Any]:
-            return run_worker(
-                toolchain.python,
-                asked,
-                scratch,
-                on_event=hear,
-                cancelled=control.cancelled,
-                killed=control.killed,
-            ).facts
+            return run_worker(toolchain.python, asked, scratch, Supervision(hear, control)).facts
 
         result = self._timed(action, toolchain, request, scratch, run)
         engine = scratch / "model.engine"
@@ -248,6 +246,7 @@ class Performer:
         network is skipped without an error.
         """
         from trtpipe.toolchains.parser_runs import parse_network
+        from trtpipe.toolchains.watch import Supervision
 
         inputs = self.inputs_of(action, scratch / "in")
         typed = next(iter(inputs["model"].values()))
@@ -273,8 +272,7 @@ class Performer:
                 folder,
                 plugins=require_libraries(inputs.get("plugins", {})).values(),
                 limits=limits_only(limits),
-                on_event=hear,
-                control=control,
+                supervision=Supervision(hear, control),
             )
             facts = parsed.facts
         except StepFailed as error:

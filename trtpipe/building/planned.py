@@ -63,28 +63,13 @@ class Planned:
         }
         return HereOf(self.site.root, self.site.reach, self.plan.steps, toolchains)
 
-    def steps(
-        self,
-        observer: Observer,
-        *,
-        terms: Terms | None = None,
-        quiet: bool = True,
-        writes: bool = True,
-    ) -> AbstractContextManager[Steps]:
+    def steps(self, observer: Observer, terms: Terms | None = None) -> AbstractContextManager[Steps]:
         """An object that brings the plan's steps up to date, while the context lasts. Raises StoreError."""
         from trtpipe.building.performer import PLAIN_TERMS
         from trtpipe.building.steps import open_steps
 
-        return open_steps(
-            self.plan,
-            self.site,
-            self.here(),
-            observer,
-            terms=terms or PLAIN_TERMS,
-            quiet=quiet,
-            writes=writes,
-            past=self.decided.rebuilder.past,
-        )
+        past = self.decided.rebuilder.past
+        return open_steps(self.plan, self.site, self.here(), observer, terms or PLAIN_TERMS, past)
 
     def actions(self) -> dict[Address, Action]:
         """The action of every step whose inputs are known."""

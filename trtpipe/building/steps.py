@@ -163,23 +163,20 @@ def open_steps(
     site: Site,
     here: HereOf,
     observer: Observer,
-    *,
     terms: Terms = PLAIN_TERMS,
-    quiet: bool = True,
-    writes: bool = True,
     past: Past | None = None,
 ) -> Iterator[Steps]:
     """The object that brings steps of a plan up to date, while the context lasts.
 
-    `writes` says whether anything may have to run. Raises StoreError when the store is not writable in that case.
+    Raises StoreError when something may have to run and the store is not writable.
     """
     from trtpipe.building.timing_caches import locked_tactics
     from trtpipe.stores.timing_caches import TimingCaches
 
-    if writes:
+    if terms.writes:
         site.store.open()
     engines = any(step.stage == "build_engine" for step in plan.steps.values())
     tactics = locked_tactics(site.lock.cells) if engines else {}
     caches = TimingCaches(site.store.root)
     performer = Performer(site, here, observer, terms, caches, tactics)
-    yield Steps(plan, site, here, observer, terms, performer, past or site.past(), quiet)
+    yield Steps(plan, site, here, observer, terms, performer, past or site.past(), terms.quiet)

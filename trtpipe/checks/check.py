@@ -339,7 +339,7 @@ class _Checker:
         wanted = list(dict.fromkeys(t for _, t in cells))
         present = [gpu.compute_capability for gpu in self.resolver.here()]
         proofs, problems = prove_cells(
-            spec, wanted, typed, proto=proto, present=present, wanted=self.workspace.wants, view=view
+            spec, wanted, typed, view, present=present, wanted=self.workspace.wants
         )
         self._add(problems)
         self.proofs += proofs

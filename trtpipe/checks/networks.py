@@ -67,7 +67,7 @@ def parse_cells(parses: Parses, observer: Observer | None, *, offline: bool, job
     problems: list[Problem] = []
     site, terms = workspace.site, Terms(jobs, offline)
     try:
-        with open_steps(parses.plan, site, parses.here, observer or Unheard(), terms=terms) as steps:
+        with open_steps(parses.plan, site, parses.here, observer or Unheard(), terms) as steps:
             results = steps.bring(sorted(wanted), keep_going=True)
             for address, result in results.items():
                 problems += _told(workspace, steps, address, result)

@@ -62,7 +62,7 @@ def refused_cells(
     workspace, cells = parses.workspace, _judged(parses)
     site, terms = workspace.site, Terms(default_jobs(), offline)
     try:
-        with open_steps(parses.plan, site, parses.here, observer or Unheard(), terms=terms) as steps:
+        with open_steps(parses.plan, site, parses.here, observer or Unheard(), terms) as steps:
             results = steps.bring(sorted({cell.steps["quantize"] for cell in cells}), keep_going=True)
             failed = {one: result.error for one, result in results.items() if isinstance(result, Failed)}
             made = [cell for cell in cells if isinstance(results.get(cell.steps["quantize"]), Done)]

@@ -78,9 +78,7 @@ class VariantTyping:
             model,
             variant.keep,
             ("variants", name, "keep"),
-            base=base,
-            block=variant.block_size,
-            choices=Choices(io=variant.io),
+            choices=Choices(io=variant.io, base=base, block=variant.block_size),
             facts=facts,
         )
         problems = [*plan.problems]

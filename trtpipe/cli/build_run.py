@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from trtpipe.app.debug.repro import NO_PROCESS
-from trtpipe.building.build import default_jobs, run_build
+from trtpipe.building.build import HowToBuild, default_jobs, run_build
 from trtpipe.building.lock_refusals import Agreed, refuse_contradicting_store, refuse_differences
 from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome
@@ -79,15 +79,9 @@ def _run(
             if options.as_json:
                 progress.emit(PlanMade(planned.plan, planned.decisions))
             prefetch_files(planned.plan, planned.decisions, planned.undelivered, store)
-            run_build(
-                planned,
-                progress,
-                outcome,
-                jobs=options.jobs or default_jobs(),
-                keep_going=options.keep_going,
-                offline=options.offline,
-                frozen=frozen.lock if frozen is not None else None,
-            )
+            lock = frozen.lock if frozen is not None else None
+            how = HowToBuild(options.jobs or default_jobs(), options.keep_going, options.offline, lock)
+            run_build(planned, progress, outcome, how)
         store.settle()
     except BaseException as error:
         store.settle(give_up=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +18,24 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.doctor import Finding
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks to see of a model, as it was written."""
+
+    shapes: Sequence[str] = ()
+    """`INPUT=SHAPE`."""
+    gpus: Sequence[str] = ()
+    layers: bool = False
+    weights: bool = False
+
+
 def inspect_command(
-    target: str,
-    *,
-    shapes: Sequence[str] = (),
-    gpus: Sequence[str] = (),
-    layers: bool = False,
-    weights: bool = False,
-    companion: Path | None = None,
-    as_json: bool = False,
+    target: str, wanted: Wanted, *, companion: Path | None = None, as_json: bool = False
 ) -> int:
     """Describe a file, a directory or a cell, told apart by content."""
     from trtpipe.app.look.inspect import Subject, describe, find_subject
 
-    asked = _asked(shapes, gpus, layers=layers, weights=weights)
+    asked = _asked(wanted)
     record = describe(Subject(find_subject(target, Path.cwd()), asked, companion))
     if as_json:
         say_json(record)
@@ -41,12 +46,14 @@ def inspect_command(
     return EXIT_DONE
 
 
-def _asked(shapes: Sequence[str], gpus: Sequence[str], *, layers: bool, weights: bool) -> Asked:
+def _asked(wanted: Wanted) -> Asked:
     """The selected options. Raises SpecError with all their problems."""
     from trtpipe.inspection.inspect_model import Asked
 
     problems: list[Problem] = []
-    found = Asked(_shapes(shapes, problems), _capabilities(gpus, problems), layers, weights)
+    found = Asked(
+        _shapes(wanted.shapes, problems), _capabilities(wanted.gpus, problems), wanted.layers, wanted.weights
+    )
     if problems:
         raise SpecError(problems)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from trtpipe.building.causes import Causes
 from trtpipe.building.forecast import foresee
@@ -22,40 +23,44 @@ from trtpipe.workspace.held_steps import CONTRADICTS
 from trtpipe.workspace.workspace import open_workspace
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a plan is shown; as a table unless one of these is asked for."""
+
+    as_json: bool = False
+    graph: str | None = None
+    """The format of a graph."""
+    why: bool = False
+    """Whether the whole chain behind each decision is shown."""
+
+
 def plan_command(
-    specs: Sequence[str],
-    only: Sequence[str],
-    *,
-    as_json: bool,
-    graph: str | None,
-    force: bool,
-    why: bool = False,
-    exit_code: bool = False,
+    specs: Sequence[str], only: Sequence[str], form: Form, *, force: bool, exit_code: bool = False
 ) -> int:
     """Print the plan as a table, JSON or a graph; with `exit_code` 1 if a step would run, or something fail."""
-    if graph not in (None, "mermaid"):
-        raise SpecError(Code.UNKNOWN_VALUE, f"unknown graph format {graph!r}", "the only one is mermaid")
+    if form.graph not in (None, "mermaid"):
+        raise SpecError(Code.UNKNOWN_VALUE, f"unknown graph format {form.graph!r}", "the only one is mermaid")
     planned = make_plan(open_workspace(specs, only), force=force)
     _tell(planned)
-    causes = Causes(planned).of(planned.decisions) if why else {}
+    causes = Causes(planned).of(planned.decisions) if form.why else {}
     foreseen = foresee(planned)
     failing = [one for one in foreseen if one.promise == "would fail"]
     stopping = contradictions(planned)
-    if as_json:
-        chains = {"why": why_json(planned.plan, planned.decisions, causes)} if why else {}
+    if form.as_json:
+        chains = {"why": why_json(planned.plan, planned.decisions, causes)} if form.why else {}
         would_fail = {one.cell: [problem.fact for problem in one.problems] for one in failing}
         promises: dict[str, str] = {one.cell: one.promise for one in foreseen}
         record = plan_json(planned.plan, planned.decisions, promises)
         would_stop = [one.to_json() for one in stopping]
         say_json(record | {"would_fail": would_fail, "would_stop": would_stop} | chains)
-    elif graph:
+    elif form.graph:
         say(plan_mermaid(planned.plan, planned.decisions))
-    elif why:
+    elif form.why:
         say(why_text(planned.plan, planned.decisions, causes) or "every step is up to date")
     else:
         say(plan_table(planned.plan, planned.decisions))
         say(plan_closing(planned.decisions))
-    if not as_json:
+    if not form.as_json:
         for one in failing:
             note(f"{one.cell} would fail: " + "; ".join(problem.fact for problem in one.problems))
         for held in stopping:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trtpipe.app.prove.engine_places import engine_places
+from trtpipe.app.prove.golden import Recording, record_golden
 from trtpipe.app.prove.validate import HowToValidate, Validated, take_in, validate_places
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError, TrtpipeError
@@ -164,23 +165,13 @@ def propose_command(
     return EXIT_DONE
 
 
-def golden_command(
-    cell: str,
-    output: Path | None,
-    how: HowToValidate,
-    *,
-    engine: bool,
-    samples: int,
-    force: bool,
-    as_json: bool,
-) -> int:
+def golden_command(asked: Recording, how: HowToValidate, *, as_json: bool) -> int:
     """Record outputs and print the lines that make a spec use them."""
-    from trtpipe.app.prove.golden import record_golden
     from trtpipe.cli.progress import LazyProgress
     from trtpipe.loader.scalars import flow_yaml
 
     with LazyProgress() as progress:
-        done = record_golden(cell, output, how, progress, engine=engine, samples=samples, force=force)
+        done = record_golden(asked, how, progress)
     if as_json:
         shapes = {name: list(shape) for name, shape in done.shapes.items()}
         told = {"file": str(done.path), "golden": done.named, "samples": done.samples, "of": done.of}

@@ -19,7 +19,7 @@ from trtpipe.files import temporary_folder
 from trtpipe.inspection.branch_inputs import Number, branch_inputs
 from trtpipe.inspection.cuts import refused_tail
 from trtpipe.inspection.sized_branches import deciding_shapes
-from trtpipe.legalization.transforms import apply_transform
+from trtpipe.legalization.transforms import Transform, apply_transform
 from trtpipe.proofs.corners import Infer, shapes_at, values_at
 from trtpipe.proofs.foreign_types import foreign_values
 from trtpipe.proofs.model import ModelView, view_model
@@ -143,7 +143,8 @@ def _changed(
     set_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> ModelView:
     """The view of the model after a change."""
-    apply_transform(proto, evaluator, bind=bind or {}, outputs=outputs, set_shapes=set_shapes or {})
+    asked = Transform(bind=bind or {}, outputs=outputs or (), set_shapes=set_shapes or {})
+    apply_transform(proto, evaluator, asked)
     return view_model(proto)
 
 

@@ -28,7 +28,7 @@ from trtpipe.json_values import Json
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import nbytes_of_info, shapes_at, values_at
 from trtpipe.proofs.model import ModelView, view_model
-from trtpipe.proofs.proposals import propose_profile
+from trtpipe.proofs.proposals import Hints, propose_profile
 from trtpipe.proofs.rtx_operators import custom_operators
 from trtpipe.proofs.typed_nodes import typed_model
 from trtpipe.shapes import Shape, format_shape
@@ -203,7 +203,11 @@ def at_likely_shapes(
         return {}, Inferred({})
     fixed = {name: ProfileInput(min=shape, opt=shape, max=shape) for name, shape in given.items()}
     proposal = propose_profile(
-        view.inputs, infer=view.infer, value_inputs=view.value_inputs, outputs=view.outputs, given=fixed
+        view.inputs,
+        infer=view.infer,
+        value_inputs=view.value_inputs,
+        outputs=view.outputs,
+        hints=Hints(given=fixed),
     )
     profile = {**proposal.profile, **fixed}
     shapes = shapes_at(view.inputs, profile, "opt")

@@ -7,6 +7,7 @@ variants. Independent of ONNX and files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from trtpipe.loader.marks import Document
 from trtpipe.loader.scalars import flow_yaml
@@ -15,26 +16,31 @@ _APPLIED = ("transform",)
 """Sections that are no longer needed: what they ask for has been done."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeclaredModel:
+    """A model as a spec declares it."""
+
+    inputs: Mapping[str, Mapping[str, object]]
+    layers: Iterable[Mapping[str, object]]
+    outputs: Sequence[str]
+    weights: str | None
+    """The file's name in the spec."""
+    origin: str = "the model as it was imported"
+    """What was declared."""
+
+
 def network_spec(
     document: Document,
-    *,
     name: str,
-    inputs: Mapping[str, Mapping[str, object]],
-    layers: Iterable[Mapping[str, object]],
-    outputs: Sequence[str],
-    weights: str | None,
-    origin: str = "the model as it was imported",
+    model: DeclaredModel,
     variants: Mapping[str, Mapping[str, object]] | None = None,
 ) -> str:
-    """The text of the new pipeline; `weights` is the file's name in it, `origin` says what was declared.
-
-    `variants` come in the place of those that are there.
-    """
+    """The text of the new pipeline; `variants` come in the place of those that are there."""
     sections = _sections(document)
     applied = [key for key in _APPLIED if key in sections]
     written = {
         "pipeline": [f"pipeline: {flow_yaml(name)}"],
-        "model": list(_model(inputs, layers, outputs, weights, [origin, *applied])),
+        "model": list(_model(model, applied)),
     }
     if variants is not None:
         own = [f"  {flow_yaml(one)}: {flow_yaml(dict(given))}" for one, given in variants.items()]
@@ -59,25 +65,18 @@ def _without_its_comment(lines: list[str]) -> list[str]:
     return lines[:kept]
 
 
-def _model(
-    inputs: Mapping[str, Mapping[str, object]],
-    layers: Iterable[Mapping[str, object]],
-    outputs: Sequence[str],
-    weights: str | None,
-    said: Sequence[str],
-) -> Iterator[str]:
-    origin, *applied = said
-    yield f"# Declared layer by layer from {origin}: edit it by hand."
+def _model(model: DeclaredModel, applied: Sequence[str]) -> Iterator[str]:
+    yield f"# Declared layer by layer from {model.origin}: edit it by hand."
     if applied:
         yield f"# What the section {' and '.join(applied)} asked for has been done to it already."
     yield from ("model:", "  parser: network", "  options:")
-    if weights is not None:
-        yield f"    weights: {flow_yaml(weights)}"
+    if model.weights is not None:
+        yield f"    weights: {flow_yaml(model.weights)}"
     yield "    inputs:"
-    yield from (f"      {flow_yaml(name)}: {flow_yaml(one)}" for name, one in inputs.items())
+    yield from (f"      {flow_yaml(name)}: {flow_yaml(one)}" for name, one in model.inputs.items())
     yield "    layers:"
-    yield from (f"      - {flow_yaml(layer)}" for layer in layers)
-    yield f"    outputs: {flow_yaml(outputs)}"
+    yield from (f"      - {flow_yaml(layer)}" for layer in model.layers)
+    yield f"    outputs: {flow_yaml(model.outputs)}"
 
 
 def _sections(document: Document) -> dict[str, tuple[list[str], list[str]]]:

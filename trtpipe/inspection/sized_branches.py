@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.errors import ModelError
-from trtpipe.legalization.transforms import apply_transform
+from trtpipe.legalization.transforms import Transform, apply_transform
 from trtpipe.proofs.corners import shapes_at
 from trtpipe.proofs.model import ModelView, view_model
 from trtpipe.spec.pipeline import Profile
@@ -36,7 +36,7 @@ def deciding_shapes(
         tried = type(proto)()
         tried.CopyFrom(proto)
         try:
-            apply_transform(tried, evaluator, set_shapes=shapes)
+            apply_transform(tried, evaluator, Transform(set_shapes=shapes))
         except ModelError:
             continue
         if not _rankless_branches(view_model(tried)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,27 +33,28 @@ Graft = Callable[["onnx.ModelProto"], None]
 """Changes a model in place."""
 
 
-def apply_transform(
-    model: onnx.ModelProto,
-    evaluator: Evaluator,
-    *,
-    simplify: bool = False,
-    bind: Mapping[str, Json] | None = None,
-    outputs: Sequence[str] | None = None,
-    set_shapes: Mapping[str, Sequence[int]] | None = None,
-    graft: Graft | None = None,
-) -> Changes:
-    """Transforms a model in place, in the order of the arguments; the result is canonical again.
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """What to change in a model, in the order in which it is done."""
 
-    `bind` gives inputs constant values (a number, or nested lists); `outputs` names the values to keep as the only
-    outputs; `set_shapes` gives inputs new dims, -1 for dynamic ones; `graft` puts nodes into what is then left, a
-    valid model with one name a value. Raises ModelError with every problem.
-    """
-    bind, outputs, set_shapes = bind or {}, list(outputs or ()), set_shapes or {}
+    simplify: bool = False
+    bind: Mapping[str, Json] = field(default_factory=dict)
+    """Inputs that get a constant value: a number, or nested lists."""
+    outputs: Sequence[str] = ()
+    """The values to keep as the only outputs."""
+    set_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """New dims of inputs, -1 for dynamic ones."""
+    graft: Graft | None = None
+    """Puts nodes into what is then left, a valid model with one name a value."""
+
+
+def apply_transform(model: onnx.ModelProto, evaluator: Evaluator, asked: Transform) -> Changes:
+    """Transforms a model in place; the result is canonical again. Raises ModelError with every problem."""
+    bind, outputs, set_shapes, graft = asked.bind, list(asked.outputs), asked.set_shapes, asked.graft
     _refuse_unknown(model, bind, outputs, set_shapes)
     changes = Changes()
     flatten(model, changes)
-    if simplify:
+    if asked.simplify:
         _simplify(model, evaluator, changes)
     if bind:
         _bind(model, bind)
@@ -104,16 +106,11 @@ def outline_transform(
 def transform_file(
     source: Path,
     out: Path,
-    *,
-    simplify: bool = False,
-    bind: Mapping[str, Json] | None = None,
-    outputs: Sequence[str] | None = None,
-    set_shapes: Mapping[str, Sequence[int]] | None = None,
-    graft: Graft | None = None,
+    asked: Transform,
 ) -> tuple[list[Path], Changes]:
     """Transforms the canonical model in `source` into `out`; the files written, and what changed.
 
-    The keyword arguments are those of `apply_transform`. Raises ModelError.
+    Raises ModelError.
     """
     import tempfile
 
@@ -125,15 +122,7 @@ def transform_file(
         tempfile.TemporaryDirectory(prefix=".transform-", dir=out.parent) as workplace,
         Evaluator(Path(workplace)) as evaluator,
     ):
-        changes = apply_transform(
-            model,
-            evaluator,
-            simplify=simplify,
-            bind=bind,
-            outputs=outputs,
-            set_shapes=set_shapes,
-            graft=graft,
-        )
+        changes = apply_transform(model, evaluator, asked)
         return write_model(model, out), changes
 
 

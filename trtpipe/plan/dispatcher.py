@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from trtpipe.plan.control import Control
 from trtpipe.plan.events import StepWaiting
@@ -70,9 +71,7 @@ class Dispatcher:
             return self._executor.execute(action, self.control)
 
         known = None if anew else self._known
-        return run_once(
-            action, execute, self._store, self.control, known=known, just_done=self._known, waits=tell
-        )
+        return run_once(action, execute, self._store, self.control, Lookup(known, self._known), tell)
 
     def _known(self, action: Action) -> Trace | None:
         trace = self._store.trace(action.key)
@@ -80,20 +79,27 @@ class Dispatcher:
         return trace if trace and self._believed(trace) and self.has(trace.outputs) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Finds a result that can be used instead of executing an action, or None."""
+
+    known: Callable[[Action], Trace | None] | None
+    """None where the action must run whatever is known."""
+    just_done: Callable[[Action], Trace | None]
+    """After waiting for another build's lock."""
+
+
 def run_once(
     action: Action,
     execute: Callable[[], Trace],
     store: Store,
     control: Control,
-    *,
-    known: Callable[[Action], Trace | None] | None,
-    just_done: Callable[[Action], Trace | None],
+    past: Lookup,
     waits: Callable[[], None] = lambda: None,
 ) -> Performed:
     """Executes an action under its key's lock, unless its result is already known by then.
 
-    `known` looks up a result that can be used instead, or returns None. `just_done` does the same after waiting for
-    another build's lock; `waits` is called once when waiting begins.
+    `waits` is called once when waiting for another build's lock begins.
     """
     waited = False
 
@@ -107,6 +113,6 @@ def run_once(
     with store.lock(action.key, waiting):
         # Whoever held the lock has most likely just done this action: its result is new enough even for a
         # forced step.
-        find = just_done if waited else known
+        find = past.just_done if waited else past.known
         trace = find(action) if find is not None else None
         return Performed(trace, ran=False) if trace is not None else Performed(execute())

@@ -40,6 +40,12 @@ class Choices:
     """Whether an overflow of half precision is an error; otherwise the node stays in float32."""
     io: Mapping[str, str] = field(default_factory=dict)
     """Glob of inputs and outputs → `keep` or `convert` their type; those without a match are kept."""
+    base: str | None = None
+    """The type of everything that is not quantized, when not the precision's default."""
+    amax: Mapping[str, float] | None = None
+    """The largest magnitude of each activation, for a quantized precision; None when not known yet."""
+    block: int | None = None
+    """The block size, when not the precision's default."""
 
 
 _HALF_SCALES = 19
@@ -149,9 +155,6 @@ class Precision:
         keep: Mapping[str, Sequence[str]] | None = None,
         path: SpecPath = (),
         *,
-        base: str | None = None,
-        amax: Mapping[str, float] | None = None,
-        block: int | None = None,
         choices: Choices | None = None,
         facts: GraphFacts | None = None,
     ) -> TypePlan:
@@ -159,11 +162,10 @@ class Precision:
 
         `facts` are those of the unchanged model, so that a caller who plans it several times computes them once.
 
-        A quantized precision inserts its Q and DQ into `model` first: with the largest magnitudes `amax` of activations
-        or, when those are not known yet, with placeholders. `base` is the type of everything that is not quantized and
-        `block` the block size, when not the precision's defaults. Nodes whose tensors overflow half precision, as
-        `choices` say, compute in float32 or are a problem at the path `overflow` beside `keep`. Problems (a glob
-        without a match, a precision that a node cannot be kept in) are in the plan.
+        A quantized precision inserts its Q and DQ into `model` first, with placeholders for magnitudes that are not
+        known yet. Nodes whose tensors overflow half precision, as `choices` say, compute in float32 or are a problem at
+        the path `overflow` beside `keep`. Problems (a glob without a match, a precision that a node cannot be kept in)
+        are in the plan.
         """
         from trtpipe.precisions.casts.free_types import GraphFacts
         from trtpipe.precisions.casts.kept_nodes import SPEC_NAMES
@@ -171,16 +173,16 @@ class Precision:
         from trtpipe.precisions.casts.overflow import refusal
         from trtpipe.precisions.casts.type_plan import dtype_called, kept_nodes, plan_around
 
-        dtype = dtype_called(SPEC_NAMES[base] if base else self.dtype)
-        assert dtype is not None, f"no float type is called {self.dtype}"
         keep, chosen = keep or {}, choices or Choices()
+        dtype = dtype_called(SPEC_NAMES[chosen.base] if chosen.base else self.dtype)
+        assert dtype is not None, f"no float type is called {self.dtype}"
         refused = tuple(self._cannot_keep(name, path) for name in keep if name not in self.keeps)
         held = {n: globs for n, globs in keep.items() if n in self.keeps}
         facts = facts or GraphFacts(model)
         forced, problems = kept_nodes(model, facts.names, held, path)
         reasons = {name: one.reason for name, one in forced.items()}
-        size = block or self.block
-        placement = None if self.dynamic else self._quantize(model, reasons, amax, size, dtype)
+        size = chosen.block or self.block
+        placement = None if self.dynamic else self._quantize(model, reasons, chosen.amax, size, dtype)
         facts = facts if placement is None else GraphFacts(model)
         plan = plan_around(facts, dtype, forced, (*refused, *problems), chosen.measured)
         if plan.refused:
@@ -191,7 +193,7 @@ class Precision:
             plan = replace(plan, problems=(*plan.problems, problem))
         plan = self._with_borders(model, plan, chosen, path[:-1])
         if self.dynamic:
-            return self._plan_blocks(model, plan, reasons, size, amax)
+            return self._plan_blocks(model, plan, reasons, size, chosen.amax)
         return plan if placement is None else placement.onto(plan)
 
     def _with_borders(

@@ -59,7 +59,7 @@ class Evaluator:
 
     def _units(self, asked: UnitsOptions) -> list[dict[str, Any]]:
         from trtpipe.calibration.scales import read_scales
-        from trtpipe.precisions import find_precision
+        from trtpipe.precisions import Choices, find_precision
         from trtpipe.precisions.casts.overflow import measured_of
         from trtpipe.precisions.groups.units import find_units
 
@@ -71,10 +71,12 @@ class Evaluator:
             precision,
             self.task.input("model"),
             keep=quantize.keep,
-            base=quantize.base,
-            block=quantize.block_size,
-            measured=measured_of(scales) if scales else None,
-            amax={name: one.amax for name, one in scales.tensors.items()} if scales else None,
+            choices=Choices(
+                measured_of(scales) if scales else None,
+                base=quantize.base,
+                amax={name: one.amax for name, one in scales.tensors.items()} if scales else None,
+                block=quantize.block_size,
+            ),
             profile=_first_profile(asked.profiles),
         )
         return [unit.to_json() for unit in units]

@@ -20,7 +20,7 @@ from trtpipe.proofs.dim_names import describe_dims
 from trtpipe.proofs.paste import plain_entry, yaml_profiles
 from trtpipe.proofs.profile_shapes import prove_shapes, prove_shared
 from trtpipe.proofs.profile_values import prove_values, values_length
-from trtpipe.proofs.proposals import is_open, propose_profile
+from trtpipe.proofs.proposals import Hints, is_open, propose_profile
 from trtpipe.proofs.repairs import working_profile
 from trtpipe.proofs.value_inputs import ShapeUse
 from trtpipe.spec.pipeline import Profile, TransformSpec
@@ -187,7 +187,9 @@ def _left_out(
     absent = [info for info in inputs if info.name not in profile and is_open(info, value_inputs)]
     if not absent:
         return
-    proposal = propose_profile(inputs, infer=infer, value_inputs=value_inputs, given=profile).profile
+    proposal = propose_profile(
+        inputs, infer=infer, value_inputs=value_inputs, hints=Hints(given=profile)
+    ).profile
     for info in absent:
         if info.name in value_inputs and values_length(info) is None:
             remedy = f"fix its length first: transform: {{set_shapes: {{{flow_yaml(info.name)}: [4]}}}}"

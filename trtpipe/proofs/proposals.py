@@ -54,6 +54,8 @@ class Hints:
     """Dimension → a common name, for those that get one guess."""
     failed: tuple[Profile, ...] = ()
     """Profiles at whose opt the model was seen not to run."""
+    given: Profile = field(default_factory=dict)
+    """Entries that are decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,15 @@ def propose_profile(
     infer: Infer,
     value_inputs: Mapping[str, ShapeUse],
     outputs: Sequence[TensorInfo] = (),
-    given: Profile | None = None,
     narrow: bool = False,
     hints: Hints | None = None,
 ) -> Proposal:
-    """A profile that names every input that needs one; `given` entries are kept, and their named dims respected.
+    """A profile that names every input that needs one.
 
-    Inputs without a rank are left out. `outputs` hint at shape tensors' values. A `narrow` one has one shape for all.
+    Entries of `hints.given` are kept, and their named dims respected. Inputs without a rank are left out.
+    `outputs` hint at shape tensors' values. A `narrow` one has one shape for all.
     """
-    search = _Search(inputs, infer, value_inputs, given or {}, hints or Hints())
+    search = _Search(inputs, infer, value_inputs, hints or Hints())
     opt, values, problems = search.first_point(value_choices(inputs, value_inputs, outputs))
     if problems or narrow:
         return Proposal(search.profile(opt, opt, opt, values), problems)
@@ -99,7 +101,6 @@ class _Search:
     inputs: Sequence[TensorInfo]
     infer: Infer
     value_inputs: Mapping[str, ShapeUse]
-    given: Profile
     hints: Hints
     roles: dict[str, Role] = field(default_factory=dict)
     """Dimension that is to be chosen → its role: that of the first that bears its name."""
@@ -151,8 +152,8 @@ class _Search:
         """The inputs that need a range, at these sizes; given entries stay unchanged."""
         profile: Profile = {}
         for info in self.inputs:
-            if info.name in self.given and _fits(self.given[info.name], info):
-                profile[info.name] = self.given[info.name]
+            if info.name in self.hints.given and _fits(self.hints.given[info.name], info):
+                profile[info.name] = self.hints.given[info.name]
             elif is_open(info, self.value_inputs):
                 corners = zip(CORNERS, (low, opt, high), strict=True)
                 shapes = [self._shape(info, corner, sizes) for corner, sizes in corners]
@@ -228,7 +229,7 @@ class _Search:
         """The sizes that given entries set for named dims."""
         sizes: dict[str, int] = {}
         for info in self.inputs:
-            entry = self.given.get(info.name)
+            entry = self.hints.given.get(info.name)
             if entry is not None and _fits(entry, info):
                 for axis, size in enumerate(corner_of(entry, corner) or ()):
                     if info.dims is not None and shared_name(info.dims[axis]):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from trtpipe.errors import Problem
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.foreign_types import foreign_values
-from trtpipe.proofs.model import ModelView, view_model
+from trtpipe.proofs.model import ModelView
 from trtpipe.proofs.refused_forms import refused_forms
 from trtpipe.proofs.rtx_operators import custom_operators, operator_refusals
 from trtpipe.proofs.target_options import prove_options
@@ -60,19 +60,17 @@ def prove_cells(
     spec: PipelineSpec,
     targets: Sequence[TargetView],
     typed: Mapping[str, TypedModel],
+    view: ModelView,
     *,
-    proto: onnx.ModelProto,
     present: Collection[ComputeCapability] = (),
     wanted: Callable[[str], bool] = lambda cell: True,
-    view: ModelView | None = None,
 ) -> tuple[tuple[CellProof, ...], list[Problem]]:
     """A proof for each cell that is wanted, and all problems: of options, GPUs, operators and types, each said once.
 
-    `typed` has the typed model of each variant, `proto` is the model as it was read or canonical, `present` are this
-    machine's GPUs. Only nodes that the spec's transform leaves are judged: those of `view`, if it is known.
+    `typed` has the typed model of each variant. `view` shows what the spec's transform leaves of the model; only that
+    is judged. `present` are this machine's GPUs.
     """
     options = prove_options(spec, [(one.name, one.flavour, one.version) for one in targets])
-    view = view or view_model(proto, spec.transform)
     nodes = view.live_nodes()
     foreign = foreign_values(view)
     of_model = refused_forms(view.proto, nodes, view.inputs) + ([foreign.problem] if foreign else [])
@@ -84,11 +82,8 @@ def prove_cells(
     for target in targets:
         of_gpu = _of_gpu(target)
         problems += of_gpu
-        shared = [
-            *of_gpu,
-            *of_model,
-            *(problem for problem in (*options, *operators) if _concerns(problem, target)),
-        ]
+        concerning = [problem for problem in (*options, *operators) if _concerns(problem, target)]
+        shared = [*of_gpu, *of_model, *concerning]
         of_types = {variant: judged.refusals(target, model) for variant, model in typed.items()}
         able = [variant for variant, refused in of_types.items() if not refused]
         for variant, refused in of_types.items():

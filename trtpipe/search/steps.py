@@ -8,7 +8,7 @@ keeps only the measurements. Its key holds both stages' options but no budget, s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.plan.address import STAGE_VERSIONS, Address
@@ -43,13 +43,22 @@ UNITS_FILE = "units.json"
 _NO_CORNERS = Nowhere("units are ranked on the data, not at the corners of profiles")
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a search may choose from, and what the choice must keep to."""
+
+    limits: Limits
+    candidates: Sequence[str]
+    """Precisions."""
+    capabilities: Sequence[str]
+    """The compute capabilities of the targets."""
+
+
 def search_step(
     address: Address,
-    limits: Limits,
-    candidates: Sequence[str],
+    scope: Scope,
     *,
     subject: EvaluateOptions,
-    capabilities: Sequence[str],
     tools: Record,
     inputs: Mapping[str, tuple[Input, ...]],
     place: InSpec,
@@ -60,17 +69,17 @@ def search_step(
     was measured is in the store whatever the limits were, so a search for another threshold measures little or nothing.
     A limit in seconds is part of the key, though what it leads to depends on the machine: raising it must search on.
     """
-    budget = limits.budget
+    budget = scope.limits.budget
     asked = place.at("budget")
     options = SearchOptions(
         budget=budget.goal(),
         max_evaluations=budget.max_evaluations,
         max_seconds=budget.max_seconds,
-        try_=candidates,
-        compute_capabilities=capabilities,
+        try_=scope.candidates,
+        compute_capabilities=scope.capabilities,
         quantize=subject.quantize,
         validate=subject.validate,
-        thresholds=[one.model_dump(exclude_none=True) for one in limits.thresholds],
+        thresholds=[one.model_dump(exclude_none=True) for one in scope.limits.thresholds],
         origins={
             **asked.each("max_evaluations", "max_seconds"),
             "budget": asked,

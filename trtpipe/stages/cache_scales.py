@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,31 +18,40 @@ if TYPE_CHECKING:
     from trtpipe.calibration.caches.matches import Match
 
 
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """How a cache is read."""
+
+    declared: str
+    """Its format, as the spec declares it."""
+    min_coverage: float
+    """The share of the tensors to quantize for which it must have scales."""
+    rename: Mapping[str, str]
+    """Name in the cache → name in the model."""
+
+
 def scales_from_cache(
     model: Path,
     cache: Path,
     out: Path,
-    *,
-    declared: str,
-    min_coverage: float,
-    rename: Mapping[str, str],
+    use: CacheUse,
     place: SpecPath = (),
 ) -> dict[str, Any]:
     """Writes the scales that a cache has for a canonical model; returns a summary for reports.
 
     `place` is the path of `calibration` in the spec. Raises ModelError when the cache cannot be read, or has scales for
-    less than `min_coverage` of the tensors to quantize.
+    too few of the tensors to quantize.
     """
     from trtpipe.calibration.caches.report import refuse_uncovered, report_of_cache, scales_of
     from trtpipe.canonical.reader import read_skeleton
 
     proto = read_skeleton(model).proto
     with located(place):
-        found = read_cache(cache, declared)
-        match = matched(found, proto, rename)
-        refuse_uncovered(match, min_coverage)
+        found = read_cache(cache, use.declared)
+        match = matched(found, proto, use.rename)
+        refuse_uncovered(match, use.min_coverage)
     scales_of(found, match).write(out)
-    return report_of_cache(found, match, min_coverage)
+    return report_of_cache(found, match, use.min_coverage)
 
 
 @contextmanager

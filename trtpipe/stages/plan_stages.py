@@ -133,10 +133,14 @@ def quantize_model(task: Task) -> Made:
         task.input("model"),
         out,
         keep=asked.keep,
-        base=asked.base,
-        amax=amax if found.needs_calibration else None,
-        choices=Choices(measured, asked.overflow == "refuse", dict(asked.io)),
-        block=asked.block_size,
+        choices=Choices(
+            measured,
+            asked.overflow == "refuse",
+            dict(asked.io),
+            asked.base,
+            amax if found.needs_calibration else None,
+            asked.block_size,
+        ),
     )
     return Made(_model_files(out), rewritten.to_json())
 
@@ -192,17 +196,15 @@ def _telling(say: Callable[[JsonObject], None]) -> Callable[[int, int, int], Non
 
 
 def _from_cache(task: Task, options: CacheOptions, out: Path) -> Mapping[str, Any]:
-    from trtpipe.stages.cache_scales import scales_from_cache
+    from trtpipe.stages.cache_scales import CacheUse, scales_from_cache
 
     asked = options.cache
     return scales_from_cache(
         task.input("model"),
         task.input("cache"),
         out,
-        declared=asked.format,
-        min_coverage=asked.min_coverage,
-        rename=asked.rename,
-        place=tuple(task.local["place"]),
+        CacheUse(asked.format, asked.min_coverage, asked.rename),
+        tuple(task.local["place"]),
     )
 
 

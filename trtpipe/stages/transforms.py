@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from trtpipe.legalization.legalize import Changes
-    from trtpipe.legalization.transforms import Graft
+    from trtpipe.legalization.transforms import Graft, Transform
 
 
 def transform_model(
@@ -34,11 +34,13 @@ def transform_model(
         _, changes = transform_file(
             source,
             out,
-            outputs=options.outputs or None,
-            set_shapes=options.set_shapes,
-            bind=options.bind,
-            simplify=options.simplify,
-            graft=_graft(options.graft, files, root, Path(workplace)),
+            Transform(
+                options.simplify,
+                options.bind,
+                options.outputs,
+                options.set_shapes,
+                _graft(options.graft, files, root, Path(workplace)),
+            ),
         )
     return changes
 

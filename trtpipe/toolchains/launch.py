@@ -12,7 +12,6 @@ import ctypes
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -38,7 +37,7 @@ from trtpipe.toolchains.failure_codes import code_of_failure
 from trtpipe.toolchains.messages import message_from
 from trtpipe.toolchains.refusals import builder_fact, parser_fact, shown_log
 from trtpipe.toolchains.request import MODEL, WorkerRequest
-from trtpipe.toolchains.watch import Minding, signal_of, tail
+from trtpipe.toolchains.watch import Minding, Supervision, signal_of, tail
 from trtpipe.toolchains.worker import ADDR_NO_RANDOMIZE, TUNABLES
 from trtpipe.unions import assert_never
 
@@ -52,23 +51,21 @@ def run_worker(
     python: Sequence[str],
     request: WorkerRequest,
     folder: Path,
-    *,
-    on_event: OnEvent,
-    cancelled: threading.Event,
-    killed: threading.Event,
+    supervision: Supervision[WorkerMessage],
 ) -> WorkerResult:
     """Carry out one request in `folder`, which holds the model, and return the worker's result.
 
-    `python` is the interpreter's command line. On `cancelled` the worker is asked to stop and has five seconds; on
-    `killed` it has none. Raises StepFailed when TensorRT refuses or dies, ToolchainError when it cannot start,
+    `python` is the interpreter's command line. When cancelled the worker is asked to stop and has five seconds; when
+    killed it has none. Raises StepFailed when TensorRT refuses or dies, ToolchainError when it cannot start,
     Interrupted.
     """
     (folder / "request.json").write_text(json.dumps(request.to_json()))
     with (folder / "build.log").open("ab", buffering=0) as log:
         child = _start(python, folder, log)
         needs_driver = request.flavour != "tensorrt_rtx"
-        hearing = _Hearing(folder / "build.log", log, on_event)
-        minding = Minding(child, cancelled, killed, request.builder.time_limit)
+        hearing = _Hearing(folder / "build.log", log, supervision.on_event)
+        control = supervision.control
+        minding = Minding(child, control.cancelled, control.killed, request.builder.time_limit)
         try:
             for event in minding.events():
                 message = message_from(event)

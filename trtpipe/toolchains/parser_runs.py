@@ -14,7 +14,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -23,13 +23,13 @@ from trtpipe.json_values import JsonObject
 from trtpipe.launcher.children import run_to_end
 from trtpipe.launcher.environment import environment_of
 from trtpipe.networks.reader import NETWORK, WEIGHTS
-from trtpipe.plan.control import Control
 from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import BuilderSpec
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains.launch import run_worker
 from trtpipe.toolchains.request import MODEL, UNTIMED, WorkerRequest, compatibility_of
+from trtpipe.toolchains.watch import Supervision
 
 _NAME = "network"
 """A constant: the network of a model is the same whoever asks."""
@@ -59,8 +59,7 @@ def parse_network(
     *,
     plugins: Iterable[Path] = (),
     limits: BuilderSpec | None = None,
-    on_event: Callable[[WorkerMessage], None] = lambda message: None,
-    control: Control | None = None,
+    supervision: Supervision[WorkerMessage] | None = None,
 ) -> ParsedFiles:
     """The network that TensorRT makes of a model, as two files in `folder`; `limits` are those of a build.
 
@@ -68,7 +67,6 @@ def parse_network(
     ModelError, StepFailed when TensorRT refuses or dies, ToolchainError when it cannot start, Interrupted.
     """
     _place(model, folder)
-    signals = control or Control()
     request = WorkerRequest(
         action="parse",
         flavour=toolchain.flavour,
@@ -81,14 +79,7 @@ def parse_network(
         plugins=tuple(map(str, plugins)),
         timing=UNTIMED,
     )
-    result = run_worker(
-        toolchain.python,
-        request,
-        folder,
-        on_event=on_event,
-        cancelled=signals.cancelled,
-        killed=signals.killed,
-    )
+    result = run_worker(toolchain.python, request, folder, supervision or Supervision())
     return ParsedFiles(folder / NETWORK, folder / WEIGHTS, result.facts)
 
 

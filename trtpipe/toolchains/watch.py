@@ -14,18 +14,30 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from trtpipe.json_values import Json
 from trtpipe.launcher.children import interrupt, kill
+from trtpipe.plan.control import Control
+
+Event = TypeVar("Event")
 
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _LINE_BYTES = 4 << 20  # the longest event: the result of a network with thousands of inputs
 _QUEUED_EVENTS = 256
 _TAIL_BYTES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision(Generic[Event]):
+    """Who hears a running child, and how it is stopped."""
+
+    on_event: Callable[[Event], None] = lambda event: None
+    control: Control = field(default_factory=Control)
 
 
 @dataclass

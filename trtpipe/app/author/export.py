@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trtpipe.building.canonical_models import transformed_model
 from trtpipe.errors import SpecError
 from trtpipe.files import write_whole
-from trtpipe.inspection.network_spec import network_spec
+from trtpipe.inspection.network_spec import DeclaredModel, network_spec
 from trtpipe.loader.project import find_project
 from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.problem_codes import Code
@@ -88,14 +88,9 @@ def _written(
     if declaration.weights:
         write_safetensors(made, declaration.weights)
     _prove(declaration, made, workplace)
-    text = network_spec(
-        pipeline.document,
-        name=name,
-        inputs=declaration.inputs,
-        layers=declaration.layers,
-        outputs=declaration.outputs,
-        weights=named_in_project(weights) if declaration.weights else None,
-    )
+    file = named_in_project(weights) if declaration.weights else None
+    model = DeclaredModel(declaration.inputs, declaration.layers, declaration.outputs, file)
+    text = network_spec(pipeline.document, name, model)
     if declaration.weights:
         made.replace(weights)
     write_whole(spec, text.encode())

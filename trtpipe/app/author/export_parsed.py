@@ -18,7 +18,7 @@ from trtpipe.checks.cell_steps import CellSteps
 from trtpipe.checks.parsed_networks import parse_cell
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.files import write_whole
-from trtpipe.inspection.network_spec import network_spec
+from trtpipe.inspection.network_spec import DeclaredModel, network_spec
 from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.networks.reader import read_network_files
 from trtpipe.problem_codes import Code
@@ -134,16 +134,10 @@ class _Export:
             raise raised.with_origins(error) from error
 
     def _text(self, name: str, declaration: Declaration, weights: str | None, typed: Retyped) -> str:
-        return network_spec(
-            self.pipeline.document,
-            name=name,
-            inputs=declaration.inputs,
-            layers=declaration.layers,
-            outputs=declaration.outputs,
-            weights=weights,
-            origin=f"what {self.network.flavour} {self.network.version} parsed of {self.cell}",
-            variants={self.variant: typed.variant},
-        )
+        origin = f"what {self.network.flavour} {self.network.version} parsed of {self.cell}"
+        given = declaration.inputs, declaration.layers, declaration.outputs, weights, origin
+        variants = {self.variant: typed.variant}
+        return network_spec(self.pipeline.document, name, DeclaredModel(*given), variants)
 
     def _check_text(self, text: str, declaration: Declaration, weights: str | None) -> None:
         """Reads the text back and checks that it is exactly what was verified, to the last digit."""

@@ -15,7 +15,7 @@ from trtpipe.errors import SpecError
 from trtpipe.files import temporary_folder
 from trtpipe.inspection.file_kind import kind_of_file
 from trtpipe.problem_codes import Code
-from trtpipe.stages.cache_scales import scales_from_cache
+from trtpipe.stages.cache_scales import CacheUse, scales_from_cache
 
 MODEL, SCALES = "model.onnx", "scales.json"
 
@@ -45,9 +45,7 @@ def migrate_cache(asked: Migration) -> dict[str, Any]:
             model,
             asked.cache,
             scales,
-            declared=asked.declared,
-            min_coverage=asked.min_coverage,
-            rename=asked.rename,
+            CacheUse(asked.declared, asked.min_coverage, asked.rename),
         )
         if asked.qdq is not None:
             _write_quantized(model, scales, asked.qdq, asked.base)
@@ -100,7 +98,7 @@ def _of_pipeline(spec: str, folder: Path) -> Path:
 def _write_quantized(model: Path, scales: Path, out: Path, base: str) -> None:
     """Writes the model with Q and DQ around what TensorRT quantizes, as the precision int8 makes it."""
     from trtpipe.calibration.scales import read_scales
-    from trtpipe.precisions import find_precision
+    from trtpipe.precisions import Choices, find_precision
     from trtpipe.precisions.casts.files import rewrite_file
 
     precision = find_precision("int8")
@@ -110,7 +108,7 @@ def _write_quantized(model: Path, scales: Path, out: Path, base: str) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(out, error) from error
-    rewrite_file(precision, model, out, base=base, amax=amax)
+    rewrite_file(precision, model, out, choices=Choices(base=base, amax=amax))
 
 
 def _put(path: Path, data: bytes) -> None:

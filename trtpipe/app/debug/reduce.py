@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.app.debug.repro import (
@@ -30,7 +29,7 @@ from trtpipe.canonical.writer import write_model
 from trtpipe.checks.cell_steps import CellSteps, Failing
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError, StepFailed
-from trtpipe.legalization.transforms import apply_transform
+from trtpipe.legalization.transforms import Transform, apply_transform
 from trtpipe.plan.events import ReductionProgress
 from trtpipe.plan.fingerprint import Fingerprint
 from trtpipe.plan.graph import Action
@@ -42,6 +41,7 @@ from trtpipe.reduction.candidates import Candidate, opt_of
 from trtpipe.reduction.course import Reduced, reduce_model
 from trtpipe.reduction.failures import FailureClass, classes_of, is_settled
 from trtpipe.reduction.shrink import copy_of
+from trtpipe.toolchains.watch import Supervision
 
 if TYPE_CHECKING:
     import onnx
@@ -117,9 +117,7 @@ class BuildTrials:
                 self.toolchain.python,
                 request,
                 folder,
-                on_event=lambda message: None,
-                cancelled=Event(),
-                killed=Event(),
+                Supervision(),
             )
         except StepFailed as error:
             return classes_of(error, self.names)
@@ -254,7 +252,7 @@ def _fixed(candidate: Candidate, scratch: Path) -> Candidate | None:
     folder.mkdir(exist_ok=True)
     try:
         with Evaluator(folder) as evaluator:
-            apply_transform(model, evaluator, bind=bound, set_shapes=shapes)
+            apply_transform(model, evaluator, Transform(bind=bound, set_shapes=shapes))
     except ModelError:
         return None
     fixed = Candidate(model)

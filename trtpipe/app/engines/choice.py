@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtpipe.app.engines.machine import Machine, not_here
 from trtpipe.app.engines.places import Place
 from trtpipe.errors import ModelError, Problem, SpecError, ToolchainError
+from trtpipe.json_values import JsonObject
 from trtpipe.loader.project import LOCK_FILE, find_root
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
@@ -90,14 +91,15 @@ class Chosen:
         runs: Sequence[EngineRun],
         how: HowToRun,
         folder: Path,
-        on_event: Callable[[Mapping[str, Any]], None] | None = None,
+        on_event: Callable[[JsonObject], None] = lambda event: None,
     ) -> tuple[DeliveredEngine, Inference]:
         """Run the engine, if it is trusted; without runs it is only described. Raises what `run_engine` raises."""
         from trtpipe.runners.inference.run import run_engine
+        from trtpipe.toolchains.watch import Supervision
 
         engine = self._trusted()
         placed = replace(how, device=self.where.device, built_for=engine.built_for)
-        found = run_engine(self._ready(engine), engine.engine, runs, placed, folder, on_event=on_event)
+        found = run_engine(self._ready(engine), engine.engine, runs, placed, folder, Supervision(on_event))
         return engine, found
 
     def _trusted(self) -> DeliveredEngine:

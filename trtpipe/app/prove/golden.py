@@ -47,40 +47,46 @@ class Recorded:
     """What was recorded: the reference, or the engine and its GPU."""
 
 
-def record_golden(
-    name: str,
-    output: Path | None,
-    how: HowToValidate,
-    observer: Observer,
-    *,
-    engine: bool = False,
-    samples: int,
-    force: bool = False,
-) -> Recorded:
-    """Record a cell's reference, or its engine's outputs, into `output` (`golden/PIPELINE.npz` when left out).
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What to record, and where."""
 
-    Raises SpecError when there is such a file already and not `force`, or nothing to record; ToolchainError when this
+    cell: str
+    output: Path | None = None
+    """`golden/PIPELINE.npz` when left out."""
+    engine: bool = False
+    """Whether to record the engine's outputs instead of the reference's."""
+    samples: int = 16
+    """At most."""
+    force: bool = False
+    """Whether to replace a file that is there."""
+
+
+def record_golden(asked: Recording, how: HowToValidate, observer: Observer) -> Recorded:
+    """Record a cell's reference, or its engine's outputs, into a file.
+
+    Raises SpecError when there is such a file already and it must stay, or nothing to record; ToolchainError when this
     machine cannot run the engine.
     """
-    planned, cell = planned_variant(name, observer, offline=how.offline)
+    planned, cell = planned_variant(asked.cell, observer, offline=how.offline)
     root = planned.workspace.root.resolve()
-    stem = cell.name.replace("/", "-") if engine else cell.pipeline
-    path = (output or root / FOLDER / f"{stem}.npz").absolute()
-    _refuse_place(path, root, force)
+    stem = cell.name.replace("/", "-") if asked.engine else cell.pipeline
+    path = (asked.output or root / FOLDER / f"{stem}.npz").absolute()
+    _refuse_place(path, root, asked.force)
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: its samples are what is recorded"
         raise SpecError(
             Code.VALIDATES_NOTHING, f"{cell.name} validates nothing, so there are no samples", remedy
         )
-    if spec.validate_.golden is not None and not engine:
+    if spec.validate_.golden is not None and not asked.engine:
         remedy = (
             "take `reference` out of the spec to record anew, or record the engine's outputs with --engine"
         )
         raise SpecError(Code.REFERENCE, f"the reference of {cell.name} is a recording already", remedy)
-    runs = _samples(planned, cell, observer, samples, how)
+    runs = _samples(planned, cell, observer, asked.samples, how)
     of = "the reference"
-    if engine:
+    if asked.engine:
         runs, of = _by_engine(planned, cell, runs, how)
     _write(path, runs)
     first = {name: tuple(array.shape) for name, array in runs[0].arrays() if name[:3] in ("in:", "out")}
@@ -113,7 +119,7 @@ def _samples(
     from trtpipe.runners.recordings import read_recording
 
     address = step_of(cell, "validate")
-    with planned.steps(observer, terms=Terms(offline=how.offline)) as steps:
+    with planned.steps(observer, Terms(offline=how.offline)) as steps:
         steps.bring([address])
         trace = steps.trace(address)
     digest = trace.outputs.get(GOLDEN)

@@ -47,7 +47,7 @@ def propose_thresholds(
     planned, cell = planned_variant(name, observer, offline=offline)
     variant = _measurable(planned.specs[cell.pipeline], cell)
     with (
-        planned.steps(observer, terms=Terms(offline=offline)) as steps,
+        planned.steps(observer, Terms(offline=offline)) as steps,
         planned.site.store.scratch() as scratch,
     ):
         address = step_of(cell, "validate")

@@ -60,10 +60,10 @@ class Rebuild:
         if self.lock.conflict:
             fact = f"the lockfile {workspace.lockfile} holds a merge conflict"
             raise LockMismatch(Code.LOCK_CONFLICT, fact, "run `trtpipe build`: it resolves the conflict")
-        terms = Terms(self.jobs, self.offline)
+        terms = Terms(self.jobs, self.offline, quiet=False)
         with (
             counting_interrupts() as presses,
-            self.planned.steps(self.observer, terms=terms, quiet=False) as steps,
+            self.planned.steps(self.observer, terms) as steps,
         ):
             self._before_engines(steps, presses)
             return self._graded(steps, presses)

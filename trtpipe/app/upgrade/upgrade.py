@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trtpipe.building.build import run_build
+from trtpipe.building.build import HowToBuild, run_build
 from trtpipe.building.outcome import Outcome
 from trtpipe.building.planned import Planned, make_plan
 from trtpipe.checks.check import prove_before_building
@@ -198,7 +198,7 @@ def run_upgrade(upgrade: Upgrade, observer: Observer, *, jobs: int, offline: boo
         return
     planned = make_plan(upgrade.new(good))
     outcome = Outcome()
-    run_build(planned, observer, outcome, jobs=jobs, keep_going=True, offline=offline)
+    run_build(planned, observer, outcome, HowToBuild(jobs, keep_going=True, offline=offline))
     cells = {cell.name: cell for cell in planned.plan.cells}
     for name, error in outcome.failures:
         for cell in [

@@ -77,11 +77,10 @@ def plan(
     """Show every step with its decision and the reason for it."""
 
     def body() -> int:
-        from trtpipe.cli.plan import plan_command
+        from trtpipe.cli.plan import Form, plan_command
 
-        return plan_command(
-            specs or [], only or [], as_json=as_json, graph=graph, force=force, why=why, exit_code=exit_code
-        )
+        form = Form(as_json, graph, why)
+        return plan_command(specs or [], only or [], form, force=force, exit_code=exit_code)
 
     run(body)
 

@@ -49,17 +49,10 @@ def inspect(
 
             others = bool(shapes or gpus or layers or weights or second)
             return inspect_network_command(target, with_others=others, as_json=as_json)
-        from trtpipe.cli.inspect import inspect_command
+        from trtpipe.cli.inspect import Wanted, inspect_command
 
-        return inspect_command(
-            target,
-            shapes=shapes or (),
-            gpus=gpus or (),
-            layers=layers,
-            weights=weights,
-            companion=second,
-            as_json=as_json,
-        )
+        wanted = Wanted(shapes or (), gpus or (), layers, weights)
+        return inspect_command(target, wanted, companion=second, as_json=as_json)
 
     run(body)
 

@@ -89,10 +89,11 @@ def golden(
     """Record samples with their outputs, for a spec to compare with later."""
 
     def body() -> int:
+        from trtpipe.app.prove.golden import Recording
         from trtpipe.app.prove.validate import HowToValidate
         from trtpipe.cli.validate import golden_command
 
         how = HowToValidate(False, device, tuple(trust or ()), tuple(plugin or ()), offline)
-        return golden_command(cell, output, how, engine=engine, samples=samples, force=force, as_json=as_json)
+        return golden_command(Recording(cell, output, engine, samples, force), how, as_json=as_json)
 
     run(body)

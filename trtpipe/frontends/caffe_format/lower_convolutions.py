@@ -23,6 +23,8 @@ class Window:
     stride: list[int]
     pad: list[int]
     dilation: list[int]
+    rounds_up: bool = True
+    """Whether a last window that reaches beyond the padding counts; only pooling asks."""
 
 
 def read_window(layer: Layer, params: Params, axes: int, *, kernel: bool = True) -> Window:

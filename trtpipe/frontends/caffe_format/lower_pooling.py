@@ -10,6 +10,8 @@ An average counts the padding as zeros up to p after the input, and nothing beyo
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trtpipe.canonical.builder import Dim
 from trtpipe.frontends.caffe_format.layer import Dims, Layer, Lowering, Tensor
 from trtpipe.frontends.caffe_format.lower_convolutions import Window, read_window
@@ -32,7 +34,7 @@ def _pooling(layer: Layer) -> Tensor:
     if any(pad >= kernel for pad, kernel in zip(window.pad, window.kernel, strict=True)):
         raise params.refuse("pad", f"pad {window.pad} must be less than the kernel {window.kernel}")
     rounds_up = _rounds_up(params)
-    return pool(layer, x, dims, method, window, rounds_up=rounds_up)
+    return pool(layer, x, dims, method, replace(window, rounds_up=rounds_up))
 
 
 def _rounds_up(params: Params) -> bool:
@@ -60,8 +62,6 @@ def pool(
     dims: Dims,
     method: str,
     window: Window,
-    *,
-    rounds_up: bool = True,
     part: str = "",
 ) -> Tensor:
     """Pools `x`, whose spatial axes are those behind the second, by `MAX` or `AVE`."""
@@ -69,14 +69,19 @@ def pool(
     behind = []
     for axis, size in enumerate(dims[2:]):
         kernel, stride, pad = window.kernel[axis], window.stride[axis], window.pad[axis]
-        extra = min(pad + stride - 1, kernel - 1) if rounds_up else pad
+        extra = min(pad + stride - 1, kernel - 1) if window.rounds_up else pad
         if not isinstance(size, int):
             same = stride == 1 and kernel == 2 * pad + 1
             out.append(size if same else None)
             behind.append(extra)
             continue
         windows = (size + pad + extra - kernel) // stride + 1
-        if rounds_up and not any(window.pad) and stride > kernel and -(-(size - kernel) // stride) >= windows:
+        if (
+            window.rounds_up
+            and not any(window.pad)
+            and stride > kernel
+            and -(-(size - kernel) // stride) >= windows
+        ):
             fact = f"its last window begins behind the input, of size {size}: Caffe gives no number for it"
             raise layer.refuse(fact, "set round_mode: FLOOR, or pad the input")
         if windows < 1:
@@ -86,7 +91,7 @@ def pool(
         out.append(windows)
         behind.append(max(0, (windows - 1) * stride + kernel - size - pad))
     if method == "MAX":
-        made = _pooled(layer, "MaxPool", x, window, [*window.pad, *behind], part)
+        made = _pooled(layer, x, window, [*window.pad, *behind], part)
     else:
         made = _average(layer, x, window, behind, part)
     return made.shaped(out)
@@ -94,17 +99,15 @@ def pool(
 
 def _pooled(
     layer: Layer,
-    operator: str,
     x: Tensor,
     window: Window,
     pads: list[int],
     part: str,
-    *,
     counted: int | None = None,
 ) -> Tensor:
-    """`counted` says whether an average counts the padding."""
+    """The largest of each window or, with `counted`, the average, which counts the padding if that is 1."""
     return layer.node(
-        operator,
+        "MaxPool" if counted is None else "AveragePool",
         [x],
         part,
         kernel_shape=window.kernel,
@@ -117,13 +120,13 @@ def _pooled(
 def _average(layer: Layer, x: Tensor, window: Window, behind: list[int], part: str) -> Tensor:
     """Padding that counts is put there first where the window reaches beyond it."""
     if all(extra <= pad for extra, pad in zip(behind, window.pad, strict=True)):
-        return _pooled(layer, "AveragePool", x, window, [*window.pad, *behind], part, counted=1)
+        return _pooled(layer, x, window, [*window.pad, *behind], part, 1)
     axes = len(window.pad)
     if any(window.pad):
         pads = layer.constant([0, 0, *window.pad, 0, 0, *window.pad], "pads")
         x = layer.node("Pad", [x, pads], f"{part}/padded" if part else "padded")
     rest = [max(0, extra - pad) for extra, pad in zip(behind, window.pad, strict=True)]
-    return _pooled(layer, "AveragePool", x, window, [*[0] * axes, *rest], part, counted=0)
+    return _pooled(layer, x, window, [*[0] * axes, *rest], part, 0)
 
 
 def _lrn(layer: Layer) -> Tensor:
@@ -143,7 +146,7 @@ def _lrn(layer: Layer) -> Tensor:
         return layer.node("LRN", [x], size=size, alpha=alpha, beta=beta, bias=bias).shaped(dims)
     squares = layer.node("Mul", [x, x], "squares")
     window = Window([size] * 2, [1] * 2, [(size - 1) // 2] * 2, [1] * 2)
-    mean = pool(layer, squares, dims, "AVE", window, part="mean")
+    mean = pool(layer, squares, dims, "AVE", window, "mean")
     scaled = layer.node("Mul", [mean, layer.constant(alpha, "alpha")], "scaled")
     shifted = layer.node("Add", [scaled, layer.constant(1.0, "one")], "shifted")
     power = layer.node("Pow", [shifted, layer.constant(-beta, "minus_beta")], "power")

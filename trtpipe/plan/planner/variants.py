@@ -11,7 +11,7 @@ from trtpipe.plan.origins import PLUGIN, InSpec
 from trtpipe.plan.planner.calibrations import calibrate_step
 from trtpipe.plan.planner.facts import MODEL_FILES, SCALES_FILE, PipelineFacts
 from trtpipe.plan.planner.measures import measured_by, validate_step
-from trtpipe.search.steps import CHOICE_FILE, candidates_with, search_step, subject_options
+from trtpipe.search.steps import CHOICE_FILE, Scope, candidates_with, search_step, subject_options
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.limits import Limits
 from trtpipe.spec.pipeline import PipelineSpec
@@ -74,12 +74,11 @@ def _search_step(
     capabilities = {one for target in facts.targets.values() for one in target.compute_capabilities}
     measure, measured = measured_by(spec, facts, variant)
     fewer = place.at("budget", "samples")
+    limits = Limits(asked.budget, spec.validate_.thresholds if spec.validate_ is not None else ())
     return search_step(
         address("search", spec.pipeline, variant),
-        Limits(asked.budget, spec.validate_.thresholds if spec.validate_ is not None else ()),
-        asked.candidates(),
+        Scope(limits, asked.candidates(), sorted(capabilities)),
         subject=subject_options(quantize, measure, asked.budget.samples, fewer, corners=True),
-        capabilities=sorted(capabilities),
         tools={**facts.tools["quantize"], **facts.tools["validate"]},
         inputs={**inputs, **measured},
         place=place,

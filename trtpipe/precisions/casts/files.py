@@ -68,30 +68,19 @@ def rewrite_file(
     out: Path,
     *,
     keep: Mapping[str, Sequence[str]] | None = None,
-    base: str | None = None,
-    amax: Mapping[str, float] | None = None,
-    block: int | None = None,
     choices: Choices | None = None,
 ) -> Rewritten:
     """Writes the typed model of `source` to `out` (and `out`.data when large) and returns what was done.
 
-    A quantized precision needs `amax`, the largest magnitude of each activation; `base` is the type of what is not
-    quantized, `block` the block size where only weights are quantized. Raises SpecError when a glob of `keep` matches
-    nothing or `choices` refuse an overflow, ModelError when a file cannot be read or written.
+    A quantized precision needs the magnitudes of activations (`choices.amax`). Raises SpecError when a glob of `keep`
+    matches nothing or `choices` refuse an overflow, ModelError when a file cannot be read or written.
     """
+    choices = choices or Choices()
     skeleton = read_skeleton(source)
-    raised = precision.prepare(skeleton.proto, base)
+    raised = precision.prepare(skeleton.proto, choices.base)
     model = ir_model(skeleton)
-    assert amax is not None or not precision.needs_calibration, "scales come before quantizing"
-    plan = precision.plan_types(
-        model,
-        keep,
-        ("keep",),
-        base=base,
-        amax=amax,
-        block=block,
-        choices=choices,
-    )
+    assert choices.amax is not None or not precision.needs_calibration, "scales come before quantizing"
+    plan = precision.plan_types(model, keep, ("keep",), choices=choices)
     if plan.problems:
         raise SpecError(plan.problems)
     report = precision.rewrite(model, plan)

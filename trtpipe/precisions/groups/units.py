@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,6 @@ from trtpipe.precisions import Choices, Precision
 from trtpipe.precisions.casts.constants import constant_of
 from trtpipe.precisions.casts.free_types import MOVES_DATA
 from trtpipe.precisions.casts.kept_nodes import SPEC_NAMES, named_nodes
-from trtpipe.precisions.casts.overflow import Measured
 from trtpipe.precisions.casts.type_plan import TypePlan
 from trtpipe.proofs.corners import shapes_at, values_at
 from trtpipe.search.units import Unit
@@ -49,31 +48,28 @@ def find_units(
     source: Path,
     *,
     keep: Mapping[str, Sequence[str]] | None = None,
-    base: str | None = None,
-    block: int | None = None,
+    choices: Choices | None = None,
     profile: Profile | None = None,
-    measured: Measured | None = None,
-    amax: Mapping[str, float] | None = None,
 ) -> tuple[Unit, ...]:
     """The units of the canonical model at `source`, in graph order.
 
-    Nodes that overflow according to `measured` are in no unit. When `amax` is given, only tensors that it has scales
-    for are quantized.
+    Nodes that overflow according to `choices.measured` are in no unit. When `choices.amax` is given, only tensors that
+    it has scales for are quantized.
 
     Raises SpecError when a glob of `keep` matches nothing, ModelError when the model cannot be read.
     """
     skeleton = read_skeleton(source)
-    precision.prepare(skeleton.proto, base)
+    choices = choices or Choices()
+    precision.prepare(skeleton.proto, choices.base)
     # Planning puts Q and DQ into the model that it is given.
-    choices = Choices(measured)
     model = ir_model(skeleton)
-    known = amax if precision.needs_calibration else None
-    plan = precision.plan_types(model, keep, ("keep",), base=base, amax=known, block=block, choices=choices)
+    choices = replace(choices, amax=choices.amax if precision.needs_calibration else None)
+    plan = precision.plan_types(model, keep, ("keep",), choices=choices)
     if plan.problems:
         raise SpecError(plan.problems)
     model = ir_model(skeleton)
     measure = _Measure(skeleton.proto, model, frozenset(plan.quantized), profile or {})
-    return tuple(measure.unit(group) for group in _groups(model, _lowered(precision, plan, base)))
+    return tuple(measure.unit(group) for group in _groups(model, _lowered(precision, plan, choices.base)))
 
 
 def _lowered(precision: Precision, plan: TypePlan, base: str | None) -> set[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -34,7 +33,7 @@ from trtpipe.runners.inference.trust import TrustedEngine
 from trtpipe.targets.toolchain import Toolchain
 from trtpipe.toolchains.failure_codes import code_of_failure
 from trtpipe.toolchains.lookup import python_version
-from trtpipe.toolchains.watch import Minding, signal_of, tail
+from trtpipe.toolchains.watch import Minding, Supervision, signal_of, tail
 
 _PROGRAM = Program(Path(__file__).parent, "engine_process.main")
 _KINDS: Mapping[str, type[TrtpipeError]] = {
@@ -56,15 +55,12 @@ def run_engine(
     runs: Sequence[EngineRun],
     how: HowToRun,
     folder: Path,
-    *,
-    on_event: OnEvent | None = None,
-    cancelled: threading.Event | None = None,
-    killed: threading.Event | None = None,
+    supervision: Supervision[JsonObject] | None = None,
 ) -> Inference:
     """Run an engine on a GPU of this machine; without runs, deserialize and describe it.
 
-    Outputs, `timings.npy` and `run.log` are written into `folder`, which must exist and is the process's own. On
-    `cancelled` it stops between two runs, within five seconds; on `killed` at once. Raises ToolchainError where this
+    Outputs, `timings.npy` and `run.log` are written into `folder`, which must exist and is the process's own. When
+    cancelled it stops between two runs, within five seconds; when killed at once. Raises ToolchainError where this
     machine cannot run the engine (GPU, version, driver), ModelError for one that is damaged or changed, SpecError for
     inputs that the engine does not take, StepFailed when it fails on the GPU, Interrupted.
     """
@@ -74,13 +70,12 @@ def run_engine(
     heard: list[JsonObject] = []
     with log_path.open("ab", buffering=0) as log:
         child = _start(toolchain.python, folder, log)
-        never = threading.Event()
-        minding = Minding(child, cancelled or never, killed or never, how.time_limit)
+        watched = supervision or Supervision()
+        minding = Minding(child, watched.control.cancelled, watched.control.killed, how.time_limit)
         try:
             for event in minding.events():
                 _keep(event, heard, log)
-                if on_event is not None:
-                    on_event(event)
+                watched.on_event(event)
             code = minding.wait()
         finally:
             kill(child)

@@ -17,7 +17,7 @@ from .buffers import Memory
 from .devices import CudaError, Gpu, let_go, open_gpu
 from .engine_files import Loader, import_tensorrt, read_engine
 from .events import Events, Failure, Spoken, Stop
-from .lanes import Lane, Output, Run
+from .lanes import Lane, Output, Run, Shared
 from .layers import write_layers
 from .runtime import execution_contexts, save_runtime_cache
 from .signature import Port, check_inputs, read_ports
@@ -166,17 +166,9 @@ class Job:
         """The lanes, closed in reverse order with `closing`, and the runtime cache if one is asked for."""
         self.events.begin("creating execution contexts")
         contexts, cache = execution_contexts(trt, engine, self.request, self.spoken, self.events)
-        lanes = []
+        lanes, shared = [], Shared(trt, gpu, memory, self.spoken)
         while contexts:
-            lane = Lane(
-                trt,
-                gpu,
-                memory,
-                ports,
-                contexts.pop(),
-                spoken=self.spoken,
-                capture=self.request["graph"] == "capture",
-            )
+            lane = Lane(shared, ports, contexts.pop(), capture=self.request["graph"] == "capture")
             closing.push(closing_lane(lane))
             lanes.append(lane)
         return lanes, cache

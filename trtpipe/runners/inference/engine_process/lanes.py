@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .arrays import ElementType, TensorFile
 from .buffers import DeviceBuffer, HostBuffer, Memory
@@ -118,21 +118,28 @@ def new_output_allocator(trt: ModuleType, tensor: Tensor) -> tensorrt.IOutputAll
     return OutputAllocator()
 
 
+class Shared(NamedTuple):
+    """What all lanes have in common."""
+
+    trt: ModuleType
+    gpu: Gpu
+    memory: Memory
+    spoken: Spoken
+
+
 class Lane:
     """An execution context and what belongs to it; to be closed."""
 
     def __init__(
         self,
-        trt: ModuleType,
-        gpu: Gpu,
-        memory: Memory,
+        shared: Shared,
         ports: list[Port],
         context: tensorrt.IExecutionContext,
         *,
-        spoken: Spoken,
         capture: bool,
     ) -> None:
-        self._trt, self._gpu, self._context, self._spoken = trt, gpu, context, spoken
+        gpu, memory = shared.gpu, shared.memory
+        self._trt, self._gpu, self._context, self._spoken = shared.trt, gpu, context, shared.spoken
         self.stream = gpu.new_stream()
         self._marks = [gpu.new_event() for _ in range(MARKS)]
         self._tensors = {port.name: Tensor(port, memory, self.stream) for port in ports}
