@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from damage import damages
 
-from trtpipe.building.timing_caches import locked_tactics
 from trtpipe.errors import TrtpipeError
-from trtpipe.lockfile import SCHEMA, choices_in, load_lock
+from trtpipe.lockfile import SCHEMA, choices_in, load_lock, tactics_in
 from trtpipe.lockfile.comparison import between, grouped
 
 ENTRY = {
@@ -40,7 +39,7 @@ def test_a_lockfile_with_anything_in_any_place_is_read_or_refused(tmp_path):
                 assert all("trtpipe.lock" in str(one) and "\n" not in one.fact for one in error.problems)
                 continue
             choices_in(lock.every_entry())
-            locked_tactics(lock.cells)
+            tactics_in(lock.cells.values())
             for entry in lock.cells.values():
                 grouped(between("net/a@t", ENTRY, entry))
                 grouped(between("net/a@t", entry, ENTRY))

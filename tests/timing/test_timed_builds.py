@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from trtpipe.building.timing_caches import TimedBuild, changed_tactics, locked_tactics
+from trtpipe.building.timing_caches import TimedBuild, changed_tactics
 from trtpipe.errors import StepFailed
+from trtpipe.lockfile import tactics_in
 from trtpipe.stores.timing_caches import TimingCaches, cache_name
 from trtpipe.toolchains.launch import run_worker
 from trtpipe.toolchains.watch import Supervision
@@ -140,4 +141,4 @@ def test_what_a_replay_did_not_keep_to_is_told():
 def test_the_lockfile_gives_tactics_by_the_engines_key():
     cells = {"p/a@x": {"key": "k1", "tactics": {"a": "0x1"}}, "p/b@x": {"key": "k2"}}
 
-    assert locked_tactics(cells) == {"k1": {"a": "0x1"}}
+    assert tactics_in(cells.values()) == {"k1": {"a": "0x1"}}

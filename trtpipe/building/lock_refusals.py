@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.building.lock_comparison import Comparison, compare_with_lock, held_here
 from trtpipe.errors import LockMismatch, Problem, SpecError
-from trtpipe.lockfile import Lock, load_lock, shown_digest
+from trtpipe.lockfile import Lock, shown_digest
 from trtpipe.lockfile.comparison import mismatch
 from trtpipe.lockfile.entries import SCHEMA
 from trtpipe.plan.address import Address
@@ -93,7 +93,7 @@ def refuse_differences(planned: Planned) -> Agreed:
     Raises LockMismatch when something does, SpecError when a remote source has no pin.
     """
     refuse_unpinned(planned)
-    lock = load_lock(planned.workspace.lockfile)
+    lock = planned.site.lock
     path = planned.workspace.lockfile
     if not path.exists():
         raise LockMismatch(Code.NO_LOCKFILE, f"there is no lockfile {path}", BUILD_REMEDY)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.files import held
-from trtpipe.lockfile import StepEntry, Update, load_lock, shown_digest
+from trtpipe.lockfile import StepEntry, Update, shown_digest
 from trtpipe.lockfile.entries import MADE_ON, MADE_WITH, RECIPE, Entry
 from trtpipe.lockfile.recipes import (
     recipe_of,
@@ -47,7 +47,7 @@ def _update(planned: Planned, entries: Mapping[str, Entry]) -> Update:
 
 def refuse_conflict_elsewhere(planned: Planned) -> None:
     """Raises TrtpipeError when the lockfile has a merge conflict about cells that this build does not resolve."""
-    lock = load_lock(planned.workspace.lockfile)
+    lock = planned.site.lock
     mine = {cell.name for cell in planned.plan.cells}
     left = [name for name in lock.disagreeing if name not in mine]
     refuse_undecided(planned.workspace.lockfile, left, _update(planned, {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +78,6 @@ class Performer:
     terms: Terms
     timing_caches: TimingCaches
     """Where the flavour tensorrt's timing caches are."""
-    tactics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """An engine's key → the tactics that the lockfile holds for it."""
 
     @property
     def store(self) -> LocalStore:
@@ -319,7 +317,7 @@ class Performer:
             return run(request)
         from trtpipe.building.timing_caches import TimedBuild, gpu_here
 
-        tactics = self.tactics.get(action.key, {})
+        tactics = self.site.tactics.get(action.key, {})
         version = f"tensorrt-{toolchain.version}"
         build = TimedBuild(
             self.timing_caches, self.observer, str(action.address), version, gpu_here(), tactics

@@ -170,13 +170,9 @@ def open_steps(
 
     Raises StoreError when something may have to run and the store is not writable.
     """
-    from trtpipe.building.timing_caches import locked_tactics
     from trtpipe.stores.timing_caches import TimingCaches
 
     if terms.writes:
         site.store.open()
-    engines = any(step.stage == "build_engine" for step in plan.steps.values())
-    tactics = locked_tactics(site.lock.cells) if engines else {}
-    caches = TimingCaches(site.store.root)
-    performer = Performer(site, here, observer, terms, caches, tactics)
+    performer = Performer(site, here, observer, terms, TimingCaches(site.store.root))
     yield Steps(plan, site, here, observer, terms, performer, past or site.past(), terms.quiet)

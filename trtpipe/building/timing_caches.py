@@ -25,15 +25,6 @@ Run = Callable[[WorkerRequest], Mapping[str, Any]]
 """Carries out one request of the worker."""
 
 
-def locked_tactics(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """An engine's key → the tactics that the lockfile's cells hold for it."""
-    return {
-        str(entry["key"]): dict(entry["tactics"])
-        for entry in entries.values()
-        if isinstance(entry.get("tactics"), Mapping) and entry.get("key")
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class TimedBuild:
     """One build of an engine by a TensorRT that times its kernels."""

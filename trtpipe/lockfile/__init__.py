@@ -37,7 +37,7 @@ and facts; independent of plans and stores.
 
 from __future__ import annotations
 
-from trtpipe.lockfile.choices import agrees, choices_in
+from trtpipe.lockfile.choices import agrees, choices_in, tactics_in
 from trtpipe.lockfile.entries import (
     KEEP,
     SCHEMA,
@@ -71,5 +71,6 @@ __all__ = [
     "read_lock",
     "render_lock",
     "shown_digest",
+    "tactics_in",
     "update_lock",
 ]

@@ -1,4 +1,5 @@
-"""The choices of precision searches as the lockfile records them, and whether a search's trace agrees with them."""
+"""The choices that the lockfile holds: of precision searches, and of kernels (tactics) by TensorRT; and whether a
+search's trace agrees with them."""
 
 from __future__ import annotations
 
@@ -28,6 +29,15 @@ def choices_in(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
             if found.setdefault(key, one) != one:
                 contradicted.add(key)
     return {key: one for key, one in found.items() if key not in contradicted}
+
+
+def tactics_in(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
+    """An engine's key → the tactics that the cells hold for it."""
+    return {
+        str(entry["key"]): dict(tactics)
+        for entry in entries
+        if isinstance(tactics := entry.get("tactics"), Mapping) and entry.get("key")
+    }
 
 
 def agrees(trace: Trace, choices: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trtpipe.digests import digest_bytes, same_digest
 from trtpipe.loader.project import LOCK_FILE, Project
-from trtpipe.lockfile import Lock, agrees, choices_in, load_lock, shown_digest
+from trtpipe.lockfile import Lock, agrees, choices_in, load_lock, shown_digest, tactics_in
 from trtpipe.lockfile.entries import RECIPE
 from trtpipe.plan.address import Address
 from trtpipe.plan.fingerprint import Record
@@ -52,6 +52,11 @@ class Site:
     def choices(self) -> Mapping[str, Record]:
         """A search's recipe → the choice in the lockfile."""
         return choices_in(self.lock.every_entry())
+
+    @cached_property
+    def tactics(self) -> Mapping[str, Mapping[str, str]]:
+        """An engine's key → the tactics in the lockfile."""
+        return tactics_in(self.lock.cells.values())
 
     @cached_property
     def scales(self) -> LockedScales:

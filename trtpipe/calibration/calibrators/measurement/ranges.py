@@ -2,6 +2,10 @@
 
 Infinities and NaN are ignored: every float type can represent a mask of minus infinity. Where a tensor holds means, the
 sum that was computed on the way is the mean times the number of elements. Independent of float types and their limits.
+
+The pass is one of its own, also where scales are asked for. Every observed tensor is an output of the model, and keeps
+ONNX Runtime from fusing the nodes around it, which rounds otherwise. Were the tensors of both observed together, scales
+would differ in the last digits (by up to 1e-6 in 49 of 54 tensors of a ResNet-50), and with them all engines' keys.
 """
 
 from __future__ import annotations
