@@ -26,7 +26,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture
 def build(tmp_path, monkeypatch):
-    """Builds the demo's engine of an automatic precision, which searches; each time as a new command."""
+    """Builds the demo's engine of an automatic precision, which searches; each time as on a new machine."""
     pytest.importorskip("tensorrt_rtx", reason="not run: needs a tensorrt_rtx wheel")
     for name in ("pipelines", "calibration"):
         shutil.copytree(ROOT / name, tmp_path / name)
@@ -34,8 +34,11 @@ def build(tmp_path, monkeypatch):
     spec.write_text(spec.read_text().replace("  fp32: {}\n", "  fp32: {}\n" + AUTO))
     monkeypatch.chdir(tmp_path)
 
-    def run(force: bool) -> None:
-        planned = make_plan(open_workspace(["pipelines/digits.yaml"], ("digits/auto@ada",)), force=force)
+    def run(machine: str) -> None:
+        monkeypatch.setenv("TRTPIPE_STORE", str(tmp_path / machine))
+        for name in (".trtpipe", "build"):
+            shutil.rmtree(tmp_path / name, ignore_errors=True)
+        planned = make_plan(open_workspace(["pipelines/digits.yaml"], ("digits/auto@ada",)))
         refuse_contradicting_store(planned)
         outcome = Outcome()
         run_build(planned, Unheard(), outcome, HowToBuild(jobs=1))
@@ -45,7 +48,7 @@ def build(tmp_path, monkeypatch):
 
 
 def test_choices_and_tactics_of_the_lockfile_are_read_once_in_a_build(build, monkeypatch):
-    build(force=False)
+    build("first")
     read: Counter[str] = Counter()
 
     def counting(module, name):
@@ -64,7 +67,7 @@ def test_choices_and_tactics_of_the_lockfile_are_read_once_in_a_build(build, mon
     assert not hasattr(lock_writer, "load_lock")
     assert not hasattr(lock_refusals, "load_lock")
 
-    build(force=True)
+    build("second")
 
     assert read["load_lock of trtpipe.workspace.site"] == 1
     assert read["load_lock of trtpipe.lockfile.writer"] <= 1

@@ -18,6 +18,7 @@ from trtpipe.canonical.names import FreshNames
 from trtpipe.canonical.node_types import NodeTypes, constants_in
 from trtpipe.canonical.opsets import CHOSEN, normalize_domains, opset_of, upgrade
 from trtpipe.canonical.tensors import array_of, graphs_of, has_size, nbytes_of, nodes_of, number_of_dtype
+from trtpipe.legalization.added_nodes import AddedNodes
 from trtpipe.legalization.known_sequences import SEQUENCES, drop_unread, hand_on
 from trtpipe.legalization.quantized_moves import dequantize_twin, learn_scales, move_between
 from trtpipe.legalization.quantized_tables import dequantize_tables
@@ -26,14 +27,13 @@ if TYPE_CHECKING:
     import onnx
 
     from trtpipe.arrays import Array
-    from trtpipe.canonical.builder import Attribute
 
 _FLOATS = frozenset({"float32", "float16", "bfloat16"})
 LARGEST = 64 << 20
 """Constants of more bytes are not read: what is computed of them would have to be held in memory."""
 
 
-class Rewriting:
+class Rewriting(AddedNodes):
     """One pass over a model: the facts that rules need, and the nodes that they create."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -49,10 +49,7 @@ class Rewriting:
         """Sequences of known length, and the tensors in them."""
         taken = {name for node in nodes_of(model) for name in (*node.input, *node.output)}
         ends = (value.name for graph in graphs_of(model) for value in (*graph.input, *graph.initializer))
-        self._fresh = FreshNames(taken | set(ends))
-        self._fresh_nodes = FreshNames(node.name for node in nodes_of(model))
-        self._source: onnx.NodeProto | None = None
-        self._made: list[onnx.NodeProto] = []
+        super().__init__(FreshNames(taken | set(ends)), FreshNames(node.name for node in nodes_of(model)))
 
     @contextmanager
     def inside(self, graph: onnx.GraphProto) -> Iterator[None]:
@@ -81,48 +78,15 @@ class Rewriting:
 
         A node that lacks inputs, or has attributes of another kind, is told by whoever checks the model.
         """
-        self._source, self._made = node, []
+        self.begin(node)
         try:
             return self._made if rule(self, node) else None
         except (ArithmeticError, LookupError, TypeError, ValueError):
             return None
 
-    def add(
-        self,
-        operator: str,
-        inputs: Sequence[str],
-        output: str = "",
-        *,
-        name: str = "",
-        attributes: Mapping[str, Attribute] | None = None,
-        **more: Attribute,
-    ) -> str:
-        """Adds a node, named after the one that is written out unless `name` says otherwise; its output's name."""
-        import onnx
-
-        assert self._source is not None, "a rule is being applied"
-        own = self._source.name or self._source.output[0]
-        made = output or self._fresh(f"{own}_{operator}")
-        given = {key: value for key, value in {**(attributes or {}), **more}.items() if value is not None}
-        called = name or (self._fresh_nodes(f"{own}/{operator}") if self._source.name else "")
-        node = onnx.helper.make_node(operator, list(inputs), [made], name=called, **given)
-        self._made.append(node)
+    def learn(self, node: onnx.NodeProto) -> None:
+        """Makes the types of an added node's outputs known."""
         self.types.learn(node)
-        return made
-
-    def add_several(
-        self, operator: str, inputs: Sequence[str], count: int, *, name: str = "", **attributes: Attribute
-    ) -> list[str]:
-        """Adds a node of several outputs, named as `add` does; their names."""
-        import onnx
-
-        own = self._source_name()
-        made = [self._fresh(f"{own}_{operator}") for _ in range(count)]
-        called = name or self._fresh_nodes(f"{own}/{operator}")
-        node = onnx.helper.make_node(operator, list(inputs), made, name=called, **attributes)
-        self._made.append(node)
-        self.types.learn(node)
-        return made
 
     def add_split(self, value: str, sizes: Sequence[int], axis: int) -> list[str]:
         """Adds a Split into parts of these sizes, opset 13 or later; the parts' names."""
@@ -150,10 +114,6 @@ class Rewriting:
         graph: onnx.GraphProto = onnx.helper.make_graph(self._made, "body", given, yielded)
         self._made = outer
         return graph
-
-    def keep(self, node: onnx.NodeProto) -> None:
-        """Adds a node unchanged, because its outputs may also have other readers."""
-        self._made.append(node)
 
     def constant(self, values: int | Sequence[int], name: str = "shape") -> str:
         """Adds a constant of whole numbers; its name."""
@@ -188,10 +148,6 @@ class Rewriting:
     def floating(self, *names: str) -> bool:
         """Whether all these values are known to be floats of a kind that TensorRT computes in."""
         return all(self.types.dtype(name) in _FLOATS for name in names)
-
-    def _source_name(self) -> str:
-        assert self._source is not None, "a rule is being applied"
-        return str(self._source.name or self._source.output[0])
 
 
 Rule = Callable[[Rewriting, "onnx.NodeProto"], bool]
