@@ -30,23 +30,24 @@ def main() -> NoReturn:
             code = run()
     except KeyboardInterrupt:
         code = 130
-    for number in _STOPS:  # nothing is left to stop, and Python's ending has no handler
+    # all work is done, and Python's own shutdown would print a traceback for a late Ctrl-C
+    for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 
 def _leave_working_directory_out() -> None:
-    """With `-m`, Python imports from the working directory first: a clone may hold modules of any name."""
+    """Remove the working directory from `sys.path`: `-m` puts it first, and a clone may contain modules of any name."""
     try:
         here = {"", os.getcwd()}  # noqa: PTH109 - before anything is imported
-    except OSError:  # it is gone, and nothing can be imported from it
+    except OSError:  # the working directory was deleted, so nothing can be imported from it
         return
     if sys.path and sys.path[0] in here:
         del sys.path[0]
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """Before a command has begun there is nothing to clean up."""
+    """Handle Ctrl-C during start-up: end at once, because there is nothing to clean up yet."""
     os.write(2, b"interrupted\n")
     os._exit(130)
 
@@ -57,7 +58,8 @@ def _open_missing_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            # open() returns the lowest free descriptor, which is the closed one
+            os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - a number, open to the end
 

@@ -38,7 +38,7 @@ class CacheProver:
     imported: onnx.ModelProto | None = field(default=None, init=False)
 
     def prove(self, variant: str) -> tuple[list[Problem], str]:
-        """Problems of a variant's cache, and a line about what it covers; neither when it uses none.
+        """Problems of a variant's cache, and a line about its coverage; both empty when the variant uses no cache.
 
         Raises TrtpipeError when the model cannot be imported.
         """
@@ -49,7 +49,7 @@ class CacheProver:
         file = self.pipeline.files["variants", variant, "calibration", "cache"]
         try:
             with located(place):
-                cache = read_cache(file, asked.format)  # what is none need not wait for an import
+                cache = read_cache(file, asked.format)  # reported before the model is imported
         except ModelError as error:
             return list(error.problems), ""
         model = self._model()

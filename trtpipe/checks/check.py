@@ -50,7 +50,7 @@ def check_specs(
     observer: Observer | None = None,
     parse: bool = True,
 ) -> CheckReport:
-    """Prove every spec that the arguments select; `observer` is told of downloads that this needs.
+    """Prove every spec that the arguments select; `observer` receives events about the required downloads.
 
     With `parse`, TensorRT parses the typed models. Raises SpecError only when there is no spec to read.
     """
@@ -81,7 +81,7 @@ def check_pipeline(
 def prove_before_building(
     planned: Planned, *, offline: bool = False, observer: Observer | None = None
 ) -> list[Problem]:
-    """Prove the pipelines of which something must run; returns their warnings. Raises SpecError with every error."""
+    """Prove the pipelines that have a step to run; returns their warnings. Raises SpecError with every error."""
     stale, report = {address.pipeline for address in runs(planned)}, CheckReport()
     for pipeline in planned.workspace.pipelines:
         if pipeline.spec.pipeline in stale:
@@ -211,7 +211,8 @@ class _Checker:
             at = problem.path or path
             placed = Problem(problem.code, problem.fact, problem.remedy, problem.where, at, problem.severity)
             located = self.pipeline.locate(placed)
-            if located not in self.report.problems:  # each precision that a search tries is planned by itself
+            # each precision that a search tries is planned separately
+            if located not in self.report.problems:
                 self.report.problems.append(located)
 
     def _targets(self) -> Iterator[TargetView]:
@@ -269,7 +270,7 @@ class _Checker:
         try:
             if runs_code(loaded.spec):
                 source_files(loaded.spec, files)
-                return  # what it yields is told by the step that runs it
+                return  # its output is reported by the step that runs it
             with open_dataset(loaded.spec, files, view.inputs, samples=samples) as data:
                 shapes = data.shapes_by_sample()
                 named = data.has_names
@@ -320,7 +321,7 @@ class _Checker:
                 problems, line = prover.prove(variant)
             except TrtpipeError:
                 if told:
-                    return  # why the model cannot be imported has been said
+                    return  # why the model cannot be imported has been reported already
                 raise
             self._add(problems)
             self.report.lines += [line] if line else []

@@ -71,7 +71,7 @@ def parse_cells(parses: Parses, observer: Observer | None, *, offline: bool, job
             results = steps.bring(sorted(wanted), keep_going=True)
             for address, result in results.items():
                 problems += _told(workspace, steps, address, result)
-    except StoreError as error:  # of a project that may only be read
+    except StoreError as error:  # the project is read-only
         return ParsedCells((), {cell.name: error.problems[0].fact for cell in parses.cells})
     failed = {one: "a step before failed" for one in wanted if not isinstance(results.get(one), Done)}
     reasons = {**left_out, **failed}

@@ -19,7 +19,7 @@ def planned_variant(
 ) -> tuple[Planned, Cell]:
     """The plan of a cell (`digits/int8@ada`, or `digits/int8` for any of its targets), and the cell.
 
-    Raises SpecError, also for everything that `check` refuses.
+    Raises SpecError, also for everything that `check` rejects.
     """
     planned = make_plan(open_workspace(specs, (_glob(name),)))
     cells = planned.plan.cells

@@ -67,7 +67,7 @@ def refused_cells(
             failed = {one: result.error for one, result in results.items() if isinstance(result, Failed)}
             made = [cell for cell in cells if isinstance(results.get(cell.steps["quantize"]), Done)]
             said = _said(steps, parses, made, source)
-    except StoreError:  # of a project that may only be read
+    except StoreError:  # the project is read-only
         return TypedCells((), {})
     broken = [problem for one, error in failed.items() for problem in placed(workspace, one, error).problems]
     refused = {cell.name: tuple(one.fact for one in found if one.severity == "error") for cell, found in said}
@@ -101,7 +101,7 @@ def _said(steps: Steps, parses: Parses, cells: Sequence[Cell], source: onnx.Mode
         outputs = frozenset(steps.trace(typed).outputs.items())
         versions = {parse: parses.here.toolchains[parse].version for parse in asked}
         new = [one for one in dict.fromkeys(versions.values()) if (one, outputs) not in judged]
-        if new:  # variants may come to the same model
+        if new:  # variants may yield the same model
             with _read(steps, typed) as model:
                 for version in new:
                     judged[version, outputs] = tuple(engine_refusals(model, version, source, driver=driver))

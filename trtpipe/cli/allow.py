@@ -28,7 +28,8 @@ def allow_command(specs: Sequence[str], *, yes: bool, listed: bool, revoke: bool
         note(f"nothing of {project.root} is allowed any more: {write_allowed(project.root, ())}")
         return EXIT_DONE
     allowed = granted_digests()
-    grant(code.digest for _, code in project.wanted_reach())  # to look only: the specs name files there
+    # read access only, because the specs name files there
+    grant(code.digest for _, code in project.wanted_reach())
     workspace = open_workspace(specs, only_to_look=True)
     found = [(one, one.code.digest in allowed) for one in code_in(workspace.project, workspace.pipelines)]
     if as_json:

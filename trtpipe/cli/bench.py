@@ -21,7 +21,7 @@ _GRAPHS = {"off": "off", "capture": "on", "rtx": "rtx"}
 
 
 def bench_command(asked: BenchRequest, *, as_json: bool) -> int:
-    """Measure and print; the exit code of what failed."""
+    """Measure and print; returns the exit code of the first failure, or 0."""
     if not asked.what:
         raise SpecError(
             Code.NOTHING_TO_MEASURE, "nothing to measure", "name cells, globs or directories: 'digits/*@ada'"

@@ -44,7 +44,7 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     _run(planned, options, closing, outcome, frozen, mark)
     if frozen is None or not any(isinstance(error, LockMismatch) for _, error in outcome.failures):
         tell_reports(planned, outcome, mark)
-    elif not before.is_set:  # nothing was delivered, and nothing is written: the reports are what they were
+    elif not before.is_set:  # nothing was delivered or written, so the reports are still right
         mark.lift()
     if outcome.failures or outcome.blocked:
         otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
@@ -96,8 +96,8 @@ def _run(
 
 
 def _introduce(workspace: Workspace) -> None:
-    """Register the project with the store; mention the store to its user once, a former store each time."""
-    with contextlib.suppress(OSError):  # a store that cannot be written still reads
+    """Register the project with the store; mention a new store once, and a former store every time."""
+    with contextlib.suppress(OSError):  # a read-only store can still be used
         workspace.store.introduce()
     first = not workspace.state.path.exists()
     former = former_line(workspace.project, workspace.store)

@@ -20,7 +20,7 @@ _DEFAULT_AGE = 30 * _DAY
 
 
 def list_command(*, as_json: bool) -> int:
-    """Print every trace: its key, its step, what it yielded and when it was last of use."""
+    """Print every trace: its key, its step, its outputs and when it was last used."""
     from trtpipe.stores.survey import stage_of, survey
     from trtpipe.text.tables import render_table
 
@@ -60,7 +60,7 @@ def list_command(*, as_json: bool) -> int:
 
 
 def stats_command(*, as_json: bool) -> int:
-    """Print what the store holds, in numbers."""
+    """Print how much the store holds."""
     from trtpipe.stores.collector import Limits, collect
     from trtpipe.stores.survey import survey
 

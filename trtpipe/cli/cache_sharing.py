@@ -38,7 +38,7 @@ def push_command(*, everything: bool, as_json: bool) -> int:
     found = survey(store)
     names = found.traces.keys() if everything else needed_keys(found, roots_of([cache.project.root]))
     own = [found.traces[name].trace for name in sorted(names) if not found.traces[name].place]
-    for trace in own:  # not what others said: it would go as one's own word
+    for trace in own:  # traces of others are not sent, because they would be signed as one's own
         store.push(trace)
     store.settle()
     traffic = store.remote.traffic

@@ -18,7 +18,7 @@ from trtpipe.text.problems import problem_json
 def check_command(
     specs: Sequence[str], only: Sequence[str], *, as_json: bool, offline: bool = False, parse: bool = True
 ) -> int:
-    """Prove every spec; every problem of every spec is told in one pass."""
+    """Prove every spec; all problems of all specs are reported in one pass."""
     with LazyProgress() as progress:
         report = check_specs(specs, only, offline=offline, observer=progress, parse=parse)
     annotate(report.problems)

@@ -15,7 +15,7 @@ _SHOWN = 20
 
 
 def compare_command(cell: str, specs: Sequence[str], *, samples: int | None, as_json: bool) -> int:
-    """Print where a cell's typed model leaves the model that it was typed from."""
+    """Print where a cell's typed model departs from the model that it was made from."""
     with LazyProgress() as progress, open_cell(cell, specs, progress) as steps:
         found = compare_cell(steps, samples)
         name = steps.cell.name

@@ -16,7 +16,7 @@ _SHOWN = 20
 
 
 def compare_network_command(cell: str, specs: Sequence[str], *, samples: int | None, as_json: bool) -> int:
-    """Print where TensorRT's network leaves a cell's typed model; 1 when it does, or when that is not known."""
+    """Print where TensorRT's network departs from a cell's typed model; 1 when it does, or when that is unknown."""
     with LazyProgress() as progress, open_cell(cell, specs, progress) as steps:
         found: JsonObject = compare_cell_with_network(steps, samples)
         name = steps.cell.name

@@ -35,7 +35,7 @@ def network_command(spec: str, output: Path | None, *, force: bool) -> int:
 
 
 def parsed_command(cell: str, output: Path | None, *, force: bool) -> int:
-    """Write the network that a TensorRT makes as declared layers; 1 when this machine cannot tell."""
+    """Write the network that a TensorRT makes as declared layers; 1 when this machine cannot parse the model."""
     from trtpipe.app.author.export_parsed import export_parsed
 
     if "/" not in cell or Path(cell).exists():

@@ -31,7 +31,7 @@ def init_command(
     force: bool,
     to_stdout: bool,
 ) -> int:
-    """Write a spec for a model, or print it. Never replaces a file unless told."""
+    """Write a spec for a model, or print it. Replaces a file only with `--force`."""
     _refuse_missing(model)
     from trtpipe.app.author.first_spec import tried_spec
     from trtpipe.app.author.proposal import recognise

@@ -14,7 +14,7 @@ from trtpipe.text.networks import network_lines
 
 
 def inspect_network_command(cell: str, *, with_others: bool, as_json: bool) -> int:
-    """Show the network that a cell's TensorRT makes of its typed model; 1 when this machine cannot tell."""
+    """Show the network that a cell's TensorRT makes of its typed model; 1 when this machine cannot parse the model."""
     if with_others:
         raise SpecError(
             Code.OPTIONS_EXCLUDE, "--network goes with --json only", "leave the other options out"

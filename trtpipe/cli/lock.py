@@ -14,7 +14,7 @@ from trtpipe.workspace.workspace import open_workspace
 
 
 def lock_command(specs: Sequence[str], only: Sequence[str], *, check: bool, as_json: bool) -> int:
-    """Check or write. 3 when the lockfile differs, or when cells stay of which only a build could tell."""
+    """Check or write. 3 when the lockfile differs, or when only a build could decide for some cells."""
     planned = make_plan(open_workspace(specs, only))
     lock = load_lock(planned.workspace.lockfile)
     comparison = compare_with_lock(planned, lock)

@@ -11,7 +11,7 @@ from trtpipe.problem_codes import Code
 
 
 def matrix_command(specs: Sequence[str], only: Sequence[str], purpose: str, most: int | None) -> int:
-    """Print the matrix on one line, which can be given to a step's output as it is."""
+    """Print the matrix on one line, the form that a workflow step's output needs."""
     from trtpipe.app.author.ci_matrix import Purpose, matrix_of
     from trtpipe.workspace.workspace import open_workspace
 

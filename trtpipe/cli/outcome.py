@@ -20,7 +20,7 @@ def run_command(body: Callable[[], int]) -> int:
     From here on Ctrl-C and SIGTERM are a KeyboardInterrupt, so that whatever is under way can clean up.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # the names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid UTF-8
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:

@@ -92,7 +92,7 @@ def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
 
 
 def _tell(planned: Planned) -> None:
-    """Print problems of the store, its own or a shared one."""
+    """Print problems of the local store and of remote ones."""
     for text in planned.workspace.store.warnings:
         note(f"warning: {text}")
 

@@ -125,7 +125,7 @@ class LiveProgress:
             self._follow(event)
         if not isinstance(event, StepStarted):
             for line in event_lines(event):
-                with contextlib.suppress(OSError):  # nobody has to listen
+                with contextlib.suppress(OSError):  # a closed stderr must not stop the build
                     self._console.print(printable(line), markup=False, soft_wrap=True)
 
     def _follow(self, event: Event) -> None:

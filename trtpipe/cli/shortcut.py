@@ -20,7 +20,7 @@ def nothing_to_do(arguments: Sequence[str]) -> int | None:
     try:
         if not is_unchanged(arguments[1:], ()):
             return None
-    except OSError:  # which the command will put in words
+    except OSError:  # the command itself will report the error
         return None
 
     def body() -> int:

@@ -82,7 +82,7 @@ def _located(flavour: str, version: str) -> Toolchain:
 
 
 def verify_command(names: Sequence[str], *, as_json: bool) -> int:
-    """Hash toolchains. 1 when one is not what was installed."""
+    """Hash toolchains. 1 when one differs from what was installed."""
     from trtpipe.toolchains.verification import verify
 
     known, lock = _known_toolchains(), _wheel_lock()

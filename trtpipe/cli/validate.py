@@ -20,7 +20,7 @@ from trtpipe.text.tables import one_line, render_table
 def validate_command(arguments: Sequence[str], how: HowToValidate, *, as_json: bool) -> int:
     """Validate engines on this machine's GPU.
 
-    1 when something missed a threshold; 2 when an engine was not run and the CPU was not asked for: it is not proven.
+    1 when something missed a threshold; 2 when an engine was not run, unless only the CPU was requested.
     """
     found = validate_places(engine_places(arguments, Path.cwd()), how)
     notes = take_in(found)
@@ -133,7 +133,7 @@ def _problems(error: TrtpipeError | None) -> list[dict[str, Json]]:
 def propose_command(
     cells: Sequence[str], *, seeds: int, first: int, margin: float, offline: bool, as_json: bool
 ) -> int:
-    """Print thresholds to paste, and how the cell stands against them."""
+    """Print thresholds to paste, and the cell's results relative to them."""
     from trtpipe.app.prove.proposed_thresholds import propose_thresholds
     from trtpipe.cli.progress import LazyProgress
     from trtpipe.loader.scalars import flow_yaml

@@ -20,7 +20,7 @@ _TITLES = {
 
 
 def which_command(asked: str, *, as_json: bool) -> int:
-    """Tell what an engine is. 1 when nothing knows it."""
+    """Print what is known about an engine. 1 when nothing is known."""
     from trtpipe.app.look.which import identify
 
     found = identify(asked)

@@ -34,7 +34,7 @@ def matrix_of(workspace: Workspace, purpose: Purpose, most: int | None = None) -
 
 
 def _cells(workspace: Workspace, purpose: Purpose) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Each cell with its toolchain and the GPUs that it can use, of which a machine needs one."""
+    """Each cell with its toolchain and the GPUs that it can run on; a machine needs only one of them."""
     resolver, problems = TargetResolver(), list[Problem]()
     for loaded in workspace.pipelines:
         spec = loaded.spec

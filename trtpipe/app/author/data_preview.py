@@ -116,12 +116,12 @@ def _kept(made: Mapping[str, Path], project: Project, name: str, output: Path | 
 
 
 def _safe(name: str) -> str:
-    """An input's name as part of a file's."""
+    """An input's name in a form that can be part of a file name."""
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)[:64]
 
 
 def list_datasets(cwd: Path | None = None) -> list[dict[str, Any]]:
-    """Every data set of the project: its sources and how many samples it has, or why that cannot be told."""
+    """Every data set of the project: its sources and how many samples it has, or why they cannot be counted."""
     from trtpipe.datasets import runs_code
     from trtpipe.datasets.samples.batches import open_dataset
 
@@ -135,7 +135,7 @@ def list_datasets(cwd: Path | None = None) -> list[dict[str, Any]]:
             entry |= {"sources": list(spec.kinds()), "description": spec.description or ""}
             if runs_code(spec):
                 source_files(spec, ProjectFiles(project))
-                continue  # how many there are is known when it has run
+                continue  # a Python function's samples can only be counted by running it
             with open_dataset(spec, ProjectFiles(project)) as data:
                 entry |= {"samples": data.samples, "labels": data.has_labels}
         except TrtpipeError as error:

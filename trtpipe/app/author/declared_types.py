@@ -43,7 +43,7 @@ class Retyped:
 def retype(options: NetworkOptions, weights: Path | None, network: ParsedNetwork, folder: Path) -> Retyped:
     """Builds the typed model of a declared network as a build would, in `folder`.
 
-    Raises ModelError when the network is refused, or when no variant keeps its types.
+    Raises ModelError when the network is rejected, or when no variant keeps its types.
     """
     from trtpipe.frontends import ModelFiles, frontend_called, lower_model
     from trtpipe.precisions import find_precision
@@ -67,7 +67,7 @@ def retype(options: NetworkOptions, weights: Path | None, network: ParsedNetwork
 
 
 def _precision_of(network: ParsedNetwork) -> str:
-    """The precision that leaves the network's narrowest floats alone."""
+    """The precision that does not change the network's narrowest float type."""
     types = {tensor.dtype for tensor in network.tensors.values()}
     return "bf16" if "bfloat16" in types else "fp16" if "float16" in types else "fp32"
 

@@ -63,7 +63,7 @@ def export_network(workspace: Workspace, directory: Path | None, *, force: bool 
 
 
 def refuse_existing(paths: list[Path], force: bool) -> None:
-    """Raises SpecError when a file is there that is not to be replaced."""
+    """Raises SpecError when a file exists and must not be replaced."""
     there = [path for path in paths if path.exists()]
     if there and not force:
         raise SpecError(

@@ -74,7 +74,7 @@ def export_parsed(steps: CellSteps, directory: Path | None, *, force: bool = Fal
 
 
 def _pipeline_of(steps: CellSteps) -> LoadedPipeline:
-    """The cell's pipeline. Raises SpecError when it validates against a variant that the export will not have."""
+    """The cell's pipeline. Raises SpecError when it validates against a variant that will not be in the export."""
     pipelines = steps.planned.workspace.pipelines
     pipeline = next(one for one in pipelines if one.spec.pipeline == steps.cell.pipeline)
     validated = pipeline.spec.validate_
@@ -95,7 +95,7 @@ def _network_of(steps: CellSteps) -> ParsedNetwork:
 
 @dataclass(frozen=True)
 class _Export:
-    """A network that is being exported."""
+    """The state of one export."""
 
     network: ParsedNetwork
     pipeline: LoadedPipeline
@@ -180,7 +180,7 @@ def _options(declaration: Declaration, weights: str | None) -> NetworkOptions:
 
 
 def _difference(found: Readback, network: ParsedNetwork) -> str:
-    """Why the two are not equal; empty when they are."""
+    """How the model and the network differ, as text; empty when they are equal."""
     for name, why in found.not_compared.items():
         return f"output '{name}' was not compared: {why}"
     for contradiction in found.contradictions:

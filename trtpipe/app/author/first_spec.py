@@ -86,7 +86,7 @@ class _Trial:
         half = HalfVariant(tuple(texts_in(fit, "keep")), text_in(fit, "refused")) if fit else HalfVariant()
         report = self._checked(self._text(draft, half))
         errors = _errors(report)
-        if errors and all(one.path[:2] == _HALF for one in errors):  # the rest builds without it
+        if errors and all(one.path[:2] == _HALF for one in errors):  # the spec builds without this part
             half = HalfVariant(refused=errors[0].fact, tried="TensorRT's parser")
             report = self._checked(self._text(draft, half))
             errors = _errors(report)
@@ -113,7 +113,8 @@ class _Trial:
 
     def _imported(self) -> Path:
         """The canonical model."""
-        text = init_spec(self.model.head, None, name=self.name)  # TensorRT has no say in importing
+        # importing does not depend on the TensorRT version
+        text = init_spec(self.model.head, None, name=self.name)
         folder = self.folder / "imported"
         folder.mkdir()
         pipeline = self._loaded(text)
@@ -143,7 +144,7 @@ class _Trial:
             if not stopped:
                 return draft, fit
             if draft.proposal.problems or not draft.proposal.profile:
-                break  # there is nothing else to propose
+                break  # there are no other shapes to propose
             narrow = "opt" not in stopped
             failed += [] if narrow else [draft.proposal.profile]
         assert first is not None

@@ -34,17 +34,18 @@ class Recognised:
     options: Any
 
     def read(self, workplace: Path) -> onnx.ModelProto:
-        """The model; see Frontend.read."""
+        """The model, read by its frontend (see `Frontend.read`)."""
         return self.frontend.read(self.files, self.options, workplace)
 
 
 def recognise(path: Path, project: Project, companion: Path | None = None) -> Recognised:
-    """What reads the model at `path`, which must be in the project's reach, and so must its second file.
+    """Finds the frontend for the model at `path`; the model and its second file must be readable from the project.
 
     Raises SpecError or ModelError.
     """
     if not (path.is_file() or path.is_dir()):
-        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")  # a pipe would be waited for
+        # opening a named pipe would block
+        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")
     frontend, proposal = propose(path, companion=companion)
     source = _text(proposal.source, project.root) if proposal.source is not None else None
     written = _written(proposal.options, project.root)
@@ -63,7 +64,7 @@ def recognise(path: Path, project: Project, companion: Path | None = None) -> Re
 
 
 def first_spec(model: Recognised, *, name: str, targets: Sequence[str] | None = None) -> str:
-    """The text of a pipeline file for the model, of which nothing was tried. Raises ModelError; see `first_specs`."""
+    """The text of a pipeline file for the model, untested. Raises ModelError; see `first_specs`."""
     from trtpipe.canonical.evaluation import Evaluator
     from trtpipe.legalization.legalize import legalize
 

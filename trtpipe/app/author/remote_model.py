@@ -23,7 +23,7 @@ from trtpipe.workspace.workspace import Workspace
 def recognise_remote(
     remote: RemoteFile, workspace: Workspace, folder: Path, observer: Observer
 ) -> Recognised:
-    """What reads the model at an address; its files are put into `folder`. Raises SpecError or ModelError."""
+    """Finds the frontend for a remote model; its files are put into `folder`. Raises SpecError or ModelError."""
     name = SOURCE_FOLDER + remote.name
     origin = _fetch(FetchFacts({name: remote}), workspace, folder, observer)[name]
     pins: dict[str, str] = {}
@@ -59,7 +59,7 @@ def recognise_remote(
 def _fetch(
     facts: FetchFacts, workspace: Workspace, folder: Path, observer: Observer
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Fetch into the store and put the files into `folder`; what is told of each."""
+    """Fetch the files into the store and put them into `folder`; returns what the server said about each."""
     store = workspace.store
     trace = brought([fetch_step("init", facts)], workspace.site, observer=observer)
     for name, digest in trace.outputs.items():

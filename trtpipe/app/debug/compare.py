@@ -31,7 +31,7 @@ def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, A
 
 
 def compare_cell_with_network(steps: CellSteps, samples: int | None = None) -> Mapping[str, Any]:
-    """The cell's typed model beside the network that its toolchain makes of it, see `runners.compare_network`.
+    """Compares the cell's typed model with its toolchain's parsed network, see `runners.compare_network`.
 
     Where the toolchain cannot parse here, `not_run` says why. Raises SpecError, and what the steps, the parser or the
     comparison raise.
@@ -48,7 +48,7 @@ def compare_cell_with_network(steps: CellSteps, samples: int | None = None) -> M
 
 
 def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | None = None) -> Task:
-    """What a child process needs that runs a cell's typed model beside the model that it was typed from.
+    """The task for a child process that compares a cell's typed model with the model that it was made from.
 
     Raises SpecError, and what the steps before raise.
     """

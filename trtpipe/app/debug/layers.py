@@ -79,7 +79,7 @@ def _nodes(trials: _Trials, units: Sequence[Unit]) -> dict[str, str]:
     def passes(some: Sequence[tuple[str, Unit]]) -> bool:
         return not trials.failures(trials.holding({node: widest for node, _ in some}))
 
-    # A unit may owe its rescue to what follows from all of its nodes: then they stay together.
+    # A unit may pass only when all of its nodes are kept, not any subset: then they stay together.
     few = ddmin(nodes, passes) if passes(nodes) else nodes
     kept = {node: widest for node, _ in few}
     trials.phase = "narrower types"
@@ -134,7 +134,7 @@ class _Trials:
         return choice_of(ladder, units, tuple(levels), self.subject.own().keep)
 
     def holding(self, nodes: Mapping[str, str]) -> Choice:
-        """The variant with some nodes kept, each in a precision."""
+        """The variant with some nodes kept, each in the given precision."""
         own = self.subject.own()
         keep = {name: list(globs) for name, globs in own.keep.items()}
         for node, precision in nodes.items():

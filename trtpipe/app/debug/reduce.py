@@ -87,7 +87,7 @@ class BuildTrials:
         self.request = replace(request, builder=request.builder.model_copy(update=limits))
 
     def failures(self, candidate: Candidate) -> tuple[FailureClass, ...]:
-        """How the candidate fails; nothing when it builds. Raises ToolchainError, StoreError."""
+        """How the candidate fails; empty when it builds. Raises ToolchainError, StoreError."""
         folder = self.steps.scratch / "trial"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -215,7 +215,7 @@ def _small_request(steps: CellSteps, action: Action, candidate: Candidate) -> Wo
 
 
 def about(reduction: Reduction) -> list[str]:
-    """The result in sentences."""
+    """The result as sentences for the user."""
     reduced, graph = reduction.reduced, reduction.reduced.candidate.model.graph
     count = f"{len(graph.node)} of {reduced.nodes_before} nodes are left"
     lines = [f"{count}, and no single one of them can go." if reduced.minimal else f"{count}."]
@@ -229,14 +229,14 @@ def about(reduction: Reduction) -> list[str]:
 
 
 def names_of(model: onnx.ModelProto) -> frozenset[str]:
-    """Every name that an error may quote: of nodes and tensors."""
+    """The names of all nodes and tensors, which an error message may quote."""
     graph = model.graph
     made = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
     return frozenset(made - {""}) | {one.name for one in (*graph.input, *graph.output)}
 
 
 def model_of(steps: CellSteps, action: Action, slot: str = "model") -> onnx.ModelProto:
-    """The model that an action takes, as a skeleton."""
+    """The model that an action reads, as a skeleton (without its weights)."""
     folder = steps.scratch / "whole"
     for name, digest in action.fingerprint.inputs[slot].items():
         steps.steps.store.fetch(digest, folder / name)

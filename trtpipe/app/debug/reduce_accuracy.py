@@ -172,7 +172,7 @@ def _fewer(measuring: _Measuring, trials: Trials[Candidate], run: Callable[[Cand
     try:
         measuring.batches = before // 2
         fewer = run(trials.best)
-    finally:  # Ctrl-C leaves what is known to fail
+    finally:  # after Ctrl-C the smallest part known to fail is kept
         measuring.batches = before // 2 if fewer else before
     return fewer
 
@@ -183,7 +183,7 @@ def _bounds(verdict: Verdict) -> str:
 
 
 def _thresholds(steps: CellSteps) -> list[Threshold]:
-    """The spec's, else the precision's own."""
+    """The thresholds of the spec, or the precision's defaults."""
     from trtpipe.precisions import find_precision
 
     spec = steps.planned.specs[steps.cell.pipeline]
@@ -208,7 +208,7 @@ def _first_missed(
 
 
 def write_accuracy_reduction(steps: CellSteps, reduction: AccuracyReduction, folder: Path) -> None:
-    """The part, what it reads and what it should give, as a directory. Raises SpecError."""
+    """Writes the part, its inputs and its expected outputs as a directory. Raises SpecError."""
     assert reduction.action is not None
     model = reduction.reduced.candidate.model
     with new_directory(folder) as partial:
@@ -225,7 +225,7 @@ def write_accuracy_reduction(steps: CellSteps, reduction: AccuracyReduction, fol
 
 
 def about_accuracy(reduction: AccuracyReduction) -> list[str]:
-    """What the part that is left comes to, in a sentence."""
+    """The result for the remaining part, in one sentence."""
     if reduction.value is None:
         return []
     batches = "1 batch" if reduction.batches == 1 else f"{reduction.batches} batches"

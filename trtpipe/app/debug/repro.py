@@ -244,7 +244,7 @@ def write_request(folder: Path, request: WorkerRequest) -> None:
 
 
 def _copied_inputs(steps: CellSteps, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
-    """The step's files in `in/SLOT/`, laid out as they are, for models name what lies beside them."""
+    """The step's files in `in/SLOT/`, with their relative paths, because models refer to files beside them."""
     found = steps.steps.inputs_of(action, steps.scratch / "reproduced")
     own = steps.planned.here().sources(action)
     inputs: dict[str, dict[str, Path]] = {}
@@ -266,7 +266,7 @@ def _copied_inputs(steps: CellSteps, action: Action, folder: Path) -> dict[str, 
 
 
 def _base(paths: Sequence[Path], root: Path) -> Path | None:
-    """The folder that files of a slot are laid out from: their common one, or the first's when some are elsewhere."""
+    """The folder that a slot's files are relative to: the common one of all, or that of the first."""
     if not paths:
         return None
     if all(path.is_relative_to(root) for path in paths):
@@ -279,7 +279,7 @@ def _inside(path: Path, base: Path | None) -> PurePath | None:
 
 
 def _portable(steps: CellSteps, text: str) -> str:
-    """A message without this machine's paths."""
+    """The message with this machine's paths removed."""
     known = [(str(steps.scratch), "."), (str(steps.planned.workspace.root), ".")]
     with suppress(RuntimeError):
         known.append((str(Path.home()), "~"))
@@ -306,7 +306,7 @@ def write_environment(steps: CellSteps, action: Action, folder: Path, failure: S
 
 
 def readme_of(steps: CellSteps, action: Action, command: str, failure: Sequence[str], more: str) -> str:
-    """What the directory is, in the words of its README."""
+    """The text of the directory's README."""
     happens = "\n".join(f"    {line}" for one in failure for line in one.splitlines())
     what = f"It fails with\n\n{happens}\n" if failure else "It did not fail where this was written.\n"
     about = f"# A {action.stage} step of trtpipe {__version__}\n\n    {command}\n\n"
@@ -332,7 +332,7 @@ def _needs(steps: CellSteps, action: Action) -> str:
 
 
 def unknown_stage(steps: CellSteps, stage: str) -> SpecError:
-    """The error for a stage that the cell has no step of."""
+    """The error for a stage of which the cell has no step."""
     from difflib import get_close_matches
 
     near = get_close_matches(stage, steps.cell.steps, n=1)

@@ -63,7 +63,7 @@ def rank_units(subject: Subject, observer: Observer, *, metric: MetricName, kept
 
 
 def ledger_for(subject: Subject, observer: Observer, metric: MetricName) -> Ledger:
-    """A ledger without limits, whose points have the worst output's metric for their value."""
+    """A ledger without limits; the value of a point is the metric of the worst output."""
     bound = {"min": 0.0} if metric in _LARGER_IS_BETTER else {"max": 0.0}
     budget = BudgetSpec.model_validate({"metric": metric, **bound})
     return Ledger(measuring(subject.evaluations, Limits(budget)), _NO_LIMIT, tell=subject.telling(observer))

@@ -47,7 +47,7 @@ class Subject:
         return self.evaluations.plain(self.ladder.head, self.ladder.base)
 
     def telling(self, observer: Observer) -> Callable[[str, int], None]:
-        """Tells an observer how far the evaluations of this variant are."""
+        """Reports the progress of this variant's evaluations to an observer."""
         return self.evaluations.telling(observer, Place(self.cell.pipeline, self.cell.variant))
 
 
@@ -57,7 +57,7 @@ def open_subject(
 ) -> Iterator[Subject]:
     """The variant of a cell (`digits/int8@ada`, or `digits/int8` for short), while the context lasts.
 
-    `searched`: of an auto variant, what its search came to, which is done first. Raises SpecError, StepFailed and what
+    With `searched`, an auto variant is searched first, and its result is opened. Raises SpecError, StepFailed and what
     a build raises.
     """
     planned, cell = planned_variant(name, observer, specs=specs)
@@ -89,7 +89,7 @@ def _needed(planned: Planned, cell: Cell, searched: bool) -> set[Address]:
 
 
 def _step(planned: Planned, cell: Cell, outputs: Mapping[Address, Outputs], samples: int | None) -> Step:
-    """A step that stands for a search of this variant: the same subject, without a budget."""
+    """A stand-in for a search step of this variant: the same subject, without a budget."""
     facts, spec = planned.facts[cell.pipeline], planned.specs[cell.pipeline]
     quantize = planned.plan.steps[cell.steps["quantize"]]
     measure, measured = measured_by(spec, facts, cell.variant)

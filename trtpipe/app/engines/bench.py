@@ -145,7 +145,7 @@ def _measured(asked: BenchRequest, say: Say, chosen: Chosen) -> dict[str, Any]:
 
 
 def _feeds(asked: BenchRequest, signature: Signature) -> Iterator[Measured]:
-    """What is measured: the shapes that were said, or each profile's opt."""
+    """The inputs to measure: at the requested shapes, or at each profile's opt."""
     whole = (
         range(max(len(signature.profiles), 1))
         if asked.profile is None and not asked.shapes

@@ -22,7 +22,7 @@ _PLAIN = "fp32"
 
 @dataclass(frozen=True)
 class Before:
-    """The earlier result, or why it cannot be read; neither when there is none."""
+    """The earlier result, or why it cannot be read; both are empty when there is none."""
 
     record: Mapping[str, Any] | None = None
     why_not: str = ""
@@ -45,7 +45,7 @@ def _is_delivered(place: Place) -> bool:
 
 
 def reference_of(place: Place) -> Place | None:
-    """The delivered fp32 cell of the same pipeline and target; None of fp32 itself, and where there is none."""
+    """The delivered fp32 cell of the same pipeline and target; None for fp32 itself, and when it was not delivered."""
     if place.manifest is None or place.only_model or place.manifest.get("precision") == _PLAIN:
         return None
     target = place.folder.resolve().name.rpartition("@")[2]
@@ -55,7 +55,7 @@ def reference_of(place: Place) -> Place | None:
         try:
             (found,) = find_places(str(path.parent))
         except TrtpipeError:
-            continue  # whoever asks for that one is told
+            continue  # a user who names it gets the error; this is only a lookup
         if (
             found.manifest is not None
             and found.manifest.get("precision") == _PLAIN

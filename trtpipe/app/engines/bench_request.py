@@ -53,7 +53,7 @@ class BenchRequest:
         return tuple(dict.fromkeys((1, *self.streams)))
 
     def how(self) -> dict[str, Any]:
-        """As a result tells it."""
+        """The settings, as they are recorded in a result."""
         return {
             "warm_up": self.warm_up,
             "window_s": self.steady.window,

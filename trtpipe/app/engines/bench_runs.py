@@ -41,11 +41,11 @@ class Measured:
     profile: int
 
     def shapes(self) -> dict[str, list[int]]:
-        """As a result has them."""
+        """The shapes, as they are recorded in a result."""
         return {name: list(shape) for name, shape in self.feed.shapes().items()}
 
     def words(self) -> str:
-        """For people."""
+        """A description for people."""
         return ", ".join(f"{name} {format_shape(shape)}" for name, shape in self.feed.shapes().items())
 
 
@@ -165,7 +165,7 @@ class _Clocks:
         return found
 
     def to_json(self) -> dict[str, Any] | None:
-        """Both, if both were seen."""
+        """Both states as JSON, if both were recorded."""
         seen = self._before is not None and self._after is not None
         return {"before": self._before, "after": self._after} if seen else None
 
@@ -245,7 +245,7 @@ def _record(
     clocks: Mapping[str, Any] | None,
     not_run: Sequence[str],
 ) -> dict[str, Any]:
-    """The whole result; what stands outside `measurements` is the first of them."""
+    """The whole result; its top-level measurement fields repeat the first entry of `measurements`."""
     first = measurements[0]
     return {
         "schema": SCHEMA,
@@ -265,7 +265,7 @@ def _record(
 
 
 def _digest(chosen: Chosen) -> str | None:
-    """The engine's, which a result of its typed model belongs to as well."""
+    """The engine's digest; a result of its typed model is recorded under it as well."""
     path = chosen.place.engine
     if path is None:
         return None
@@ -281,7 +281,7 @@ def _cores() -> int:
 
 
 def cpu_name() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name, as the operating system reports it."""
     return next(_cpu_names(), "") or platform.processor() or platform.machine()
 
 

@@ -74,7 +74,7 @@ class Chosen:
         return {model.name: model}
 
     def signature(self, folder: Path) -> Signature:
-        """What is to be fed; an engine of which nothing else is known is asked, in `folder`. Raises TrtpipeError."""
+        """What is to be fed; for an engine without a manifest, the engine is read in `folder`. Raises TrtpipeError."""
         from trtpipe.runners.feeds.signature import signature_of_engine
         from trtpipe.runners.inference.requests import HowToRun
 
@@ -103,7 +103,7 @@ class Chosen:
         return engine, found
 
     def _trusted(self) -> DeliveredEngine:
-        """The engine, if its digest stands beside it, was named, or is in the lockfile. Raises TrtpipeError."""
+        """The engine, if its digest is in its manifest, on the command line or in the lockfile. Raises TrtpipeError."""
         assert self.place.engine is not None, "choosing has looked"
         path, trust = self.place.engine, self.where.trust
         try:
@@ -124,7 +124,7 @@ class Chosen:
 
 
 def choose(place: Place, machine: Machine, where: Where, cwd: Path) -> Chosen:
-    """What can run here. Raises ToolchainError when nothing can, or not what was required."""
+    """Chooses what to run here. Raises ToolchainError when nothing can run, or not what was required."""
     why_not = "--cpu asks for the typed model" if where.cpu else machine.why_not(place)
     if why_not and where.require_gpu:
         raise ToolchainError(

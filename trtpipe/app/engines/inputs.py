@@ -42,7 +42,7 @@ class FeedRequest:
     cast: bool = False
 
     def words(self) -> str:
-        """Where the inputs came from, for people."""
+        """Where the inputs came from, as text for people."""
         if self.random:
             return f"random, seed {self.seed}"
         if self.inputs:
@@ -51,7 +51,7 @@ class FeedRequest:
 
 
 def feeds_of(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
-    """The feeds, whose types are yet to be checked. Raises SpecError."""
+    """The feeds; their types have not been checked yet. Raises SpecError."""
     _refuse_contradictions(asked, signature)
     if asked.random:
         return [chance(asked.shapes, asked.profile, asked.seed, signature)]
@@ -113,7 +113,7 @@ def _refuse_contradictions(asked: FeedRequest, signature: Signature) -> None:
 
 
 def chance(shapes: Sequence[str], profile: int | None, seed: int, signature: Signature) -> Feed:
-    """Random inputs in the shapes that are said, else at the opt of the profile. Raises SpecError."""
+    """Random inputs at the given shapes, or at the profile's opt. Raises SpecError."""
     index = profile or 0
     if not 0 <= index < max(len(signature.profiles), 1):
         count = len(signature.profiles)
@@ -173,7 +173,7 @@ def _sampled(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
 
 
 def _values(asked: FeedRequest, signature: Signature) -> Mapping[str, Array]:
-    """Shape tensors as the profile's opt has them: no data set holds them."""
+    """Shape tensors with the values of the profile's opt, because a data set does not contain them."""
     import numpy as np
 
     from trtpipe.runners.inference.tensors import element_type

@@ -43,7 +43,7 @@ class Machine:
         except ModelError as error:
             if place.manifest is not None:
                 raise
-            return error.problems[0].fact  # of the header
+            return error.problems[0].fact  # the version in the engine's header
         wanted = [ComputeCapability.parse(name) for name in names]
         reason = runnable_here(
             wanted, [gpu.compute_capability for gpu in self.gpus], "ampere_plus" if compatible else "none"
@@ -57,7 +57,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine that this runs on."""
+    """The machine that this process runs on."""
     from trtpipe.toolchains.detect import detect_gpus
 
     return Machine(detect_gpus(), _toolchain_here)

@@ -38,7 +38,7 @@ class Place:
     """Whether a typed model was named, not an engine."""
 
     def signature(self) -> Signature | None:
-        """What it takes; None when only the engine itself could tell. Raises ModelError."""
+        """The inputs and outputs; None when they can only be read from the engine itself. Raises ModelError."""
         if self.manifest is not None:
             told = signature_of_manifest(self.manifest, self.folder / MANIFEST)
             return told if not self.only_model or self.model is None else _of_model(self.model, told)
@@ -66,7 +66,7 @@ def find_places(text: str, cwd: Path | None = None) -> list[Place]:
 
 
 def one_place(text: str, cwd: Path | None = None) -> Place:
-    """What an argument means, which must be one thing. Raises SpecError."""
+    """What an argument means; it must refer to exactly one thing. Raises SpecError."""
     found = find_places(text, cwd)
     if len(found) > 1:
         raise SpecError(

@@ -40,7 +40,7 @@ class InferRequest:
 
 @dataclass(frozen=True)
 class _Ran:
-    """What the runs gave, and by what."""
+    """The outputs of the runs, and what produced them."""
 
     subject: str
     outputs: Sequence[Mapping[str, StoredTensor]]

@@ -8,7 +8,7 @@ from trtpipe.problem_codes import Code
 
 
 def refuse_in_vain(asked: Asked, why: str) -> None:
-    """Raises SpecError when an option was given that applies only to models."""
+    """Raises SpecError when an option that applies only to models was given for something else."""
     if asked != NOTHING_MORE:
         raise SpecError(
             Code.OPTIONS_EXCLUDE,

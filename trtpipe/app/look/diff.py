@@ -206,7 +206,7 @@ def _engines(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
 
 
 def _normalised(record: Mapping[str, Any]) -> str:
-    """The digest without generated names: the manifest's, which names these very bytes, else of the file itself."""
+    """The digest without generated names: from a manifest of these bytes, or computed from the file."""
     from trtpipe.toolchains.engine_digest import normalised_digest
 
     manifest = record["manifest"]
@@ -216,7 +216,7 @@ def _normalised(record: Mapping[str, Any]) -> str:
 
 
 def _typed_model(folder: Path, record: Mapping[str, Any]) -> Path | None:
-    """The ONNX model that the manifest beside the engine speaks of, when its bytes are those."""
+    """The ONNX model beside the engine, if its digest is the one in the manifest."""
     path = folder / "model.onnx"
     try:
         known = record["manifest"]["model"]["model.onnx"]["blake3"]

@@ -58,7 +58,7 @@ def _layers_of(delivered: DeliveredEngine) -> list[dict[str, str]] | str:
 
 
 def _capabilities(names: tuple[str, ...]) -> list[ComputeCapability]:
-    """Those that are well-formed, because a manifest may contain anything."""
+    """The well-formed compute capabilities among these values; a manifest may contain anything."""
     return [ComputeCapability.parse(name) for name in names if _SM.fullmatch(name)]
 
 

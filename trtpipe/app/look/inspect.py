@@ -36,7 +36,7 @@ class Subject:
 
 
 def describe(subject: Subject) -> dict[str, Any]:
-    """The description as plain JSON values; its `kind` says of what. Raises SpecError and ModelError."""
+    """The description as plain JSON values; its `kind` says what was described. Raises SpecError and ModelError."""
     path = subject.path
     if path.is_dir():
         return _directory(subject)
@@ -161,7 +161,7 @@ def describe_spec(spec: str, asked: Asked = NOTHING_MORE) -> PipelineDescription
 
 
 def _layers(pipeline: LoadedPipeline) -> Iterator[LayerLine]:
-    """The declared layers, each with what it yields."""
+    """The declared layers, each with its outputs."""
     from trtpipe.layers.network import describe_layers, weight_files
     from trtpipe.spec.network.network import NetworkOptions
 

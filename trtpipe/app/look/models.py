@@ -26,9 +26,9 @@ _UNCONVERTED = ("tensorflow", "pytorch")
 
 @dataclass(frozen=True, slots=True)
 class UnconvertedModel:
-    """What the file of a TensorFlow or PyTorch model says of itself. Dims are sizes, symbols, or -1 and None.
+    """What the file of a TensorFlow or PyTorch model contains. Dims are sizes, symbols, or -1 and None.
 
-    Tensors are name, dtype (empty where not told) and dims (None where not told).
+    Tensors are name, dtype (empty when unknown) and dims (None when unknown).
     """
 
     path: str

@@ -49,7 +49,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is known of an engine."""
+    """What is known about an engine."""
 
     asked: str
     blake3: str
@@ -92,9 +92,9 @@ class Identity:
 
 
 def identify(asked: str, cwd: Path | None = None) -> Identity:
-    """What is known of a file, or of a digest in hex (BLAKE3, at least 8 digits; SHA-256 in full).
+    """What is known about a file, or about a digest in hex (BLAKE3, at least 8 digits; SHA-256 in full).
 
-    Raises SpecError for what is neither, ModelError for a file that cannot be read.
+    Raises SpecError for anything else, ModelError for a file that cannot be read.
     """
     cwd = cwd or Path.cwd()
     file = cwd / asked
@@ -210,7 +210,7 @@ class _Search:
 
     def _stored(self) -> Iterator[Place]:
         """Traces of builds, which name the cell that was built first; others may share the engine."""
-        kept = self._store.glob("from/*/traces/*/*.json")  # what others said of it
+        kept = self._store.glob("from/*/traces/*/*.json")  # what other places recorded about it
         for path in sorted([*(self._store / "traces").glob("*/*.json"), *kept]):
             with contextlib.suppress(OSError):
                 text = path.read_bytes()
@@ -227,7 +227,7 @@ class _Search:
     def _store(self) -> Path:
         try:
             return Workspace(load_project(self.root), ()).store.root
-        except TrtpipeError:  # a project file that cannot be read says nothing of other places
+        except TrtpipeError:  # an unreadable project file must not hide what the other places know
             return Workspace(load_project(Path("/")), ()).store.root
 
     def _alike(self, notes: list[str]) -> Iterator[Place]:

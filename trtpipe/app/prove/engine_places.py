@@ -69,7 +69,7 @@ def engine_places(arguments: Sequence[str], cwd: Path) -> list[EnginePlace]:
 
 
 def _refuse_no_engine(text: str, cwd: Path) -> None:
-    """Raises for an engine's directory without its engine, which must not be taken for a spec."""
+    """Raises for an engine's directory without its engine, which would otherwise be taken for a spec."""
     place = cwd / text
     if (place / MANIFEST).is_file() or (place.is_file() and place.suffix not in (".yaml", ".yml")):
         raise SpecError(
@@ -104,7 +104,7 @@ def read_facts(place: EnginePlace) -> EngineFacts:
         )
     try:
         return _facts_in(manifest, place)
-    except ValueError as error:  # Malformed, or pydantic's
+    except ValueError as error:  # Malformed, or pydantic's ValidationError
         fact = f"{place.folder / MANIFEST} is a damaged manifest"
         raise ModelError(Code.MANIFEST_DAMAGED, fact, "build the cell again, or copy it again") from error
 

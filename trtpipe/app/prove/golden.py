@@ -115,7 +115,7 @@ def _refuse_place(path: Path, root: Path, force: bool) -> None:
 def _samples(
     planned: Planned, cell: Cell, observer: Observer, samples: int, how: HowToValidate
 ) -> list[RecordedRun]:
-    """The first batches that a validation records, up to a number of samples; one at least."""
+    """The first batches that a validation records, up to a number of samples, but at least one batch."""
     from trtpipe.runners.recordings import read_recording
 
     address = step_of(cell, "validate")
@@ -142,7 +142,7 @@ def _count(run: RecordedRun) -> int:
 def _by_engine(
     planned: Planned, cell: Cell, runs: Sequence[RecordedRun], how: HowToValidate
 ) -> tuple[list[RecordedRun], str]:
-    """The same samples with what the delivered engine gives for them."""
+    """The same samples with the outputs of the delivered engine."""
     from trtpipe.canonical.summary import summarize
     from trtpipe.runners.graphs import runnable_model
     from trtpipe.runners.validate_engine import Feed, GpuEngine, typed_inputs

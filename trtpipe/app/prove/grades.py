@@ -161,7 +161,7 @@ def _header_of(engine: Path) -> dict[str, Any] | None:
 def _layers(
     result: ActionResult, old: Trace, store: LocalStore
 ) -> tuple[Sequence[JsonObject], Sequence[JsonObject]]:
-    """What TensorRT's inspector said of the locked build's layers, and of this one's."""
+    """The layers of the locked build and of this one, from TensorRT's inspector."""
     stored, own = _stored_json(store, old, "layers.json"), _own_json(result, "layers.json")
     return _objects(stored), _objects(own)
 
@@ -173,7 +173,7 @@ def _objects(value: object) -> list[JsonObject]:
 
 
 def _stored_json(store: LocalStore, trace: Trace, name: str) -> object:
-    """What a JSON file of the locked build holds; None where the store has lost it."""
+    """The content of a JSON file of the locked build; None when the store no longer has it."""
     try:
         return _json_in(store.path(trace.outputs[name]))
     except (StoreError, KeyError):
@@ -186,7 +186,7 @@ def _own_json(result: ActionResult, name: str) -> object:
 
 
 def _json_in(path: Path) -> object:
-    """None for a file that holds no JSON."""
+    """The content of a JSON file; None when it is not valid JSON."""
     try:
         found: object = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

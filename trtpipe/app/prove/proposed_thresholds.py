@@ -93,7 +93,7 @@ def _measurable(spec: PipelineSpec, cell: Cell) -> VariantSpec:
 
 
 def _base_of(precision: str) -> str:
-    """What a quantized precision computes in where the spec does not say."""
+    """The precision that a quantized one computes in when the spec does not set it."""
     from trtpipe.precisions import find_precision
 
     found = find_precision(precision)

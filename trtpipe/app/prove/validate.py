@@ -149,7 +149,7 @@ def _on_gpu(result: Validated, facts: EngineFacts, delivered: DeliveredEngine, h
 
 
 def _on_cpu(result: Validated, facts: EngineFacts) -> None:
-    """The typed model against what was recorded; at corners it is the reference itself."""
+    """Compares the typed model with the recorded reference; at corners it is the reference itself."""
     from trtpipe.runners.onnxruntime import NoKernel
     from trtpipe.runners.validate_engine import typed_model
 
@@ -164,7 +164,7 @@ def _on_cpu(result: Validated, facts: EngineFacts) -> None:
 def _measured(
     result: Validated, facts: EngineFacts, infer: Infer, no_corners: str = ""
 ) -> tuple[dict[str, Any], EngineVerdict]:
-    """Measures and judges while what was inferred is still there; what fails is kept."""
+    """Measures and judges the outputs while they still exist; samples that fail are kept."""
     from trtpipe.metrics.reports import read_report
     from trtpipe.runners.recordings import Worst
     from trtpipe.runners.validate_engine import EngineSubject, GpuEngine, measure_engine
@@ -257,7 +257,7 @@ def take_in(found: Sequence[Validated]) -> list[str]:
         try:
             delivery.deliver(cell, known, built=False)
         except ValidationFailed:
-            continue  # which was told
+            continue  # the warning has been printed already
         except TrtpipeError as error:
             notes.append(f"{cell.name}: the lockfile waits for a build: {error.problems[0].fact}")
             continue

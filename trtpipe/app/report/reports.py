@@ -79,7 +79,7 @@ def report_build(
 ) -> Written:
     """Write the reports of a build that has just ended, however it ended.
 
-    `standing` are cells that are in place as the specs want them, also where this build did not come to them.
+    `standing` are cells that are in place as the specs require, including those that this build did not reach.
     """
     other_cells, removed = _beside(planned, outcome.locked)
     course = Course(
@@ -148,7 +148,7 @@ def report_directory(folder: Path) -> Written:
 
 
 def _last(written: Written, kind: type[R], path: Path) -> R | None:
-    """The report that will be replaced; an unreadable one causes a warning and counts as none."""
+    """The report that will be replaced; an unreadable one is treated as missing, with a warning."""
     found, wrong = last_report(kind, path)
     if wrong:
         written.unread.append(f"{path} is no report, so nothing is kept of it: {wrong}")

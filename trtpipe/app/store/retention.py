@@ -72,7 +72,7 @@ def _digests_of(lockfile: Path) -> list[str]:
 
 
 def _digests_in(value: object) -> Iterator[str]:
-    """Every digest and key that occurs anywhere in it, whatever it stands for."""
+    """Every digest and key that occurs anywhere in a lockfile, whatever it refers to."""
     if isinstance(value, str):
         yield from _DIGEST.findall(value)
     elif isinstance(value, dict):
@@ -131,7 +131,7 @@ def _outputs_of(cache: Cache, cell: str) -> dict[str, Digest]:
 
 
 def _addresses(steps: Iterable[str]) -> Iterator[Address]:
-    """The addresses that this version knows; another version may have recorded stages of its own."""
+    """The addresses whose stage this version knows; another version may have recorded other stages."""
     for text in steps:
         with suppress(ValueError):
             yield Address.parse(text)

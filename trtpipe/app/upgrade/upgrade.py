@@ -60,7 +60,7 @@ class BesideWorkspace(Workspace):
 
     @property
     def wheel_lock(self) -> Path:
-        """The wheels of the new toolchain join those of the old ones there."""
+        """The wheel lock, to which the wheels of the new toolchain are added."""
         return self.output / WHEEL_LOCK
 
     @property
@@ -308,7 +308,7 @@ def _manifest_in(build: Path, cell: str) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError, RecursionError):
         text = read_regular(build / cell / "manifest.json", _LARGEST)
         record = dict(as_object(json.loads(text), "the manifest"))
-        facts_of(record)  # an older one may lack what is compared
+        facts_of(record)  # a manifest of an older trtpipe may lack the compared fields
         key = text_in(object_in(object_in(record, "steps"), "build_engine"), "key")
         return record if record.get("cell") == cell and key else None
     return None

@@ -1,1 +1,1 @@
-"""What each command takes, a module for a kind; importing one registers its commands."""
+"""The arguments and options of each command, one module per group; importing a module registers its commands."""

@@ -1,4 +1,4 @@
-"""Commands about the store: what it holds, what of it is whole, what may go."""
+"""Commands about the store: listing, verifying, removing and sharing its contents."""
 
 from __future__ import annotations
 

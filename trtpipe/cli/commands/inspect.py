@@ -1,4 +1,4 @@
-"""Commands that tell: inspect, diff, schema, doctor."""
+"""Commands that describe something: inspect, diff, schema, doctor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def inspect(
 ) -> None:
     """Show what a model, weights, an engine or a project's file is; nothing is built, and no GPU is needed."""
 
-    second = companion or caffemodel  # `--caffemodel` is what `--with` was called
+    second = companion or caffemodel  # `--caffemodel` is the former name of `--with`
 
     def body() -> int:
         if network:

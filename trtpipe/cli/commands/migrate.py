@@ -1,4 +1,4 @@
-"""Commands that take over what other tools left behind."""
+"""Commands that convert files of other tools."""
 
 from __future__ import annotations
 
