@@ -79,7 +79,7 @@ def run_build(
             _go_through(course, steps, how.keep_going, presses)
         except ResultDiffers as error:
             outcome.failures.append((error.name, error))
-        _finish(course, steps)  # whoever presses Ctrl-C once more does not lose the lockfile
+        _finish(course, steps)  # a second Ctrl-C must not lose the lockfile
         if presses():
             raise Interrupted(
                 Code.INTERRUPTED, "interrupted", "what was finished is kept; run it again to go on"

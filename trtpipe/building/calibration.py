@@ -82,7 +82,7 @@ class Calibration:
         return ActionResult({SCALES_FILE: file}, {"from": FROM_LOCK})
 
     def _measure(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
-        """Partial counts are kept under the action's key until it is done; no other action sees them."""
+        """Measures in a child process. Partial counts are kept under the action's key, so no other action uses them."""
         events = scratch.absolute() / "events"
         counted = self.site.store.partial(action.key).absolute() / "counted"
         local = {**task.local, "events": str(events), "progress": str(counted)}

@@ -164,7 +164,7 @@ def _usable(store: LocalStore, folder: Path) -> LocalStore:
     try:
         store.open()
     except StoreError:
-        store = LocalStore(folder.absolute() / "store")  # its stages work in folders of their own
+        store = LocalStore(folder.absolute() / "store")  # absolute, because stages change directory
         store.open()
     return store
 
@@ -172,7 +172,7 @@ def _usable(store: LocalStore, folder: Path) -> LocalStore:
 def brought(
     steps: Sequence[Step], site: Site, *, observer: Observer | None = None, offline: bool = False
 ) -> Trace:
-    """The trace of the last of these steps, which may need only each other; they run now unless they are done.
+    """The trace of the last of these steps, which may depend only on each other; those not yet done run now.
 
     Raises SpecError for what is wrong with the model, and what running a step raises.
     """

@@ -73,7 +73,7 @@ class Evaluations:
 
     @cached_property
     def subject(self) -> EvaluateOptions:
-        """What is made and measured with an empty choice."""
+        """The subject, built and measured with an empty choice."""
         return EvaluateOptions.from_record(self.action.fingerprint.options)
 
     @property
@@ -121,7 +121,7 @@ class Evaluations:
         return as_object(trace.summary["answer"], "answer")
 
     def _evaluated(self, asked: Action, file: str) -> Trace:
-        """The trace of an evaluation that runs now, unless another process runs it at this moment."""
+        """The trace of an evaluation that is run now, or taken from another process that is running it."""
         execute = partial(carry_out, asked, partial(self._perform, file), self.store, self.control)
         past = Lookup(partial(self._known, file=file), partial(self._stored, file=file))
         return run_once(asked, execute, self.store, self.control, past).trace
@@ -131,7 +131,7 @@ class Evaluations:
         return None if self.anew and action.key not in self._seen else self._stored(action, file)
 
     def _stored(self, action: Action, file: str) -> Trace | None:
-        """The trace of an answer if it is valid: whoever shares the store may have put something else there."""
+        """The trace of an answer if it is valid; other users of a shared store may have stored something else."""
         from trtpipe.metrics.reports import read_report
 
         trace = self.store.trace(action.key)
@@ -195,7 +195,7 @@ class _Child:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
         except OSError:
-            pass  # it has ended: what became of it is told below
+            pass  # the process has ended; the error is raised below
         line = self._next_line()
         if not line:
             raise crash(self.task, self.process.wait(), self.log)

@@ -204,7 +204,7 @@ class FactFinder:
     def _belonging(self, pipeline: LoadedPipeline, frontend: Frontend, home: Path) -> list[str]:
         """Other files that belong to the model, relative to its folder; cached until a single-file model changes."""
         if pipeline.remotes:
-            return []  # what is fetched is not here to be asked; what lies beside a fetched model is fetched with it
+            return []  # a remote model is not on this machine yet; the fetch step brings the files beside it along
         files = model_files(pipeline)
 
         def find() -> list[str]:

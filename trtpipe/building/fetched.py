@@ -162,7 +162,7 @@ def _memo(remote: RemoteFile, digest: Digest, summary: Mapping[str, Any]) -> Tra
 
 def _told(remote: RemoteFile, trace: Trace) -> dict[str, Any]:
     """The origin of a file, for the manifest."""
-    here = trace.summary["from"] == remote.identity()  # a pin's bytes may have come from another address
+    here = trace.summary["from"] == remote.identity()  # pinned bytes may be from another address
     about = {
         name: trace.summary[name] for name in _TOLD if name in trace.summary and (here or name == "sha256")
     }

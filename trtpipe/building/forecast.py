@@ -74,6 +74,6 @@ def _problems_of(delivery: Delivery, cell: Cell, keys: Mapping[Stage, str]) -> t
         delivery.entry_of(cell, keys)
     except ValidationFailed as error:
         return error.problems
-    except TrtpipeError:  # a trace that is gone: the build makes it again
+    except TrtpipeError:  # the trace is no longer in the store, so the build will run the step again
         return ()
     return ()

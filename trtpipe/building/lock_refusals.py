@@ -52,7 +52,7 @@ class Agreed:
 def contradictions(planned: Planned) -> list[Held]:
     """Results in the store that differ from the lockfile without an explanation."""
     lock, store = planned.site.lock, planned.workspace.store
-    actions = cache(planned.actions)  # made only if something differs: of a thousand cells they take a second
+    actions = cache(planned.actions)  # lazy: takes a second for a thousand cells
     found = []
 
     def action(address: Address) -> Action:

@@ -128,7 +128,7 @@ class Performer:
         return Task(action.stage, action.fingerprint.options, inputs, out, self.local_of(action))
 
     def local_of(self, action: Action) -> dict[str, Json]:
-        """Information for an action's process besides its options: readable paths, and the action's requirements."""
+        """What an action's process needs in addition to its options: readable paths, and the action's requirements."""
         local: dict[str, Json] = {"root": str(self.here.root), "reach": list(self.here.reach)}
         match action.requirements:
             case ImportRequirements(file_names):

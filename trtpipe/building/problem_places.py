@@ -15,7 +15,8 @@ from trtpipe.workspace.workspace import Workspace
 
 def placed(workspace: Workspace, address: Address, error: TrtpipeError) -> TrtpipeError:
     """The error, with its problems located in the spec."""
-    if address.stage == "quantize":  # it knows its options, not the variant that they stand in
+    # a step knows its options, but not the variant of the spec that they come from
+    if address.stage == "quantize":
         error.problems = tuple(_inside(one, ("variants", address.variant)) for one in error.problems)
     loaded = next((one for one in workspace.pipelines if one.spec.pipeline == address.pipeline), None)
     if loaded is not None:

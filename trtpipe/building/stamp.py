@@ -5,7 +5,7 @@ nothing to do. A build with nothing to do is then as fast as reading one file an
 written only when a full plan has found nothing to do, and covers everything that this plan read: specs (and the folders
 where a new one could appear), data sets, sources, delivered files, the lockfile, the packages whose versions are part
 of keys. No stamp is written if the plan depends on something that is not a file: a target `this`, or an interpreter
-that was asked.
+that had to be run.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _only_files_matter(planned: Planned) -> bool:
         if any(toolchain.python is not None for toolchain in spec.toolchains.values()):
             return False
         flavours = {facts.toolchain["flavour"] for facts in planned.facts[spec.pipeline].targets.values()}
-        if "tensorrt" in flavours:  # its keys hold this machine's GPU and driver
+        if "tensorrt" in flavours:  # the keys contain this machine's GPU and driver, which are not files
             return False
     return True
 
@@ -117,7 +117,7 @@ def _looked_at(planned: Planned) -> Iterator[Path]:
     yield from workspace.project.datasets.values()
     yield workspace.root / "calibration"
     yield workspace.lockfile
-    if (own := user_file()) is not None:  # whose word is taken may be said there
+    if (own := user_file()) is not None:  # the user configuration says which signers are trusted
         yield own
     yield from _installed(planned)
     code = Path(__file__).resolve().parents[1]
@@ -148,7 +148,7 @@ def _homes(path: Path, root: Path) -> Iterator[Path]:
 
 def _installed(planned: Planned) -> Iterator[Path]:
     """The metadata folders of the packages in use; their names contain the versions, so an upgrade changes them."""
-    from importlib import metadata  # which takes as long as looking at a thousand files
+    from importlib import metadata  # cached, because this takes as long as calling stat on a thousand files
 
     names = {*_PACKAGES, *_toolchain_packages(planned)}
     for facts in planned.facts.values():

@@ -76,7 +76,7 @@ class Steps:
             for address, result in scheduler.run():
                 self._note(address, result)
                 yield address, result
-        except BaseException:  # Ctrl-C, or a bug: nothing may go on behind its back
+        except BaseException:  # Ctrl-C, or a bug: no action may keep running after the caller has stopped
             dispatcher.cancel(now=True)
             raise
         finally:

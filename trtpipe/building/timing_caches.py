@@ -76,7 +76,7 @@ def changed_tactics(locked: Mapping[str, str], chosen: Mapping[str, str]) -> Ite
 
 
 def _hashes(tactics: Mapping[str, str]) -> dict[str, str]:
-    """Key → tactic, without how long it took."""
+    """Key → tactic, without the measured time."""
     return {key: text.split(" ")[0] for key, text in tactics.items()}
 
 

@@ -54,7 +54,7 @@ DELIVERED: Mapping[Stage, tuple[str, ...]] = {
 
 
 def policy_of(spec: PipelineSpec, variant: str) -> str:
-    """What a variant's cells are judged by, thresholds and audit limit, as a key."""
+    """A key of everything that a variant's cells are judged by: thresholds and audit limit."""
     asked = spec.validate_
     record = {
         "manifest": manifests.SCHEMA,
@@ -104,9 +104,8 @@ class Delivery:
             proof = self._proof(cell, traces)
         manifest = manifest_of(cell, traces, proof)
         files = self._write(cell, traces, manifest)
-        files.append(
-            self.workspace.build / cell.directory / PROOF
-        )  # also noted while it does not exist: once it appears or changes, the cell is judged again
+        # also noted while it does not exist: once it appears or changes, the cell is judged again
+        files.append(self.workspace.build / cell.directory / PROOF)
         state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
         self._tell(cell, traces, proof, built=built)
         return True
@@ -195,7 +194,7 @@ class Delivery:
     def _put(self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").unlink(missing_ok=True)
-        for name in (PLOT, "report.html", "report.json"):  # of what stood there before
+        for name in (PLOT, "report.html", "report.json"):  # of the files that were delivered before
             (folder / name).unlink(missing_ok=True)
         files = self._artifacts(folder, traces)
         for name, text in texts.items():

@@ -61,7 +61,7 @@ def read_proof(folder: Path, engine: str) -> tuple[JsonObject | None, str]:
         if is_special(path) or path.stat().st_size > _LARGEST:
             raise Malformed("it is no file, or too large")
         record = read_object(path.read_bytes())
-        judged_on_gpu(record, {})  # whatever it lacks shows
+        judged_on_gpu(record, {})  # a missing field raises here as well
         of = text_in(record, "engine")
     except (OSError, Malformed):
         return None, f"{path} is damaged and is left out: validate the engine again"

@@ -52,7 +52,7 @@ def keeping_failing_inputs(
             runs = read_recording(workspace.store.path(worst))
             kept = keep(folder, runs, places_missed(cell, spec, traces))
         except (OSError, TrtpipeError):
-            raise error from None  # a full disk hides no failure
+            raise error from None  # a full disk must not hide the failure itself
         raise ValidationFailed(told(error.problems, kept, workspace.root)) from error
 
 
@@ -60,7 +60,7 @@ def clear(folder: Path) -> None:
     """Remove the samples kept in a folder earlier."""
     with suppress(OSError):
         if folder.is_symlink():
-            folder.unlink()  # what it leads to is not ours
+            folder.unlink()  # a symbolic link: its target does not belong to trtpipe
         elif folder.is_dir():
             shutil.rmtree(folder)
 

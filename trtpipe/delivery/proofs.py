@@ -134,7 +134,7 @@ def places_missed(cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace])
 
 
 def _recorded(measured: Trace) -> dict[str, Any]:
-    """What the machine with the GPU compares with: how many samples of how many, and their digest."""
+    """The recorded samples for a machine with a GPU: their number, the number of all samples, and their digest."""
     places = measured.summary.get("places", ())
     samples = next((place["samples"] for place in places if place["kind"] == "data"), None)
     golden = measured.outputs.get(GOLDEN)

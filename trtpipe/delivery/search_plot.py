@@ -26,7 +26,7 @@ def pareto_svg(search: Mapping[str, Any]) -> str | None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    # Text stays text (searchable, small), and what would be drawn from clocks and random numbers is fixed.
+    # Text stays text (searchable, small); dates and random ids are fixed, so that equal points give equal bytes.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "trtpipe"}):
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.add_subplot()

@@ -50,9 +50,9 @@ STAGE_VERSIONS: Mapping[Stage, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A pipeline, one of its variants, or a cell: `variant` and `target` are empty where a step serves all of them.
+    """A pipeline, one of its variants, or a cell: `variant` and `target` are empty when a step serves all of them.
 
-    A calibration that several variants share stands in the variant's place, under a name of its own
+    A calibration that several variants share has a name of its own in place of the variant's
     (`ocr-images+entropy`). What all targets of one toolchain share has the toolchain's name as its target
     (`tensorrt_rtx-1.7.1.116`).
     """
@@ -120,7 +120,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The address of a text, such as `digits/fp16@ada:build_engine`. Raises ValueError when it is none."""
+        """The address of a text, such as `digits/fp16@ada:build_engine`. Raises ValueError when it is invalid."""
         place, colon, stage = text.rpartition(":")
         for known in STAGES:
             if colon and stage == known:
@@ -133,6 +133,6 @@ def address(stage: Stage, pipeline: str, variant: str = "", target: str = "") ->
     return _made(stage, pipeline, variant, target)
 
 
-@lru_cache(maxsize=1 << 16)  # the cells of a plan ask for the same ones again and again
+@lru_cache(maxsize=1 << 16)  # cached, because the cells of a plan request the same addresses repeatedly
 def _made(stage: Stage, pipeline: str, variant: str, target: str) -> Address:
     return Address(Place(pipeline, variant, target), stage)

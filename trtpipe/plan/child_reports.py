@@ -17,8 +17,8 @@ DownloadState = Literal["begin", "progress", "retry", "end"]
 class Download:
     """One file that is being fetched, from `fetch/`.
 
-    `begin` comes with every try that got an answer, `progress` a few times a second, `retry` with the `trouble` that
-    ended a try, `end` once the file is whole. `total` is None while the server has not said how large the file is.
+    `begin` is sent for every try that got an answer, `progress` a few times a second, `retry` with the `trouble` that
+    ended a try, `end` once the file is complete. `total` is None while the file's size is unknown.
     """
 
     state: DownloadState

@@ -2,7 +2,7 @@
 
 A decision that was made before anything ran is a promise about the build that follows (`promise_of`), as long as
 nothing else touches the project and its store meanwhile. When a step fails, the steps that depend on it do not run,
-whatever was decided about them.
+regardless of their decisions.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Inputs are unknown until the named steps have run; then the step runs, unless what it yields is known.
+    """Inputs are unknown until the named steps have run; then the step runs, unless its result is known.
 
     `changes` are the fields of its own that already differ from those of its last run here. A `forced` step runs
     whatever its inputs turn out to be.

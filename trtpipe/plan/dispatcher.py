@@ -19,7 +19,7 @@ from trtpipe.plan.trace import Trace
 
 
 class Dispatcher:
-    """A thread pool that takes each action through locking, running and recording."""
+    """A thread pool that locks, runs and records each action."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="action")
 
     def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
-        """Run an action to its end. The future raises StepFailed, Interrupted or another TrtpipeError.
+        """Run an action. The future raises StepFailed, Interrupted or another TrtpipeError.
 
         With `anew`, a result in the store is not used, unless another build has produced it just now.
         """

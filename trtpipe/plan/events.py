@@ -61,7 +61,7 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True)
 class StepFailure:
-    """The scheduler heard that a step failed, or could not be started."""
+    """A step failed, or the scheduler could not start it."""
 
     address: Address
     problems: tuple[Problem, ...]
@@ -78,7 +78,7 @@ class StepBlocked:
 StepEvent: TypeAlias = StepStarted | StepWaiting | StepFinished | StepFailure | StepBlocked
 
 
-# -- how far a step is
+# -- progress of a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class CalibrationProgress:
 class SearchProgress:
     """A search, or `sensitivity` or `debug` of a variant, requested one more evaluation.
 
-    `about` is the search's step, or the variant that is looked into. `asked` counts the evaluations of this phase,
+    `about` is the search's step, or the variant that is examined. `asked` counts the evaluations of this phase,
     `ran` those that were not in the store, of all phases. `begins` marks the first event of a phase.
     """
 
@@ -225,7 +225,7 @@ class CheckStarted:
 class RebuildGraded:
     """`build --check` has compared a cell's or a step's rebuild with the lockfile.
 
-    `grade` is one of `app/prove/grades.py`; None when it could not be told, and `not_run` says why.
+    `grade` is one of `app/prove/grades.py`; None when it is unknown, and `not_run` says why.
     """
 
     name: str

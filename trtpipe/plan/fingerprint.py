@@ -24,9 +24,9 @@ Deliberately not in the key:
 - the timing cache: it makes a build faster and lives beside the store;
 - the names of pipeline, variant and target, except `network_name`, which TensorRT writes into the engine and
   which is the same constant for all: two cells that ask for the same engine share it;
-- the credentials of an address: a fetch step's key holds the address without what its query asks for, and a digest
-  of that part of the query which looks like no credential; no other step's key holds an address at all;
-- the kind of processor: what it changes in scales, the lockfile decides (`workspace/locked_scales.py`);
+- the credentials of an address: a fetch step's key holds the address without its query, and a digest of the part of
+  the query that does not look like a credential; no other step's key holds an address at all;
+- the kind of processor: it may change scales, but the lockfile's scales are used (`workspace/locked_scales.py`);
 - whether address randomisation could be switched off, and whether TensorRT could be kept at fixed addresses: where it
   could not, generated names and, of some networks, offsets and order change, not what the engine computes. The
   result records both.
@@ -51,7 +51,7 @@ RecordPath: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Everything one action depends on; `options` and `tools` are JSON values."""
+    """Everything that one action depends on; `options` and `tools` are JSON values."""
 
     stage: str
     version: int

@@ -54,8 +54,8 @@ class Source:
 class FromStep:
     """Outputs of another step: those of `names` that it produces, of which there must be at least one.
 
-    With a `folder` (`source/`) they are outputs in it, taken under their names there; with `rest`, all others in it
-    follow.
+    With a `folder` (`source/`) they are outputs in it, with their names relative to it; with `rest`, all others in
+    it follow.
     """
 
     address: Address
@@ -115,7 +115,7 @@ class Step:
         yield from self.after
 
     def origin(self, path: RecordPath) -> Origin:
-        """Where the value at a path of its fingerprint record comes from; also for a value that was there before."""
+        """The origin of the value at a path of its fingerprint record; also for a value that was removed since."""
         match path:
             case ("options", _, *_):
                 return self.options.origin(path[1:])
@@ -156,7 +156,7 @@ class Action:
 
     @property
     def stage(self) -> Stage:
-        """The stage whose code does it."""
+        """The stage whose code runs the action."""
         return self.address.stage
 
     def to_json(self) -> dict[str, Json]:
@@ -262,7 +262,8 @@ def _resolve(refs: tuple[Input, ...], outputs: Mapping[Address, Outputs]) -> Ite
             yield ref.name, ref.digest
             continue
         found = ref.taken_from(outputs[ref.address])
-        if not found:  # the trace says so, and it may be anybody's
+        # names come from a trace, which is untrusted: in a shared store anybody may have written it
+        if not found:
             raise ArtifactMissing(
                 Code.NO_ARTIFACT,
                 f"{ref.address} yielded no {' or '.join(ref.names)}: the record of it is damaged",

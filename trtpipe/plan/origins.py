@@ -27,7 +27,7 @@ class InSpec:
         return InSpec((*self.path, *rest))
 
     def each(self, *names: str) -> dict[str, Origin | Parts]:
-        """The places of some fields that the spec calls by the same names."""
+        """The places of some fields that have the same names in the spec."""
         return {name: self.at(name) for name in names}
 
 
@@ -50,7 +50,7 @@ class InFile:
     path: Path
 
     def at(self, *rest: str | int) -> InFile:
-        """The same file: what is inside is not looked at."""
+        """The same file, because positions inside it are not tracked."""
         return self
 
 
@@ -72,7 +72,7 @@ class Nowhere:
     why: str
 
     def at(self, *rest: str | int) -> Nowhere:
-        """The same."""
+        """The same origin."""
         return self
 
 

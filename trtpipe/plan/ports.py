@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Artifacts by digest, traces by key. Every write is whole or not at all; equal writes may race."""
+    """Artifacts by digest, traces by key. Every write is atomic; equal writes may race."""
 
     def has(self, digest: Digest) -> bool:
         """Whether an artifact of that digest (and size) is there; its bytes are not read."""
 
     def put(self, path: Path) -> Digest:
-        """Take a file in, leaving `path` gone or linked. Raises StoreError."""
+        """Move or link a file into the store; `path` may be gone afterwards. Raises StoreError."""
 
     def fetch(self, digest: Digest, target: Path, *, link: bool = True) -> None:
-        """Put the artifact's verified bytes at `target`, whole; damaged ones are quarantined.
+        """Put the artifact's verified bytes at `target` atomically; a damaged artifact is quarantined.
 
-        Raises ArtifactDamaged when they are, ArtifactMissing when there are none, StoreError otherwise.
+        Raises ArtifactDamaged, ArtifactMissing when there is none, StoreError otherwise.
         """
 
     def trace(self, key: str) -> Trace | None:
@@ -45,7 +45,7 @@ class Store(Protocol):
     def lock(self, key: str, waiting: Callable[[], None]) -> AbstractContextManager[None]:
         """Hold the right to run the action of that key, among all processes that share the store.
 
-        `waiting` is called a few times a second while somebody else holds it, and may raise to give up.
+        `waiting` is called a few times a second while another process holds it, and may raise to give up.
         """
 
     def partial(self, key: str) -> Path:
@@ -76,7 +76,7 @@ class Performed:
 
 
 class Executor(Protocol):
-    """Runs actions, here or elsewhere. Independent of plans, and does not ask whether an action need run."""
+    """Runs actions, here or elsewhere. Independent of plans; whether an action must run is decided by the caller."""
 
     def execute(self, action: Action, control: Control) -> Trace:
         """Run an action, store what it yields and record its trace; returns when all that is done.

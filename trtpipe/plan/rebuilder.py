@@ -26,11 +26,11 @@ Keys = Mapping[Stage, str]
 class Past:
     """Read-only access to the history of builds: five queries.
 
-    `outputs_of(address, key)`: what an action of that key yielded, or None.
+    `outputs_of(address, key)`: the outputs of an action with that key, or None.
     `last_record(address)`: the fingerprint record of the step's last success here, or None.
-    `has(digest)`: whether the artifact can still be had.
-    `has_trace(key)`: whether the trace itself can: a report needs more of it than the outputs.
-    `delivered(cell, keys)`: whether the cell's files are in place, as steps of these keys make them.
+    `has(digest)`: whether the artifact is still available.
+    `has_trace(key)`: whether the trace itself is, because a report needs more of it than the outputs.
+    `delivered(cell, keys)`: whether the cell's files are in place, with the results of steps with these keys.
     """
 
     outputs_of: Callable[[Address, str], Outputs | None]
@@ -46,7 +46,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilder:
-    """The decision for one step; `forced` steps run whatever is known, `lost` ones because their outputs are gone."""
+    """The decision for one step; `forced` steps always run, `lost` ones run because their outputs are gone."""
 
     past: Past
     forced: frozenset[Address] = frozenset()
@@ -108,9 +108,8 @@ class Decided:
 def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = ()) -> Decided:
     """A decision for every step of a plan.
 
-    A step that is up to date but whose outputs are needed and gone must run. Needed are the outputs of steps that a
-    running or pending step takes something from, all that a cell is made of whose files are not in place or one of
-    whose steps runs or waits, and `wanted`.
+    A step that is up to date must run if its outputs are needed but gone. Needed are outputs that a running or pending
+    step takes, outputs of a cell whose files are not in place or one of whose steps runs or waits, and `wanted`.
     """
     while True:
         # A step that must run again needs its own inputs, which may be lost as well, so decisions are
@@ -130,7 +129,8 @@ def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = (
     ready -= {cell.name for cell in absent}
     for cell in absent:
         address = cell.steps["build_engine"]
-        if isinstance(decision := decisions[address], UpToDate):  # cells may share the step
+        # cells may share the step, so it is looked at once
+        if isinstance(decision := decisions[address], UpToDate):
             decisions[address] = Restore(decision.key, decision.outputs, (f"{cell.directory}/",))
     return Decided(decisions, frozenset(cell.name for cell in plan.cells) - ready, rebuilder)
 

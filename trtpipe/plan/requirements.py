@@ -44,7 +44,7 @@ class PlaceRequirements:
 
 @dataclass(frozen=True, slots=True)
 class EngineRequirements:
-    """For an engine: the time in seconds and memory in bytes that its build may take; None is no limit."""
+    """For an engine: the time in seconds and memory in bytes that its build may take; None means no limit."""
 
     time_limit: float | None = None
     memory_limit: int | None = None

@@ -34,8 +34,8 @@ from trtpipe.plan.reasons import CorruptOutput, Forced
 from trtpipe.plan.trace import Trace
 from trtpipe.unions import assert_never
 
-_MOST_AGAIN = 2  # a store that loses an artifact more often than this has another trouble
-_TICK_SECONDS = 0.25  # how often the loop looks for Ctrl-C while nothing finishes
+_MOST_AGAIN = 2  # a store that loses artifacts more often than this is broken
+_TICK_SECONDS = 0.25  # seconds between checks for Ctrl-C while nothing finishes
 
 Decide = Callable[[Step, Mapping[Address, Outputs]], Decision]
 """Whether a step must run, given the outputs of the steps before it."""
@@ -45,13 +45,13 @@ class Jobs(Protocol):
     """Runs actions; see `dispatcher.Dispatcher`."""
 
     def submit(self, action: Action, *, anew: bool = False) -> Future[Performed]:
-        """See an action through; `anew` although its result may be known."""
+        """Run an action; with `anew` even if its result may be known."""
 
     def has(self, outputs: Outputs) -> bool:
-        """Whether these artifacts are there."""
+        """Whether the store has these artifacts."""
 
     def cancel(self, *, now: bool = False) -> None:
-        """Stop what runs."""
+        """Stop running actions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +245,13 @@ class Scheduler:
             self.jobs.cancel(now=presses > 1)
 
     def _make_inputs_again(self, address: Address, *, anew: bool) -> bool:
-        """An input was lost before it was used: run what makes it, then this step.
+        """An input was lost before it was used: run the step that makes it, then this step.
 
-        False when that is not worth a try; then the step has failed.
+        Returns False if that was tried in vain already; then the step has failed.
         """
         upstream = dict.fromkeys(self.plan.steps[address].upstream())
         for up in upstream:
-            if isinstance(self._states[up], (Failed, Blocked)):  # that was tried for another step already
+            if isinstance(self._states[up], (Failed, Blocked)):  # it was lost twice
                 self._set(address, Blocked(up))
                 return True
         lost = [
@@ -267,7 +267,7 @@ class Scheduler:
         self._set(address, Waiting(frozenset((*lost, *under_way))))
         for up in lost:
             self._submit(up, Run("", CorruptOutput(f"what {up} made")))
-        # It waits for no other step, so nothing would start it.
+        # The other step is done already, so its end will not start this one.
         if tried == [address]:
             self._dispatch(address, anew=anew)
         return True

@@ -21,7 +21,7 @@ WORST = "worst.npz"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Inputs by slot and name, options from the fingerprint, and a directory for what is made."""
+    """Inputs by slot and name, options from the fingerprint, and a directory for the results."""
 
     stage: str
     options: Record

@@ -17,7 +17,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One successful action. `summary` holds what reports say of it (timings, audit, comparisons)."""
+    """One successful action. `summary` holds the facts for reports (timings, audit, comparisons)."""
 
     key: str
     address: str

@@ -24,7 +24,7 @@ class WorkerStart:
 
 @dataclass(frozen=True, slots=True)
 class WorkerPhase:
-    """It is in a phase: one of its own (import, parse, build, …), or one of TensorRT's, of which most are left out.
+    """The worker's current phase: one of its own (import, parse, build, …), or one of TensorRT's (most are omitted).
 
     `state` is start, step or finish; phases of its own only start.
     """
@@ -63,7 +63,7 @@ class WorkerNetwork:
 
 @dataclass(frozen=True, slots=True)
 class WorkerEngine:
-    """The engine is on disk; `memory` are the sizes in bytes that TensorRT logged of it, by name."""
+    """The engine is on disk; `memory` are the sizes in bytes that TensorRT logged for it, by name."""
 
     file: str
     size: int
@@ -72,9 +72,9 @@ class WorkerEngine:
 
 @dataclass(frozen=True, slots=True)
 class WorkerError:
-    """Why it did not succeed: a kind of a few (see `worker.py`), a fact and a remedy.
+    """Why the work failed: one of a few kinds (see `worker.py`), a fact and a remedy.
 
-    `details` are the parser's refusals (objects) or what is wrong with profiles (texts), else empty.
+    `details` are the parser's errors (objects), or problems of profiles (texts), else empty.
     """
 
     kind: str

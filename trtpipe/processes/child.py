@@ -80,9 +80,9 @@ def main(folder: str) -> int:
 
 
 def of_os_error(error: OSError, place: Path) -> StepFailed:
-    """The error for a step that the operating system refused something in `place`."""
+    """The error for a step that failed with an OSError in `place`."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if error.errno is None:  # numpy writes less than it was asked to and does not say why
+    if error.errno is None:  # numpy reports a short write without its cause, which is usually a full disk
         with contextlib.suppress(OSError):
             full = shutil.disk_usage(place).free < _FULL
     if full:

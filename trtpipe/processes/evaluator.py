@@ -111,7 +111,7 @@ def main(folder: str) -> int:
     """Answer requests until the input ends."""
     obey_parent()
     place = Path(folder)
-    # What libraries print belongs into the log, not between the answers.
+    # Output of libraries must go to the log, because stdout carries the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     task = Task.from_json(json.loads((place / "task.json").read_bytes()))

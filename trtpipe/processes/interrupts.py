@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def counting_interrupts() -> Iterator[Callable[[], int]]:
-    """Count Ctrl-C instead of raising KeyboardInterrupt somewhere; SIGTERM counts as two."""
+    """Count Ctrl-C instead of raising KeyboardInterrupt at an arbitrary place; SIGTERM counts as two."""
     count = 0
 
     def press(number: int, _: FrameType | None) -> None:

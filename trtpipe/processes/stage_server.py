@@ -43,7 +43,7 @@ def main(descriptor: int) -> NoReturn:
     defer_imports()
     for name in _IMPORTED:
         importlib.import_module(name)
-    gc.freeze()  # what is here already needs no collecting in the forks, which would copy its pages
+    gc.freeze()  # a collection writes to the objects that it visits, which would copy their pages in each fork
     with socket.socket(fileno=descriptor) as requests:
         _Server(requests).serve()
     sys.exit(0)
@@ -96,7 +96,7 @@ class _Server:
     def _fork(self, folder: str) -> int:
         server = os.getpid()
         with warnings.catch_warnings():
-            # Python warns of threads: they are OpenBLAS's, which ends them before a fork and starts them after it.
+            # Python warns about threads, but they are OpenBLAS's, which stops them before a fork and restarts them.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
@@ -105,7 +105,7 @@ class _Server:
 
     def _become(self, folder: str, server: int) -> NoReturn:
         """Turn this fork into the process of one stage."""
-        code = NO_RESULT  # until there is a log, which a full disk does not take
+        code = NO_RESULT  # until the log is open; opening it fails on a full disk
         try:
             # The pipe is the server's: a fork must not write its own signals into it.
             signal.set_wakeup_fd(-1)

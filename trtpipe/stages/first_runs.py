@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Feed = Mapping[str, Array]
 
 _LARGEST_HALF = 65504.0
-_MARGIN = 2.0  # other inputs may reach further than those that were tried
+_MARGIN = 2.0  # other inputs may have larger values than the tested ones
 _PEAK, _NAN = "/largest", "/nan"
 _LEAST_SHARE = VariantSpec().min_low_precision
 _CHEAP = 0.5
@@ -258,13 +258,13 @@ def _where_nan_begins(model: RunnableModel, names: Sequence[str], feed: Mapping[
 
 
 def _measured(model: RunnableModel, names: Sequence[str], what: str) -> RunnableModel:
-    """A copy that also gives one number for each of these tensors, so that none is held whole: how large it is, or
-    whether there is NaN in it."""
+    """A copy with one more scalar output for each of these tensors, its largest magnitude or whether it contains NaN,
+    so that no tensor is held in memory."""
     from onnx import TensorProto
 
     kinds = {name: info.dtype for name, info in model.values.items()}
     measured = model.only_outputs([*model.outputs(), *(f"{name}{what}" for name in names)])
-    measured = replace(measured, known=model.values)  # what is added has types that no runner asks for
+    measured = replace(measured, known=model.values)  # the added types are not known
     for value, known in zip(measured.proto.graph.output, model.proto.graph.output, strict=False):
         value.CopyFrom(known)
     for name in names:

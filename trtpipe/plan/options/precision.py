@@ -76,12 +76,12 @@ class CacheReading:
     rename: Mapping[str, str]
 
     def record(self) -> dict[str, Json]:
-        """As it stands in a fingerprint."""
+        """The options as recorded in a fingerprint."""
         return {"format": self.format, "min_coverage": self.min_coverage, "rename": dict(self.rename)}
 
     @classmethod
     def from_record(cls, record: JsonObject) -> CacheReading:
-        """The same read back. Raises Malformed."""
+        """The options read back. Raises Malformed."""
         rename = object_in(record, "rename")
         names = {name: text_in(rename, name) for name in rename}
         return cls(text_in(record, "format"), number_in(record, "min_coverage"), names)

@@ -59,5 +59,5 @@ def given(record: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def if_given(read: Callable[[JsonObject, str], T], record: JsonObject, name: str) -> T | None:
-    """What the reader returns for a field; None if the field is missing or null. Raises Malformed."""
+    """A field read by `reader`; None if it is missing or null. Raises Malformed."""
     return read(record, name) if record.get(name) is not None else None

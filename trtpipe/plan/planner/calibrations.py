@@ -14,7 +14,7 @@ from trtpipe.spec.pipeline import PipelineSpec
 
 
 def calibrate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, canonical: Address) -> Step:
-    """The scales of all tensors that any quantized precision may ask for, the ranges of all that may overflow, or both:
+    """The scales of all tensors that any quantized precision may need, the ranges of all that may overflow, or both:
     variants share them."""
     asked, known = spec.variants[variant].calibration, facts.calibrations[variant]
     assert asked is not None

@@ -88,7 +88,7 @@ def _engine_options(
 
 
 def toolchain_from(spec: PipelineSpec, target: str) -> Parts:
-    """Where a target's toolchain comes from: one with a name is described under it, any other by the target."""
+    """The origin of a target's toolchain: the section with its name, or the target itself if it has no name."""
     named, place = spec.targets[target].toolchain, InSpec(("targets", target))
     described = InSpec(("toolchains", named)) if named is not None else place.at("toolchain")
     return Parts(place.at("toolchain"), {"toolchain": described})

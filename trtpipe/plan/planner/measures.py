@@ -14,7 +14,7 @@ _VALIDATE = InSpec(("validate",))
 
 
 def validate_step(spec: PipelineSpec, facts: PipelineFacts, variant: str) -> Step:
-    """Metrics only: thresholds are judged when the cell is delivered, so changing one runs nothing again."""
+    """Measures metrics only. Thresholds are judged at delivery, so changing one does not run anything again."""
     options, measured = measured_by(spec, facts, variant)
     typed = {"typed": (FromStep(address("quantize", spec.pipeline, variant), MODEL_FILES),)}
     place = address("validate", spec.pipeline, variant)
@@ -70,8 +70,8 @@ def _reference(spec: PipelineSpec, facts: PipelineFacts, other: str | None) -> t
     """The reference model: another variant if requested, else the source if ONNX Runtime can run it, else the imported
     model.
 
-    A grafted model is compared with what it was transformed into, before its precision was lowered: nothing else
-    holds the grafted layers.
+    A grafted model is compared with the transformed model before its precision was lowered, because no other model
+    has the grafted layers.
     """
     if other is not None:
         return (FromStep(address("quantize", spec.pipeline, other), MODEL_FILES),)

@@ -29,7 +29,7 @@ TYPED_OUTPUTS = ("typed.npz",)
 
 
 def toolchain_names(facts: PipelineFacts) -> Mapping[str, str]:
-    """Target → the name of its toolchain; interpreters are part of the name if keys differ in nothing else."""
+    """Target → the name of its toolchain; the interpreter is part of the name if the keys differ only in it."""
     found = {target: known.toolchain for target, known in facts.targets.items()}
     different = {key_of(one): one for one in found.values()}
     plain = Counter(map(_plain_name, different.values()))

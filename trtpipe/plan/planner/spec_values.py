@@ -24,7 +24,7 @@ def _entry(entry: ProfileInput) -> dict[str, Json]:
 
 
 def transform_options(transform: TransformSpec | None) -> TransformOptions:
-    """The transform; its record is empty when nothing would change."""
+    """The transform; its record is empty when it has no effect."""
     if transform is None:
         return TransformOptions(origins=_TRANSFORM)
     return TransformOptions(
@@ -38,6 +38,6 @@ def transform_options(transform: TransformSpec | None) -> TransformOptions:
 
 
 def data_set_origin(name: str) -> Parts:
-    """Where the record of a data set comes from: its spec from its file, the rest from what reads it."""
+    """The origin of a data set's record: its spec comes from its file, the rest from the readers."""
     file = InDataSet(name)
     return Parts(file, {"spec": file, "readers": PLUGIN, "packages": PACKAGE})

@@ -55,7 +55,7 @@ def _quantize_options(asked: VariantSpec, facts: PipelineFacts, place: InSpec) -
 
 
 def _versions_of(asked: VariantSpec, facts: PipelineFacts) -> int | Mapping[str, int]:
-    """The version of a variant's precision; of a searched one, those of all that may be chosen."""
+    """The version of a variant's precision; for a searched one, those of all precisions that may be chosen."""
     if asked.precision == AUTO:
         return {one: facts.versions[one] for one in candidates_with(asked.candidates())}
     return facts.versions[asked.precision]
