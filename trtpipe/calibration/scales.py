@@ -35,7 +35,7 @@ SCHEMA = 1
 @dataclass(frozen=True, slots=True)
 class TensorScale:
     """One tensor: `typical` is the median over samples of their largest magnitude, `clipped` the share of values beyond
-    amax, `zeros` that of zeros; None where unknown."""
+    amax, `zeros` the share of zeros; None when unknown."""
 
     amax: float
     largest: float | None = None
@@ -66,7 +66,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """Tensor → scale, and how they came about: `method`, `samples`, `backend` and its version, `source` in words."""
+    """Tensor → scale, and their origin: `method`, `samples`, `backend` and its version, `source` in words."""
 
     tensors: Mapping[str, TensorScale]
     method: str

@@ -55,7 +55,7 @@ def reached(record: JsonObject, budget: BudgetSpec) -> Reached:
         return Reached(
             False, value, excess, math.inf, f"output '{broken[0]}' is not finite where its reference is"
         )
-    # NaN compares false with everything, so it never stands inside.
+    # NaN compares false with everything, so it is never within the budget.
     inside = _excess(value, budget) <= 0
     why = "" if inside else f"output '{name}' has {named(budget)} {value:.8g}, not {budget.words()}"
     return Reached(inside, value, excess, noise, why)
@@ -91,7 +91,7 @@ def _excess(value: float, budget: BudgetSpec) -> float:
     """How far a value exceeds its bound; negative if it is within."""
     low, high = budget.min, budget.max
     if budget.accuracy_drop is not None:
-        # Shares of samples are differences of two rounded quotients: a drop of exactly the budget stands inside.
+        # Shares of samples are differences of two rounded quotients: a drop of exactly the budget is within it.
         low, high = None, budget.accuracy_drop + 1e-12
     misses = [low - value] if low is not None else []
     misses += [value - high] if high is not None else []

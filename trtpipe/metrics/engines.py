@@ -11,7 +11,7 @@ _LAYER_FIELDS = ("type", "tactic", "inputs", "outputs")
 
 
 def header_differences(old: JsonObject | None, new: JsonObject | None) -> list[str]:
-    """The fields of the engine's header that differ; `weight_bytes` tells of weights that stay on the GPU."""
+    """The fields of the engine's header that differ; `weight_bytes` counts weights that stay on the GPU."""
     if not old or not new:
         return []
     return [
@@ -22,7 +22,7 @@ def header_differences(old: JsonObject | None, new: JsonObject | None) -> list[s
 
 
 def layer_differences(old: Sequence[JsonObject], new: Sequence[JsonObject], what: str = "layer") -> list[str]:
-    """Layers that one has and the other has not, and fields of a layer that differ; of many the first few.
+    """Layers that only one has, and fields of a layer that differ; of many, only the first few.
 
     Layers of one name are taken in their order: TensorRT gives some names several times.
     """

@@ -96,7 +96,7 @@ class Place:
 
     @property
     def unit(self) -> float:
-        """The unit roundoff of the narrowest type on the way; 0 of types that are exact."""
+        """The unit roundoff of the narrowest type on the way; 0 for exact types."""
         return max((UNITS.get(one, 0.0) for one in self.dtypes), default=0.0)
 
 

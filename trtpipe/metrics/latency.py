@@ -71,8 +71,8 @@ def histogram_of(series: NDArray[np.float64]) -> Histogram:
     """`edges_us` (n + 1, ascending) and `counts` (n, all times counted).
 
     The bins are equally wide up to where few times lie above: the 99.5th percentile, or six interquartile ranges above
-    the third quartile if that is less. What lies above is one last bin: a few late times would else leave all others
-    in the first.
+    the third quartile if that is less. What lies above is one last bin: otherwise a few late times would put all others
+    into one.
     """
     least, most = float(series.min()), float(series.max())
     if most <= least:
@@ -89,7 +89,7 @@ def histogram_of(series: NDArray[np.float64]) -> Histogram:
 def block_medians(series: NDArray[np.float64]) -> list[float]:
     """The medians of up to BLOCKS stretches of the series, each of LEAST_IN_BLOCK times or more if there are so many.
 
-    What is near in time is alike (clocks, temperature), so single times understate the noise; stretches do so less.
+    Neighbouring times are correlated (clocks, temperature), so single times understate the noise; blocks do so less.
     """
     count = max(1, min(BLOCKS, series.size // LEAST_IN_BLOCK))
     return [float(np.median(block)) for block in np.array_split(series, count)]

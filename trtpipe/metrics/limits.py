@@ -57,7 +57,7 @@ class Standing:
 def standing(record: JsonObject, limits: Limits) -> Standing:
     """Compares a report with limits; without thresholds, outputs must still be finite at every place.
 
-    Raises Malformed when it is no report.
+    Raises Malformed when it is not a report.
     """
     budget = reached(record, limits.budget)
     judgement = judge_report(record, limits.thresholds)
@@ -68,7 +68,7 @@ def standing(record: JsonObject, limits: Limits) -> Standing:
 
 
 def _misses(judgement: Judgement) -> Iterator[float]:
-    """How far each threshold is missed; infinite where nothing was measured, or is not finite."""
+    """How far each threshold is missed; infinite where nothing was measured, or the value is not finite."""
     measured = [one for one in judgement.verdicts if one["outcome"] == "failed"]
     yield from (_distance(one) for one in measured)
     yield from (math.inf for _ in range(len(judgement.problems) - len(measured)))
@@ -81,7 +81,7 @@ def _distance(verdict: Mapping[str, Any]) -> float:
     return max(low - value if low is not None else 0.0, value - high if high is not None else 0.0)
 
 
-# -- limits that nothing can keep
+# -- limits that no model can keep
 
 
 def limit_problems(

@@ -14,9 +14,9 @@ With r the reference and a the actual output, over all elements of all batches w
     accuracy        share of rows whose largest entry is at the label
 
 A row runs along the last axis; of equal entries the first counts as the larger (as numpy.argmax has it). psnr takes the
-reference's largest magnitude as the peak, for tensors have no nominal range. Non-finite values never enter a sum: they
-are counted, and a verdict must check the counts. A metric that is not defined for an output (top1 of a scalar) is None,
-with the reason in `not_applicable`.
+reference's largest magnitude as the peak, because tensors have no nominal range. Non-finite values never enter a sum:
+they are counted, and a verdict must check the counts. A metric that is not defined for an output (top1 of a scalar) is
+None, with the reason in `not_applicable`.
 
 Independent of thresholds, models or files.
 """
@@ -94,7 +94,7 @@ class Metrics:
     """`errors` and `scatter`, as `Spread` has them; empty when they were not asked for."""
 
     def as_json(self) -> dict[str, Json]:
-        """Plain data; infinities and NaN as text, for JSON has neither."""
+        """Plain data; infinities and NaN as text, because JSON has neither."""
         non_finite = {name: getattr(self.nonfinite, name) for name in NonFinite.__dataclass_fields__}
         return {
             "metrics": {name: json_number(value) for name, value in self.values.items()},
@@ -325,7 +325,7 @@ def _decibel(signal: float, noise: float) -> float:
 
 
 def _among_top5(actual: Array, best: Array) -> int:
-    """Rows in which fewer than five entries beat the one at `best`; of equals the earlier one beats the later."""
+    """Rows in which fewer than five entries rank before the one at `best`; of equal ones the earlier ranks first."""
     chosen = np.take_along_axis(actual, best[:, None], axis=1)
     earlier = np.arange(actual.shape[1]) < best[:, None]
     beating = np.count_nonzero((actual > chosen) | ((actual == chosen) & earlier), axis=1)

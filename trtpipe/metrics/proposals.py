@@ -20,7 +20,7 @@ MARGIN = 3.0
 
 
 def proposed_thresholds(reports: Sequence[JsonObject], margin: float = MARGIN) -> list[Threshold]:
-    """Thresholds for every output that was measured; none for one that was not finite."""
+    """Thresholds for every output that was measured; except those that were not finite."""
     measured: dict[str, list[Metrics]] = {}
     for report in reports:
         for place in read_report(report).places:

@@ -50,7 +50,8 @@ class Spread:
         self._pick(positions, reference, actual)
 
     def _pick(self, positions: NDArray[np.integer], reference: Doubles, actual: Doubles) -> None:
-        keys = positions.astype(np.uint64) * _GOLDEN  # wraps around, which is the point
+        # wraps around on purpose: the product modulo 2^64 is the hash
+        keys = positions.astype(np.uint64) * _GOLDEN
         if self.keys.size == PAIRS:
             near = keys < self.keys[-1]
             keys, reference, actual = keys[near], reference[near], actual[near]

@@ -1,8 +1,8 @@
 """Thresholds: the bound on a metric of an output, and whether it was met.
 
-Of several thresholds that name the same metric and match the same output, the last one in the spec decides. What could
+If several thresholds for one metric match the same output, the last one in the spec decides. A threshold that could
 not be measured is `not_run` with its reason and never counts as passed. An output that holds NaN, or an infinity where
-the reference has none, fails whatever its metrics are.
+the reference has none, fails regardless of its metrics.
 
 Independent of models, runners or files.
 """

@@ -27,7 +27,7 @@ class Row:
 
     @property
     def status(self) -> Status:
-        """What became of the cell."""
+        """The result for the cell."""
         if self.new is None:
             return "failed"
         if self.old is None:

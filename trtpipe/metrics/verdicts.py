@@ -94,10 +94,10 @@ def judge_report(
 
 
 def judge_engine(record: JsonObject, thresholds: Sequence[Threshold], *, samples: int | None) -> Judgement:
-    """The judgement of what an engine gave for recorded samples, by the thresholds of its typed model.
+    """The judgement of an engine's outputs for recorded samples, by the thresholds of its typed model.
 
-    `samples` is how many the thresholds are about. Where fewer were recorded, accuracy is a matter of which, and is
-    not judged; what was measured nowhere is not run. Places where the engine gave nothing to compare fail.
+    `samples` is the number of samples that the thresholds are meant for. If fewer were recorded, accuracy depends on
+    the selection and is not judged. Thresholds that were measured nowhere are not run; places without outputs fail.
     Raises Malformed.
     """
     report = read_report(record)
@@ -121,7 +121,7 @@ def judge_engine(record: JsonObject, thresholds: Sequence[Threshold], *, samples
 
 
 def failed_places(judgement: Judgement) -> set[str]:
-    """Where something was missed."""
+    """The places where a threshold was missed."""
     return {str(verdict["place"]) for verdict in judgement.verdicts if verdict["outcome"] == "failed"}
 
 

@@ -102,7 +102,7 @@ class Precision:
         return raised
 
     def _least_opset(self, proto: onnx.ModelProto, base: str | None) -> int:
-        """The lowest opset that the model may have; 0 when any will do."""
+        """The lowest opset that the model may have; 0 when any is sufficient."""
         rest = find_precision(base) if base else None
         least = max(self.opset, rest.opset if rest else 0)
         return least or (_HALF_SCALES if self.dtype == "float16" and _is_quantized(proto) else 0)
@@ -160,7 +160,7 @@ class Precision:
     ) -> TypePlan:
         """Decides the type that each node computes in; `path` is the place of `keep` in the spec. Reads no weights.
 
-        `facts` are those of the unchanged model, so that a caller who plans it several times computes them once.
+        `facts` are those of the unchanged model, so that a caller that plans it several times computes them once.
 
         A quantized precision inserts its Q and DQ into `model` first, with placeholders for magnitudes that are not
         known yet. Nodes whose tensors overflow half precision, as `choices` say, compute in float32 or are a problem at

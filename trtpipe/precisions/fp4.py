@@ -18,5 +18,5 @@ precision = Precision(
     quantized="fp4",
     block=16,
     opset=23,
-    default_thresholds=(Threshold(metric="cosine", min=0.98),),  # as for int4
+    default_thresholds=(Threshold(metric="cosine", min=0.98),),  # the same reasoning as for int4
 )

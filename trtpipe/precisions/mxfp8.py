@@ -20,5 +20,5 @@ precision = Precision(
     block=32,
     dynamic=True,
     opset=21,
-    default_thresholds=(Threshold(metric="cosine", min=0.98),),  # as for fp8
+    default_thresholds=(Threshold(metric="cosine", min=0.98),),  # the same reasoning as for fp8
 )

@@ -4,7 +4,7 @@ A ladder is the list of precisions that a unit may have, cheapest first: `int8, 
 of the resulting variant, the others are those that it can keep nodes in. If the first one quantizes, the second is its
 base: the type of nodes that are not quantized.
 
-A choice is ordinary spec content: written into a spec by hand it gives the same typed model.
+A choice is ordinary spec content: written into a spec by hand it yields the same typed model.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def choice_text(choice: Choice) -> str:
 
 
 def read_choice(path: Path, candidates: Collection[str]) -> Choice:
-    """The choice among candidates in a file that a search left. Raises ModelError when it holds none."""
+    """The choice among candidates in a file that a search left. Raises ModelError when it is invalid."""
     try:
         choice = Choice.from_json(read_object(path.read_bytes()))
         for name in (choice.precision, choice.base):
@@ -114,7 +114,7 @@ class Ladder:
 def ladders_of(
     candidates: Sequence[str], quantized: Iterable[str], keeps: Mapping[str, tuple[str, ...]]
 ) -> tuple[Ladder, ...]:
-    """The ladders that try every candidate: each begins with one that the ladders before it cannot give to a unit."""
+    """The ladders that try every candidate: each begins with a precision that the earlier ladders do not contain."""
     wanted = list(dict.fromkeys((*candidates, WIDEST)))
     narrow = set(quantized)
     found: list[Ladder] = []
@@ -133,9 +133,9 @@ def choice_of(
     assigned: Assignment,
     held: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Choice:
-    """The choice that an assignment means; `held` are globs that the spec keeps whatever is chosen.
+    """The choice that corresponds to an assignment; `held` are globs that the spec always keeps.
 
-    Where nothing is left in the cheapest precision, it is one of the next, as far as that can keep the rest.
+    If no unit uses the cheapest precision, the next one becomes the head, if it can keep the rest.
     """
     held = {name: globs for name, globs in (held or {}).items() if globs}
     first = min(assigned, default=ladder.widest)
@@ -154,7 +154,8 @@ def _kept(
     plain: str,
 ) -> dict[str, tuple[str, ...]]:
     """Precision → globs. For units kept in the base, only nodes that would be quantized need a glob."""
-    own = plain in ladder.keeps.get(plain, ())  # it can hold what would compute wider by default
+    # the head's own glob also overrides nodes that are wide by default
+    own = plain in ladder.keeps.get(plain, ())
     found = {name: list(globs) for name, globs in held.items() if name != plain or own}
     in_base = ladder.base if plain == ladder.head else None
     for unit, level in zip(units, assigned, strict=True):
@@ -167,6 +168,6 @@ def _kept(
 
 
 def exactly(node: str) -> str:
-    """A glob that matches this node's name only: what globs read otherwise is written as a set of one character."""
+    """A glob that matches this node's name only: special characters are written as a set of one character."""
     escaped = glob.escape(node)
     return f"[{node[0]}]{escaped[1:]}" if _SCOPED.match(node) else escaped

@@ -5,8 +5,8 @@ The roofline model (Williams, Waterman and Patterson, 2009) takes the longer of 
     max(operations / rate of the type, bytes moved / memory rate)
 
 with the rates of `targets.rates`. Bytes are those of the unit's weights and of the tensors that it reads and writes,
-each once, in its own type; tensors inside a unit count as no traffic, because TensorRT fuses its nodes. A unit whose
-weights alone are quantized computes in the base. Caches, launches, layout changes and casts are left out. Costs are
+each once, in its own type; tensors inside a unit count as no traffic, because TensorRT fuses its nodes. A unit with
+quantized weights only computes in the base. Caches, launches, layout changes and casts are left out. Costs are
 shares of the whole model in its widest types, averaged over the targets' capabilities, so that large and small boards
 have equal weight.
 """

@@ -54,7 +54,7 @@ class Point:
     """The levels of the units that it came from."""
 
     def to_json(self) -> dict[str, Json]:
-        """The point as a JSON object, with how many globs keep nodes in what; what is infinite is None."""
+        """The point as a JSON object, with the number of globs per kept precision; infinite values are None."""
         one = self.measured
         return {
             "precision": self.choice.precision,
@@ -130,5 +130,5 @@ class Ledger:
 
 
 def rounded(value: float | None) -> float | None:
-    """Eight significant digits; None for what JSON cannot hold."""
+    """Eight significant digits; None for values that JSON cannot represent."""
     return float(f"{value:.8g}") if value is not None and math.isfinite(value) else None

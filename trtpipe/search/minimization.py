@@ -14,9 +14,9 @@ Item = TypeVar("Item")
 
 
 def trim(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list[Item]:
-    """A run of the items for which `does` holds, its ends found by halves: first the last needed, then the first.
+    """A contiguous run of items for which `does` holds, found by bisection: first its end, then its beginning.
 
-    It must hold for all of them. Exact where more items never undo it; elsewhere the run may be longer than need be.
+    `does` must hold for all items. The run is minimal if adding items never makes `does` false.
     """
     items = list(items)
     end = _least(len(items), lambda size: does(items[:size]))
@@ -25,7 +25,7 @@ def trim(items: Sequence[Item], does: Callable[[Sequence[Item]], bool]) -> list[
 
 
 def _least(most: int, does: Callable[[int], bool]) -> int:
-    """A size for which `does` holds but not for one less, found by bisection; it must hold for `most`."""
+    """A size for which `does` holds but not for the next smaller one, found by bisection; it must hold for `most`."""
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2

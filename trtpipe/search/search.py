@@ -193,7 +193,7 @@ def _refine_cheapest(space: Space, ledger: Ledger) -> None:
     known = None
     while (best := ledger.cheapest_inside()) is not None and best is not known:
         if len(best.assigned) != len(space.units) or space.choice(best.assigned) != best.choice:
-            return  # it is another space's, and was refined there
+            return  # the point belongs to another ladder, where it was refined
         known = best
         _refine(space, ledger, best.assigned)
 

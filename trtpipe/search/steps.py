@@ -65,9 +65,9 @@ def search_step(
 ) -> Step:
     """The step that finds an auto variant's choice; `place` is where the spec holds the variant.
 
-    `subject` is what `subject_options` gives. Thresholds are part of the key, for they decide what may be chosen. What
-    was measured is in the store whatever the limits were, so a search for another threshold measures little or nothing.
-    A limit in seconds is part of the key, though what it leads to depends on the machine: raising it must search on.
+    `subject` is what `subject_options` gives. Thresholds are part of the key, because they decide what may be chosen.
+    Measurements are in the store whatever the limits, so a search for another threshold measures little or nothing.
+    A limit in seconds is part of the key although its effect depends on the machine: raising it must continue.
     """
     budget = scope.limits.budget
     asked = place.at("budget")
@@ -101,10 +101,10 @@ def subject_options(
     *,
     corners: bool = False,
 ) -> EvaluateOptions:
-    """What is evaluated by a variant's quantize and validate options: on the data, and with `corners` also at those of
-    profiles where the spec asks for them.
+    """The subject of evaluations, from a variant's quantize and validate options: on the data and, with `corners`, also
+    at profile corners if the spec requests them.
 
-    At most `samples` of the data; `fewer` is where that limit comes from.
+    At most `samples` of the data are used; `fewer` is the origin of that limit.
     """
     origins = measure.origins if corners else {**measure.origins, "corners": _NO_CORNERS}
     if samples is not None and (measure.samples or samples) >= samples:

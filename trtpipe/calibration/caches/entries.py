@@ -19,9 +19,8 @@ INT8_LARGEST = 127.0
 MOST_ENTRIES = 200_000
 """More tensors than any network has; a file with more is none of ours."""
 
-_SMALLEST_NORMAL = (
-    2.0**-126
-)  # of an IEEE 754 binary32; smaller scales are rounding errors or another byte order
+# the smallest normal float32; smaller scales are rounding errors or have the wrong byte order
+_SMALLEST_NORMAL = 2.0**-126
 _LARGEST_FLOAT = 2.0**128
 _PLAUSIBLE = (1e-6, 1e4)
 
@@ -61,14 +60,14 @@ class Cache:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name, those whose value cannot be used among them."""
+        """Every name, including those whose value cannot be used."""
         return (*(entry.name for entry in self.entries), *self.unusable)
 
 
 def cache_of(
     format_: str, origin: str, rows: Iterable[tuple[str, float]], method: str = "", note: str = ""
 ) -> Cache:
-    """The cache that holds these names and amax values; `note` is said of it in any case.
+    """A cache of these names and amax values; `note` is always among its notes.
 
     Raises ModelError when it holds none, or far too many.
     """
@@ -97,7 +96,7 @@ def cache_of(
 
 
 def is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8: JSON lets halves of characters through."""
+    """Whether a name is valid UTF-8 text; JSON may contain lone surrogates, which are not."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -52,7 +52,7 @@ class ModelNames:
     """In the graph's order."""
 
     def outputs_of_nodes(self) -> dict[str, str]:
-        """Name of a node that no other one has → its only output."""
+        """Unique name of a node → its only output."""
         counts = Counter(node.name for node in self.nodes)
         return {
             node.name: node.outputs[0]

@@ -26,7 +26,7 @@ _RUNTIME_CLASSES = ("TensorsData", "TensorData")
 
 
 def read_json_table(text: str) -> Cache:
-    """The table in JSON text. Raises ModelError when it is none of those above."""
+    """The table in JSON text. Raises ModelError when it has none of these forms."""
     try:
         data = json.loads(text, object_pairs_hook=_distinct)
     except RecursionError as error:
@@ -86,7 +86,7 @@ def _amax_of(name: str, value: Json) -> float:
 
 
 def _bare(value: Json) -> Json:
-    """The number in what ONNX Runtime writes for an array of one."""
+    """The number in ONNX Runtime's form of an array with one element."""
     value = value.get("data") if isinstance(value, dict) else value
     while isinstance(value, list) and len(value) == 1:
         value = value[0]

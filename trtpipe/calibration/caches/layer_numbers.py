@@ -41,9 +41,9 @@ def unnamed_layer(name: str) -> UnnamedLayer | None:
 def tensors_of_layers(
     names: Iterable[str], model: ModelNames, taken: Collection[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Made-up name → the tensor that it means; and made-up name → why that cannot be told.
+    """Generated name → the tensor that it refers to; and generated name → why that is unknown.
 
-    `taken` are the tensors that other entries mean.
+    `taken` are the tensors that other entries refer to.
     """
     known = {name: layer for name in names if (layer := unnamed_layer(name)) is not None}
     found: dict[str, str] = {}
@@ -87,7 +87,7 @@ def _placed(
 
 
 def _fixed_places(nodes: Sequence[NodeNames], model: ModelNames) -> dict[int, int]:
-    """Index of a node among `nodes` → its place in every order of them, where there is only one."""
+    """Index of a node among `nodes` → its position, if it is the same in every valid order."""
     bit_of = {node.outputs[0]: 1 << index for index, node in enumerate(nodes)}
     before: dict[str, int] = {}  # tensor → those of `nodes` that it depends on, itself among them
     for node in model.nodes:

@@ -3,12 +3,12 @@
 In this order, each step on what the previous steps left unmatched:
 
     exact       the names are the same, after `rename`
-    quotes      but for quotes and blanks around them
-    output 0    but for a `:0` at the end, TensorFlow's first output of a node
-    characters  but for the signs between letters and digits, which exporters replace
+    quotes      the same except for quotes and blanks around them
+    output 0    the same except for a `:0` at the end, TensorFlow's first output of a node
+    characters  the same except for the punctuation, which exporters replace
     node        it is the name of a node, with or without `_output`: the node's only output
-    fused       `conv1 + relu1`: what the last of the layers that became one makes
-    layer       a number that TensorRT gave: see `layer_numbers`
+    fused       `conv1 + relu1`: the output of the last of the fused layers
+    layer       a layer number that TensorRT generated: see `layer_numbers`
 
 A step accepts a pair only if the entry and the tensor are each other's only candidate. Nothing is guessed: an entry
 with two candidates, or with one that another entry matches better, is left out and reported. Works on names, without a
@@ -68,7 +68,7 @@ class Match:
 
     @property
     def coverage(self) -> float:
-        """The share of the wanted tensors that have a scale; 1 where none is wanted."""
+        """The share of the wanted tensors that have a scale; 1 when no tensor is wanted."""
         return 1 - len(self.missing) / len(self.wanted) if self.wanted else 1.0
 
 
@@ -182,7 +182,7 @@ class _Matcher:
         return Match(wanted, found, stale, unusable, missing)
 
     def _pair(self, pairs: Iterable[tuple[str, str]], how: str) -> None:
-        """Takes those pairs whose tensor is in no other one and has no entry yet."""
+        """Accepts the pairs whose tensor is in no other pair and has no entry yet."""
         meaning: dict[str, list[str]] = defaultdict(list)
         for name, tensor in pairs:
             meaning[tensor].append(name)

@@ -17,7 +17,8 @@ from trtpipe.calibration.caches.tensorrt_text import shown
 from trtpipe.errors import ModelError
 from trtpipe.problem_codes import Code
 
-_FIRST_FIELD, _SECOND_FIELD = 4, 6  # where a vtable holds the places of its fields
+# a vtable begins with its own size and its table's size; the fields' offsets follow
+_FIRST_FIELD, _SECOND_FIELD = 4, 6
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?(?:inf|nan)", re.IGNORECASE)
 _LONGEST_NUMBER = 64
 _UPPER_ENDS = (
@@ -33,7 +34,7 @@ def is_table_text(lines: Sequence[str]) -> bool:
 
 
 def read_table_text(lines: Sequence[str]) -> Cache:
-    """The table in these lines. Raises ModelError with the first line that is none."""
+    """The table in these lines. Raises ModelError for the first line that has another form."""
     return cache_of(
         "onnxruntime", "ONNX Runtime's calibration table (text)", _text_rows(lines), note=_UPPER_ENDS
     )
@@ -60,7 +61,7 @@ def _is_number(text: str) -> bool:
 
 
 def read_flatbuffers_table(data: bytes) -> Cache:
-    """The table in a FlatBuffers file. Raises ModelError when it is none, or damaged."""
+    """The table in a FlatBuffers file. Raises ModelError when it is something else, or damaged."""
     origin = "ONNX Runtime's calibration table (FlatBuffers)"
     return cache_of("onnxruntime", origin, _FlatTable(data).rows(), note=_UPPER_ENDS)
 

@@ -45,9 +45,8 @@ def read_cache(path: Path, declared: str = "auto") -> Cache:
 def _bytes_of(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ModelError(
-                Code.NOT_A_FILE, f"'{path}' is not a regular file", "name a file"
-            )  # a pipe would be waited for
+            # opening a named pipe would block
+            raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file", "name a file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -15,11 +15,11 @@ from trtpipe.errors import Problem
 from trtpipe.loader.grammar import choose_from
 from trtpipe.problem_codes import Code
 
-_LOOKED_AT = 2000  # names among which the nearest is sought
+_LOOKED_AT = 2000  # similar names are searched only among this many, because the search is quadratic
 
 
 def renamed(names: Iterable[str], rules: Mapping[str, str]) -> dict[str, str]:
-    """Name → the new one, for the names that a rule is about."""
+    """Name → the new one, for the names that a rule matches."""
     known = dict.fromkeys(names)
     globs = [
         (re.compile(_pattern(old), re.DOTALL), new)
@@ -42,7 +42,7 @@ def renamed(names: Iterable[str], rules: Mapping[str, str]) -> dict[str, str]:
 def rule_problems(
     rules: Mapping[str, str], names: Iterable[str], model: ModelNames | None = None
 ) -> Iterator[Problem]:
-    """Rules that are about no name of the cache, or lead to no tensor of the `model` when it is given.
+    """Rules that match no name of the cache or, with a `model`, yield a name that is no tensor of it.
 
     Each problem has its place in `rename` as path.
     """

@@ -81,7 +81,7 @@ def warnings_of(cache: Cache, match: Match) -> Iterator[str]:
 
 
 def refuse_uncovered(match: Match, min_coverage: float) -> None:
-    """Raises ModelError when the cache knows less than `min_coverage` of the wanted tensors, with those it lacks."""
+    """Raises ModelError when the cache knows less than `min_coverage` of the wanted tensors."""
     if match.coverage >= min_coverage:
         return
     there = len(match.wanted) - len(match.missing)

@@ -4,7 +4,7 @@
     images: 3c010a14
     (Unnamed Layer* 4) [Convolution]_output: 3d65992f
 
-The first line is TRT, the version and the calibrator's algorithm; exporters of old wrote a lone `1`. A row is a
+The first line is TRT, the version and the calibrator's algorithm; old exporters wrote only `1`. A row is a
 tensor's name, a colon, a blank, and the bits of its int8 scale as a float32, most significant digit first, without
 leading zeros. The version is major * 1000 + minor * 100 + patch before TensorRT 10, and major * 10000 + minor * 100 +
 patch since. Names may hold blanks, brackets and colons.
@@ -50,9 +50,9 @@ def is_tensorrt_text(lines: Sequence[str]) -> bool:
 
 
 def read_tensorrt_text(lines: Sequence[str], *, believed: bool = False) -> Cache:
-    """The cache in these lines. Raises ModelError with every row that is none.
+    """The cache in these lines. Raises ModelError that lists every malformed row.
 
-    Values whose bytes seem to be in the wrong order are refused, too, unless the writer is `believed`.
+    Values whose bytes seem to be in the wrong order are rejected, too, unless the format was `believed`.
     """
     header = lines[0].strip() if lines else ""
     known = _HEADER.fullmatch(header)
@@ -87,7 +87,7 @@ def _rows(lines: Sequence[str]) -> Iterator[Bits]:
 
 
 def shown(text: str) -> str:
-    """Text of a file in quotes, at most so much of it as a line of an error takes."""
+    """Text of a file in quotes, truncated to fit into a line of an error."""
     return repr(text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…")
 
 

@@ -10,7 +10,7 @@ from trtpipe.calibration.scales import Scales
 
 
 class ModelOptCalibrator:
-    """`modelopt.onnx.quantization.quantize`, of which only the scales are taken."""
+    """Runs `modelopt.onnx.quantization.quantize` and takes only the scales from its result."""
 
     name = "modelopt"
     version = 1

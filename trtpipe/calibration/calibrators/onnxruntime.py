@@ -11,7 +11,7 @@ from trtpipe.calibration.scales import Scales
 
 
 class OnnxRuntimeCalibrator:
-    """MinMax, Percentile and Entropy; Distribution makes scales of means and deviations, and has no amax."""
+    """MinMax, Percentile and Entropy. Distribution is not offered: it yields no amax, but means and deviations."""
 
     name = "onnxruntime"
     version = 1

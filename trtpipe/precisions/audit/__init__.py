@@ -35,9 +35,7 @@ _QUANTIZED = {
 """Precision → the type of its weights, and what products on it are called beyond that."""
 _WIDE = frozenset({"float32", "tf32"})
 _FLOATS = _WIDE | {"float16", "bfloat16", "float64"}
-_SHOWN_TYPE = re.compile(
-    r"\((\w+)\["
-)  # as TensorRT's log shows a fused layer's tensors: `logits (Half[-1,10])`
+_SHOWN_TYPE = re.compile(r"\((\w+)\[")  # a fused layer's tensors in TensorRT's log: `logits (Half[-1,10])`
 _COUNTS_NOTHING = frozenset({"CAST", "CONSTANT", "SHAPE", "ASSERTION"})
 
 
@@ -83,7 +81,7 @@ def audit_engine(
 
     `network["layers"]` (and `layers`, from an engine inspector) are records with `name`, `type` and `outputs`, each
     output with a `dtype` (or, for fused layers, text such as `y (Half[1,10])`); `typed` is the result of `typed_audit`;
-    `why_not` maps nodes that were not lowered to the reason.
+    `why_not` maps nodes that stayed wide to the reason.
     """
     in_parsed = layers_in(network)
     in_network, products = _per_type(in_parsed), product_types(in_parsed)

@@ -41,7 +41,7 @@ def converted_borders(
 
 
 def out_of_range(names: frozenset[str], measured: Measured | None) -> dict[str, float]:
-    """Those of the inputs and outputs whose measured values exceed half precision, with the value reached."""
+    """The inputs and outputs whose measured values exceed half precision, with the largest value."""
     ranges = measured.ranges if measured is not None else {}
     return {name: ranges[name] for name in sorted(names) if ranges.get(name, 0.0) > HALF_LARGEST / MARGIN}
 

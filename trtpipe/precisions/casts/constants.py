@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 HALF_LARGEST = 65504.0
-_CHUNK = 1 << 22  # elements looked at together
+_CHUNK = 1 << 22  # the number of elements that are processed together
 
 
 def constant_of(value: ir.Value | None) -> ir.TensorProtocol | None:

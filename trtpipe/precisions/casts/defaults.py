@@ -51,7 +51,7 @@ _BETWEEN = frozenset({
     "Add", "Cast", "Clip", "Div", "Expand", "Identity", "Max", "Mul", "Reshape", "Squeeze", "Sub", "Unsqueeze",
 })  # fmt: skip
 """Operators that may occur between the mean of squares and the root of it."""
-_MOST = 48  # nodes that are looked at between a root and its mean
+_MOST = 48  # the most nodes between a root and its mean that are searched
 
 
 def wide_by_default(nodes: Iterable[ir.Node]) -> dict[ir.Node, str]:
@@ -65,7 +65,7 @@ def wide_by_default(nodes: Iterable[ir.Node]) -> dict[ir.Node, str]:
 
 
 def _spelled_out(root: ir.Node) -> set[ir.Node]:
-    """The nodes of the normalization that computes this root of a mean of squares; empty when it is no such root."""
+    """The nodes of the normalization that computes this root of a mean of squares; empty for any other root."""
     statistics = _leading(_operand(root, 0), _squares)
     if not statistics:
         return set()

@@ -39,7 +39,7 @@ def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
 def subgraphs(node: ir.Node) -> list[ir.Graph]:
     """The graphs among a node's attributes (branches and bodies)."""
     found: list[ir.Graph] = []
-    for attribute in node.attributes.data.values():  # the dict itself: every pass asks this of every node
+    for attribute in node.attributes.data.values():  # the dict itself: faster
         if attribute.type is _GRAPH:
             found.append(attribute.as_graph())
         elif attribute.type is _GRAPHS:
@@ -62,7 +62,7 @@ def _feed(node: ir.Node, body: ir.Graph, types: Types) -> None:
     """Sets the types of a body's inputs from the values passed to them, where the body does not declare them."""
     fed: list[ir.Value | None] = list(node.inputs)
     if node.op_type == "Scan" and len(fed) == len(body.inputs) + 1:
-        fed = fed[1:]  # opset 8 has the sequence lengths first
+        fed = fed[1:]  # in opset 8 the first input is the sequence lengths
     for value, source in zip(body.inputs, fed, strict=False):
         if value not in types and source is not None and source in types:
             types[value] = types[source]
@@ -84,7 +84,7 @@ def _of_output(node: ir.Node, index: int, opsets: dict[str, int], types: Types) 
 
 
 def _of_body(node: ir.Node, inner: list[ir.Graph], index: int, types: Types) -> ir.DataType | None:
-    """The type of an output of If, Loop or Scan, from its bodies. Loop's body has one output more: the condition."""
+    """The type of an output of If, Loop or Scan, from its bodies. Loop's body has one more output, the condition."""
     position = index + (1 if node.op_type == "Loop" else 0)
     for graph in inner:
         if position < len(graph.outputs) and graph.outputs[position] in types:

@@ -88,7 +88,8 @@ def rewrite_file(
     try:
         with tempfile.TemporaryDirectory(prefix=".typed-", dir=out.parent) as folder:
             scratch = Path(folder) / "weights"
-            with scratch.open("wb") as file:  # closed, and so flushed, before it is read
+            # the scratch file must be closed, and so flushed, before it is read
+            with scratch.open("wb") as file:
                 _spill(model, scratch.resolve(), file)
             write_model(ir.to_proto(model), out)
     except OSError as error:

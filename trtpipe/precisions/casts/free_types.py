@@ -174,7 +174,7 @@ class _FreeTypes:
         return FreeType(NodeType(node.op_type, self.asked), advisable=True, moves=_moves_data(node))
 
     def _refusal(self, node: ir.Node, own: ir.DataType, known: Signature, variable: str) -> tuple[str, str]:
-        """Why a node cannot compute in the requested type, and whether TensorRT refuses it (then in its words)."""
+        """Why a node cannot compute in the requested type, and whether TensorRT rejects it."""
         if own == ir.DataType.DOUBLE:
             return "it is float64 in the source", ""
         if not known.allows(variable, self.precision):

@@ -3,8 +3,8 @@
     /head/*, /head/**    nodes by name; `*` crosses every `/`, and a name written in full is that node
     op:Softmax           nodes by operator
     tensor:GLOB          nodes that make a tensor of that name
-    between:A..B         nodes on the paths from tensors A to tensors B (globs): they read what comes from A, and B
-                         needs what they make; those that make B are among them, those that make A are not
+    between:A..B         nodes on the paths from tensors A to tensors B (globs): they depend on A, and B depends
+                         on them; the nodes that make B are included, those that make A are not
 
 A node that globs of several precisions name is held in the widest of them.
 """
@@ -45,7 +45,7 @@ def kept_by(
     path: SpecPath,
     nodes: Mapping[str, ir.Node] | None = None,
 ) -> tuple[dict[str, tuple[str, str]], list[Problem]]:
-    """Node name → the type that the spec keeps it in and the glob that says so; also the globs without a match.
+    """Node name → the type that the spec keeps it in and the glob that does it; also the globs without a match.
 
     `nodes` are those of the model by name, when they are known.
     """
@@ -134,9 +134,8 @@ def _downstream(values: Collection[ir.Value], around: Mapping[int, ir.Node]) -> 
     while pending:
         for use in pending.pop().uses():
             node: ir.Node | None = use.node
-            while (
-                node is not None and node not in found
-            ):  # what a branch or body needs, the node around it needs
+            # values that a branch or body reads are read by the node around it
+            while node is not None and node not in found:
                 found.add(node)
                 pending += node.outputs
                 node = around.get(id(node.graph))

@@ -1,8 +1,8 @@
-"""Operators that TensorRT does not accept in a narrow type, so that they stay in float32 whatever the spec asks for.
+"""Operators that TensorRT does not accept in a narrow type, so that they stay in float32 regardless of the spec.
 
 What was tested systematically over types and versions is in a table (`targets/operator_types.py`). Here are the
 restrictions that such a table cannot express, found by experiments with TensorRT-RTX 1.7. All toolchains share one
-typed model, which is made for the newest of them; `check` reports what only an older one refuses.
+typed model, which is made for the newest of them; `check` reports what only an older one rejects.
 """
 
 from __future__ import annotations

@@ -63,13 +63,13 @@ class Overflow:
 
 
 def measured_of(scales: Scales) -> Measured:
-    """What a calibration measured: its ranges, or else the largest magnitudes recorded with the scales."""
+    """The measurements of a calibration: its ranges, or the largest magnitudes recorded with the scales."""
     largest = {name: one.largest for name, one in scales.tensors.items() if one.largest is not None}
     return Measured({**largest, **scales.ranges}, scales.sums)
 
 
 def tensors_to_range(model: ir.Model) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The float tensors of the main graph whose ranges are needed; and for those that hold means, what they average."""
+    """The float tensors of the main graph whose ranges are needed; and, for means, the tensors that they average."""
     types = element_types(model)
     values = [*model.graph.inputs]
     means = {}

@@ -133,10 +133,10 @@ class _Rewriter:
             use.node.replace_input_with(use.index, self._in_type(use.source, use.dtype))
         self._remove(dissolved)
 
-    # What each value is and must be
+    # The type that each value has and must have
 
     def _converted(self, plan: TypePlan) -> dict[int, ir.DataType]:
-        """The outputs to convert, by position; inputs are converted at once."""
+        """The outputs to convert, by position; inputs are converted immediately."""
         graph, dtype = self.model.graph, dtype_called(plan.precision)
         assert dtype is not None, "a plan's precision is a float type"
         for value in graph.inputs:
@@ -173,7 +173,7 @@ class _Rewriter:
         )
         if known.allows(variable, wanted):
             return wanted
-        # A type name that refuses the wanted type (Resize's scales, a QuantizeLinear's scale) keeps its own.
+        # An input that does not allow the wanted type (Resize's scales, a QuantizeLinear's scale) keeps its own.
         return own if known.allows(variable, own) else known.only(variable) or own
 
     def _uses(self) -> Iterator[_Use]:
@@ -274,7 +274,7 @@ class _Rewriter:
         """Gives the output's name to the cast, and a new name to the tensor before it."""
         name = output.name or ""
         made = self.after[output]
-        if (output, own) in self.made:  # the same tensor is an output twice
+        if (output, own) in self.made:  # the same tensor is two outputs
             graph.outputs[index] = self.made[output, own]
             return
         output.name = self._fresh(f"{name}_{_SUFFIX[dtype_name(made)]}")

@@ -58,15 +58,15 @@ class Signature:
         return _at(self.outputs, index, self.variadic_output)
 
     def allows(self, variable: str, dtype: ir.DataType) -> bool:
-        """Whether tensors of `dtype` may stand there."""
+        """Whether this input or output may be a tensor of `dtype`."""
         return type_name(dtype) in self.allowed.get(variable, frozenset({variable}))
 
     def may_be_tensor(self, variable: str) -> bool:
-        """Whether tensors may stand there, and not only sequences and optional values."""
+        """Whether it may be a tensor, and not only a sequence or an optional value."""
         return any(name.startswith("tensor(") for name in self.allowed.get(variable, frozenset({variable})))
 
     def only(self, variable: str) -> ir.DataType | None:
-        """The one tensor type that may stand there; None when there are several."""
+        """The only tensor type that is allowed there; None when there are several."""
         allowed = self.allowed.get(variable, frozenset({variable}))
         return _dtype(next(iter(allowed))) if len(allowed) == 1 else None
 
@@ -107,7 +107,7 @@ def is_standard(node: ir.Node) -> bool:
 
 
 def attribute_type(node: ir.Node) -> ir.DataType | None:
-    """The output type that the node's attributes say, or that their absence implies; None when inputs decide."""
+    """The output type that the node's attributes (or their absence) determine; None when the inputs do."""
     if node.op_type == "ConstantOfShape":
         value = node.attributes.get("value")
         return ir.DataType.FLOAT if value is None else tensor_in(value).dtype
@@ -120,10 +120,10 @@ def attribute_type(node: ir.Node) -> ir.DataType | None:
 
 
 def tensor_in(attribute: ir.Attr) -> ir.TensorProtocol:
-    """An attribute's tensor. Raises TypeError when it holds none.
+    """An attribute's tensor. Raises TypeError when it has none.
 
-    Not asked of onnx-ir where the type says it: it looks every member of a tensor up, which takes longer than all else
-    that is done with a constant.
+    onnx-ir's own type test is avoided where possible: it looks up every member of a tensor, which takes longer than
+    everything else that is done with a constant.
     """
     if attribute.type is ir.AttributeType.TENSOR and attribute.value is not None:
         found: ir.TensorProtocol = attribute.value

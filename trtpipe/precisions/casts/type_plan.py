@@ -5,11 +5,11 @@ outputs, TensorRT accepts it, and none of the following applies. They are checke
 
     the spec         a glob of `keep` names the node for a wider type (`kept_nodes`)
     a weight         that does not survive the type (found later, by `rewrite`, which has the weights)
-    the source       float64 nodes compute in float32; float16 nodes stay, bfloat16 ones follow the asked type
-    the operator     unknown to ONNX, or its schema or TensorRT refuses the type
+    the source       float64 nodes compute in float32; float16 nodes stay, bfloat16 ones follow the requested type
+    the operator     unknown to ONNX, or its schema or TensorRT does not allow the type
     sizes            floats computed from shapes alone hold sizes and positions, which narrow types do not count exactly
     data             a tensor of the node leaves the type's range on a calibration set (`overflow`)
-    the field        normalizations, softmax and sums compute in float32 by default (`defaults`)
+    the defaults     normalizations, softmax and sums compute in float32 by default (`defaults`)
 
 A glob that names the node for the requested type itself overrides the last two: `keep: {fp16: ["op:Softmax"]}`, or
 `"*"`.
@@ -45,7 +45,7 @@ from trtpipe.precisions.casts.signatures import FLOATS
 
 @dataclass(frozen=True)
 class TypePlan:
-    """Node name → what it computes in; and the globs that matched nothing."""
+    """Node name → the type that it computes in; and the globs that matched nothing."""
 
     precision: str
     nodes: Mapping[str, NodeType]
@@ -70,11 +70,11 @@ class TypePlan:
     """Nodes of which operands are quantized."""
 
     def counts(self) -> dict[str, int]:
-        """How many nodes compute in what."""
+        """The number of nodes per type."""
         return dict(sorted(Counter(node.dtype for node in self.nodes.values()).items()))
 
     def why_not(self) -> dict[str, str]:
-        """Nodes that do not compute in the asked type though they have floats → why."""
+        """Nodes with floats that do not compute in the requested type → why."""
         return {
             name: node.reason for name, node in self.nodes.items() if node.reason and node.dtype != "none"
         }
@@ -87,7 +87,7 @@ def plan_around(
     problems: Sequence[Problem] = (),
     measured: Measured | None = None,
 ) -> TypePlan:
-    """The plan for computing in `precision` where nodes are not forced into something else."""
+    """The plan for computing in `precision`, except for nodes that are forced into another type."""
     decider = Decider(facts, precision, forced, {})
     defaults = facts.defaults if precision in NARROW else {}
     decider.advised = {
@@ -147,7 +147,7 @@ def kept_nodes(
 class Decider:
     """Decides the types for one model; `forced` holds nodes that the spec, or a weight, has already decided.
 
-    `advised` holds those that compute in float32 unless the spec forces them into the asked type, with the reason.
+    `advised` holds nodes that compute in float32 unless the spec forces them into the requested type, and the reasons.
     """
 
     def __init__(

@@ -203,7 +203,7 @@ class Weight:
 
 
 def weight_of(node: ir.Node, index: int) -> Weight | None:
-    """The constant behind an operand, also when transposed for this product only; None when it is computed."""
+    """The constant behind an operand, also when transposed for this product only; None if the operand is computed."""
     value = node.inputs[index]
     tensor = constant_of(value)
     if tensor is not None:

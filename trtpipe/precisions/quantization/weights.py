@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def channel_amax(tensor: ir.TensorProtocol, axis: int | None, block: int = 0) -> Array:
-    """The largest finite magnitude of each channel, or of all: float32 of shape (channels,) or ().
+    """The largest finite magnitude per channel, or of all elements: float32 of shape (channels,) or ().
 
-    With a `block`, of every `block` elements along `axis`: the weight's shape, with that axis divided by `block`.
+    With a `block`, per `block` elements along `axis`: the result has the weight's shape, that axis divided by it.
     """
     magnitude = np.abs(tensor.numpy().astype(np.float32, copy=False))
     magnitude = np.where(np.isfinite(magnitude), magnitude, 0)

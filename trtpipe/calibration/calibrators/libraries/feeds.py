@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Samples:
-    """A data set as `onnxruntime.quantization.CalibrationDataReader` has it; says how far it is."""
+    """A data set with the interface of `onnxruntime.quantization.CalibrationDataReader`; reports its progress."""
 
     def __init__(self, data: Dataset, request: CalibrationRequest) -> None:
         self.data, self.request = data, request
@@ -43,11 +43,11 @@ class Samples:
         return inputs
 
     def get_next(self) -> dict[str, Array] | None:
-        """The next sample's inputs; None behind the last."""
+        """The next sample's inputs; None after the last."""
         return next(self, None)
 
     def get_first(self) -> dict[str, Array]:
-        """The first sample's inputs; the next is the first again."""
+        """The first sample's inputs; `get_next` then begins with the first one again."""
         inputs, _ = next(iter(self.data))
         return inputs
 
@@ -63,12 +63,11 @@ def samples_of(request: CalibrationRequest) -> Iterator[Samples]:
 
 @contextmanager
 def library_errors(library: str) -> Iterator[None]:
-    """Turns a library's exceptions into one error that names the library; ours pass through."""
+    """Turns a library's exceptions into one error that names the library; trtpipe's own errors pass unchanged."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # what a library warns of, NaN above all, is looked at in its amax
+            # libraries warn about NaN and the like, which is checked in their amax afterwards
+            warnings.simplefilter("ignore")
             yield
     except (TrtpipeError, MemoryError):
         raise
@@ -81,7 +80,7 @@ def library_errors(library: str) -> Iterator[None]:
 
 def scales_of(amax: Mapping[str, float], request: CalibrationRequest, backend: str, samples: int) -> Scales:
     """The amax of the request's tensors as scales. Raises SpecError when one is infinite or NaN, StepFailed when
-    there is none."""
+    one is missing."""
     found = {name: float(amax[name]) for name in request.tensors if name in amax}
     if not found:
         fact = f"{backend} found no scale for any of the {len(request.tensors)} tensors that need one"

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from trtpipe.arrays import Array
 
-_LARGE = (
-    1 << 30
-)  # bytes of weights from which the augmented model keeps them in a file: protobuf ends at 2 GiB
+# bytes of weights; from here on they are kept in a file of their own, because protobuf ends at 2 GiB
+_LARGE = 1 << 30
 
 
 def calibrated(request: CalibrationRequest, backend: str) -> Scales:
@@ -44,7 +43,7 @@ def calibrated(request: CalibrationRequest, backend: str) -> Scales:
 
 
 class _One:
-    """One sample as a reader."""
+    """A reader of exactly one sample."""
 
     def __init__(self, inputs: Mapping[str, Array]) -> None:
         self.left: Iterator[Mapping[str, Array]] = iter([inputs])
@@ -59,7 +58,7 @@ def _largest(found: tuple[Array, Array]) -> float:
 
 
 def _calibrator(request: CalibrationRequest, augmented: Path) -> CalibraterBase:
-    """One of ONNX Runtime's, with its own defaults, that looks at the request's tensors."""
+    """A calibrator of ONNX Runtime with its own defaults that observes the request's tensors."""
     from onnxruntime.quantization import calibrate
 
     kinds: dict[str, tuple[type[CalibraterBase], dict[str, float | None]]] = {

@@ -24,7 +24,7 @@ from trtpipe.errors import ModelError, SpecError, StepFailed
 from trtpipe.problem_codes import Code
 
 _SAVE_SECONDS = 1.0
-_SAVING_SHARE = 0.02  # of the time may go into writing down what was counted
+_SAVING_SHARE = 0.02  # the share of the time that may be spent on writing checkpoints
 _TELL_SECONDS = 0.25
 _NOT_COUNTED = (
     "max counts nothing that other methods could be compared by; with `method: entropy` all are compared"
@@ -43,7 +43,7 @@ def counted_scales(request: CalibrationRequest, backend: str) -> Scales:
 
 
 def histograms_of(request: CalibrationRequest) -> dict[str, Histogram]:
-    """Each tensor's histogram: those of parts of a data set merge into that of the whole, exactly."""
+    """Each tensor's histogram; histograms of parts of a data set add up exactly to that of the whole."""
     observer = Observer(request)
     with observer.samples() as data:
         return _counted(request, observer, data)
@@ -81,7 +81,7 @@ class _Pace:
         return time.monotonic() >= self.next_save
 
     def saved(self, seconds: float) -> None:
-        """Puts the next time off: by longer, the longer writing took."""
+        """Sets the time of the next checkpoint: the longer this one took to write, the later the next."""
         self.next_save = time.monotonic() + max(_SAVE_SECONDS, seconds / _SAVING_SHARE)
 
     def tell(self, number: int) -> None:
@@ -106,7 +106,7 @@ def _scale(histogram: Histogram, request: CalibrationRequest) -> TensorScale:
 
 
 def _advice(histograms: Mapping[str, Histogram], request: CalibrationRequest) -> Advice:
-    """How the methods compare on tensors and outputs; for `max` there are no histograms to compare them by."""
+    """How the methods compare on tensors and outputs; not available for `max`, which makes no histograms."""
     if request.method == "max":
         spoilt = any(dominated(one.largest, one.typical()) for one in histograms.values())
         return Advice("max", unknown=_NOT_COUNTED if spoilt else "")

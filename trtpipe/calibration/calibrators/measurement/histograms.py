@@ -21,12 +21,12 @@ _SHIFT = 23 - _MANTISSA_BITS
 _LOWEST, _HIGHEST = -40, 40
 _FIRST = (_LOWEST + 127) << _MANTISSA_BITS
 BINS = (_HIGHEST - _LOWEST) << _MANTISSA_BITS
-_PATTERNS = 1 << (8 + _MANTISSA_BITS)  # bins of all exponents, those of infinities and NaN among them
+_PATTERNS = 1 << (8 + _MANTISSA_BITS)  # the bins of all exponents, including those of infinities and NaN
 _INFINITE = 255 << _MANTISSA_BITS
 _PEAK_SHIFT = 20  # leaves three bits of the mantissa
 _PEAK_BINS = 256 << 3
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
-_PIECE = 1 << 18  # elements at a time: bincount makes eight bytes of each
+_PIECE = 1 << 18  # elements at a time, because bincount needs eight bytes for each
 
 
 def bin_edges() -> Array:
@@ -54,7 +54,7 @@ class Histogram:
         return self.finite
 
     def add(self, array: Array, *, counted: bool = True) -> None:
-        """Counts the values of a float array; only the largest is kept when they need not be `counted`."""
+        """Counts the values of a float array; unless `counted`, only the largest magnitude is kept."""
         flat = np.ascontiguousarray(array, dtype=np.float32).reshape(-1)
         peak = 0.0
         for start in range(0, flat.size, _PIECE):
@@ -84,9 +84,8 @@ class Histogram:
         return largest
 
     def _count(self, piece: Array) -> None:
-        upper = piece.view(np.uint16)[
-            _UPPER_HALF::2
-        ]  # sign, exponent and the mantissa's upper bits: a bin's number
+        # sign, exponent and the mantissa's upper bits: a bin's number
+        upper = piece.view(np.uint16)[_UPPER_HALF::2]
         signed = np.bincount(upper, minlength=2 * _PATTERNS)
         counts = signed[:_PATTERNS] + signed[_PATTERNS:]
         self.zeros += int(counts[:_FIRST].sum())
@@ -94,7 +93,7 @@ class Histogram:
         self.counts[-1] += int(counts[_FIRST + BINS : _INFINITE].sum())
 
     def merge(self, other: Histogram) -> None:
-        """Counts what another one has counted."""
+        """Adds the counts of another histogram."""
         self.counts += other.counts
         self.zeros += other.zeros
         self.nonfinite += other.nonfinite

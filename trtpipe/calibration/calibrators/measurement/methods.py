@@ -4,8 +4,8 @@
     percentile  the magnitude that the given share of the values does not exceed
     entropy     the amax whose 8-bit histogram diverges least from the tensor's own, after Kullback and Leibler; the
                 search over 2048 linear bins and 128 levels that NVIDIA described at GTC 2017 ("8-bit Inference with
-                TensorRT", Migacz). Fewer values than 16 a bin say nothing of a shape: then the amax that leaves
-                least noise on what most samples hold (`noise`)
+                TensorRT", Migacz). Fewer than 16 values a bin do not show a shape: then the amax with the
+                least noise on the values of most samples (`noise`)
     mse         the amax that makes the mean squared error of rounding and clipping least
 
 All depend on the histogram alone, so their cost does not grow with the number of samples.
@@ -53,7 +53,8 @@ def _percentile(histogram: Histogram, percentile: float, levels: int) -> float:
     reached = histogram.zeros + np.cumsum(histogram.counts)
     wanted = histogram.values * (percentile / 100)
     index = int(np.searchsorted(reached, wanted, side="left"))
-    if histogram.zeros >= wanted:  # almost everything is zero: what is not must not be clipped to nothing
+    # almost everything is zero: the few other values must not be clipped to zero as well
+    if histogram.zeros >= wanted:
         index = int(np.flatnonzero(histogram.counts)[-1])
     return min(float(bin_edges()[min(index, histogram.counts.size - 1) + 1]), histogram.largest)
 
@@ -112,7 +113,7 @@ def _divergence(counts: Array, bins: int) -> float:
     if not both.any() or quantized.sum() == 0:
         return float("inf")
     p, q = reference / reference.sum(), quantized / quantized.sum()
-    missed = p[(p > 0) & ~both].sum()  # mass where the quantized tensor has none
+    missed = p[(p > 0) & ~both].sum()  # values in bins that the quantized tensor cannot represent
     return float(np.sum(p[both] * np.log(p[both] / q[both])) + missed)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _QUIET = 4
 FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 """ONNX Runtime's names of the types that scales are of."""
-_MAPPED = 64 << 20  # bytes of samples after which the pages that they were mapped from are given back
+_MAPPED = 64 << 20  # bytes of samples after which the mapped pages are returned to the system
 
 Observe: TypeAlias = "Callable[[str, Array], None]"
 
@@ -59,8 +59,8 @@ class Observer:
             observe(name, value)
 
     def seen(self, data: Dataset, first: int = 0) -> Iterator[dict[str, Array]]:
-        """What every tensor holds, a sample after the other, beginning with the `first`; each computed while the one
-        before it is looked at. Raises StepFailed with the node that failed, and what reading samples raises.
+        """The values of every tensor, sample by sample from `first` on; the next sample is computed while the caller
+        looks at this one. Raises StepFailed with the node that failed, and what reading samples raises.
         """
         left = islice(iter(data), first, None)
         mapped = 0

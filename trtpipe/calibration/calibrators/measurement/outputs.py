@@ -42,7 +42,7 @@ def cosines_by_method(
 ) -> tuple[dict[str, float], int]:
     """Label → cosine of the outputs when tensors have the amax of that label, and on how many samples.
 
-    Nothing where the model has no outputs of floats. Raises ModelError or StepFailed as running the model does.
+    Empty when the model has no floating-point outputs. Raises ModelError or StepFailed when it does not run.
     """
     model = runnable_model(request.model)
     feeds = _feeds(request, model)
@@ -58,7 +58,7 @@ def cosines_by_method(
 
 
 def _feeds(request: CalibrationRequest, model: RunnableModel) -> list[Feed]:
-    """The first samples of the set: one of sixteen, 8 to 16 of them, and no more than 64 MiB."""
+    """The first samples of the set: a sixteenth of them, but 8 to 16 samples and at most 64 MiB."""
     single = request.dataset.model_copy(update={"batch": 1})
     inputs = summarize(model.proto).inputs
     found: list[Feed] = []
@@ -74,7 +74,7 @@ def _feeds(request: CalibrationRequest, model: RunnableModel) -> list[Feed]:
 
 
 def _run(model: RunnableModel, request: CalibrationRequest, feeds: Sequence[Feed]) -> Iterator[list[Array]]:
-    """The outputs of floats for each sample."""
+    """The floating-point outputs for each sample."""
     session: onnxruntime.InferenceSession = open_session(model, request.threads, request.provider, _NO_FUSION)
     wanted = [value.name for value in session.get_outputs() if value.type in FLOATS]
     for feed in feeds:
@@ -86,7 +86,7 @@ def _least_cosine(expected: Sequence[Array], made: Sequence[Array]) -> float:
 
 
 def _cosine(want: Array, got: Array) -> float:
-    """1 of two zeros, 0 where only one is zero or something is not finite."""
+    """The cosine of two arrays: 1 when both are zero, 0 when one is zero or anything is not finite."""
     one, other = want.astype(np.float64).ravel(), got.astype(np.float64).ravel()
     lengths = float(np.linalg.norm(one)), float(np.linalg.norm(other))
     if not all(math.isfinite(length) for length in lengths):
@@ -97,7 +97,7 @@ def _cosine(want: Array, got: Array) -> float:
 
 
 def _quantized(model: RunnableModel, amax: Mapping[str, float]) -> RunnableModel:
-    """A copy whose convolutions and products read int8 of these tensors; those that are dead stay."""
+    """A copy whose convolutions and products read these tensors as int8; tensors that are always zero stay float."""
     import onnx
 
     copy = onnx.ModelProto()

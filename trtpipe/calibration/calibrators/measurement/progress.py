@@ -1,8 +1,8 @@
 """A checkpoint of the counts so far, in a file, from which an interrupted run continues.
 
-    8 bytes    what it is: MAGIC
+    8 bytes    MAGIC, which identifies the format
     32 bytes   the BLAKE3 of the rest
-    32 bytes   the BLAKE3 of what is counted: tensors in their order, bins, whether every value is
+    32 bytes   the BLAKE3 of what is counted: tensors in order, bins, whether all values are counted
     8 bytes    how many samples are done
     a tensor   zeros, infinite or NaN, finite values, the largest magnitude (float64), counts, peaks: 8 bytes each
 
@@ -36,7 +36,7 @@ _FACTS = 4
 
 @dataclass(frozen=True)
 class SavedCounts:
-    """The file at `path`; None: nothing is kept. `counted` is False when only the largest magnitudes are."""
+    """The file at `path` (None: nothing is saved). `counted` is False when only largest magnitudes are counted."""
 
     path: Path | None
     counted: bool = True
@@ -52,7 +52,7 @@ class SavedCounts:
         write_whole(self.path, MAGIC + blake3(body).digest() + body, durable=False)
 
     def read(self, histograms: Mapping[str, Histogram], most: int) -> int:
-        """How many samples are done, at most `most`, their counts put into `histograms`; 0 when there is nothing."""
+        """Reads the counts into `histograms`; returns how many samples are done, at most `most`; 0 without counts."""
         body = self._body(histograms)
         if body is None:
             return 0
@@ -65,7 +65,7 @@ class SavedCounts:
         return done
 
     def _body(self, histograms: Mapping[str, Histogram]) -> bytes | None:
-        """The file's content, if it is whole and of just these tensors."""
+        """The file's content, if it is undamaged and belongs to exactly these tensors."""
         size = _DIGEST + 8 + len(histograms) * _row_size() * 8
         content = b""
         if self.path is not None:

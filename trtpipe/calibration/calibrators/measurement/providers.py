@@ -16,9 +16,9 @@ _EXACT = {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}
 
 
 def provider_of(asked: str, *, gpu_package: bool, driver: bool) -> str:
-    """`cpu` or `cuda`. `auto` is CUDA where onnxruntime-gpu is installed and there is a trace of a driver.
+    """`cpu` or `cuda`. `auto` means CUDA if onnxruntime-gpu is installed and a driver seems to be present.
 
-    Raises ModelError when CUDA is asked for and cannot be.
+    Raises ModelError when CUDA is required but not available.
     """
     if asked == "cuda" and not (gpu_package and driver):
         lacking = "no NVIDIA driver is here" if gpu_package else "it needs onnxruntime-gpu"
@@ -45,7 +45,7 @@ def session_providers(provider: str, available: Sequence[str]) -> list[str | tup
 
 
 def refuse_fallback(provider: str, opened: Sequence[str]) -> None:
-    """Raises ModelError when ONNX Runtime, which only warns of it, opened a session without CUDA."""
+    """Raises ModelError when ONNX Runtime opened a session without CUDA, about which it only warns."""
     if provider == "cuda" and CUDA not in opened:
         raise ModelError(
             Code.NO_CUDA_PROVIDER,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def with_ranges(scales: Scales | None, request: CalibrationRequest) -> Scales:
-    """The scales, or none at all, with the ranges of the request. Raises ModelError, SpecError or StepFailed."""
+    """Adds the requested ranges to the scales (or to none). Raises ModelError, SpecError or StepFailed."""
     observer = Observer(replace(request, tensors=request.ranges))
     ranges = dict.fromkeys((*observer.fed, *observer.wanted), 0.0)
     sums = {mean: 0.0 for mean, source in request.means.items() if mean in ranges and source in ranges}

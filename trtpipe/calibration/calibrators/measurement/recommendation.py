@@ -17,13 +17,13 @@ from trtpipe.calibration.calibrators.measurement.noise import noise_of
 _TIGHTER = 99.9
 """Percent, tried beside the percentile that was asked for: where some samples are out of range it is the better one."""
 _WORTH = 0.5  # another method must leave half of the distance to 1, or less, to be recommended
-_SAME = 1e-4  # distances below this are as good as none
+_SAME = 1e-4  # smaller distances count as equal
 
 
 def decibels_by_method(histograms: Iterable[Histogram], percentile: float) -> dict[str, float]:
     """Method → signal by noise over all tensors, in decibels; empty when all are dead.
 
-    A method's noise is the mean over the tensors of noise power by signal power, as the noises of layers add up.
+    A method's noise is the mean over the tensors of noise power by signal power, because layers' noise adds up.
     """
     noises: dict[str, list[float]] = {method: [] for method in METHODS}
     for histogram in histograms:
@@ -56,7 +56,7 @@ def label_of(method: str, percentile: float) -> str:
 
 
 def recommended_method(cosines: Mapping[str, float], used: str) -> str:
-    """The label of the method to use: that which was used, unless another is clearly better; empty if unknown."""
+    """The label of the method to use: the one that was used, unless another is clearly better; empty if unknown."""
     if used not in cosines:
         return ""
     best = max(cosines, key=lambda label: (cosines[label], label == used))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CLIPPED = 1e-3
 _SHOWN = 20
-_SPOILT = 0.9  # cosine below which outputs have little to do with the model's
+_SPOILT = 0.9  # below this cosine, the outputs no longer resemble the model's
 
 
 def report_of(scales: Scales) -> dict[str, Json]:
