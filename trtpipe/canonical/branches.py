@@ -32,7 +32,7 @@ def resolve_branches(model: onnx.ModelProto) -> int:
             nodes += [*branch.node, *_connections(node, branch)]
         if resolved > before:
             replace_nodes(graph, nodes)
-            break  # the graphs below this one are copies now; the next round looks at them
+            break  # the nested graphs were copied; the next round processes the copies
     return resolved
 
 

@@ -47,7 +47,7 @@ _IR_VERSION = 10
 
 
 class GraphBuilder:
-    """A graph in the making. `workplace` is an existing directory that outlives the model that is made."""
+    """A graph that is being built. `workplace` is an existing directory that must outlive the model."""
 
     def __init__(self, name: str, workplace: Path, *, opset: int = CHOSEN) -> None:
         import onnx
@@ -148,7 +148,8 @@ class GraphBuilder:
             start = -(-file.tell() // _ALIGNMENT) * _ALIGNMENT
             file.write(b"\0" * (start - file.tell()))
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            file.write(little.reshape(-1).view("uint8").data)  # tofile would not say why a disk refuses
+            # not tofile, which does not report why writing failed
+            file.write(little.reshape(-1).view("uint8").data)
         return start
 
 

@@ -16,7 +16,7 @@ from trtpipe.problem_codes import Code
 if TYPE_CHECKING:
     import onnx
 
-_MOST_DENSE = 1 << 30  # bytes that one sparse tensor may become
+_MOST_DENSE = 1 << 30  # the most bytes that one sparse tensor may take when it is made dense
 
 
 def constants_of(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:

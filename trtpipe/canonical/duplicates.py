@@ -1,6 +1,6 @@
 """Removes duplicate and unused computations (common subexpressions, no-ops): the extra pass of `simplify`.
 
-Only rewrites that leave every result identical to the last bit; operator fusion is left to TensorRT.
+Uses only rewrites that keep every result identical to the last bit; operator fusion is left to TensorRT.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def rename_reads(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
 
 
 def keep_nodes(graph: onnx.GraphProto, keep: Callable[[onnx.NodeProto], bool]) -> int:
-    """Drops the nodes of this one graph that `keep` refuses; how many they were."""
+    """Drops the nodes of this graph (not of nested ones) for which `keep` is false; returns how many."""
     kept = [node for node in graph.node if keep(node)]
     dropped = len(graph.node) - len(kept)
     if dropped:
@@ -128,9 +128,9 @@ def _drop_unread(graph: onnx.GraphProto, read: Counter[str]) -> int:
 
 
 def sort_nodes(model: onnx.ModelProto) -> bool:
-    """Puts every graph's nodes into topological order, otherwise as they came; whether any moved.
+    """Sorts every graph's nodes topologically and keeps their order otherwise; returns whether any moved.
 
-    Raises ModelError when nodes wait for each other.
+    Raises ModelError when nodes form a cycle.
     """
     moved = [_sort(graph) for graph in graphs_of(model)]
     return any(moved)

@@ -32,9 +32,9 @@ _MOST_CRASHES = 8
 
 
 class Evaluator:
-    """A child process that evaluates; started when first needed, again after a crash, ended on leaving.
+    """A child process that evaluates nodes; started when first needed, restarted after a crash, ended on exit.
 
-    `workplace` is a folder for the tensors that travel; results in it must outlive the models that hold them.
+    `workplace` is a folder for exchanged tensors; it must outlive the models that refer to results in it.
     """
 
     def __init__(self, workplace: Path) -> None:
@@ -129,7 +129,7 @@ class Evaluator:
             self._process.stdin.write(json.dumps({"path": sys.path}).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            return  # it died at once; the first question will notice
+            return  # it died at once; the first request will report that
 
     def _stop(self) -> None:
         process, self._process = self._process, None

@@ -77,9 +77,8 @@ def infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
     for output in bare.graph.output:
         if output.type.WhichOneof("value") == "tensor_type":
             output.type.tensor_type.ClearField("shape")
-    with suppress(
-        onnx.shape_inference.InferenceError, RuntimeError, ValueError
-    ):  # then what is declared is known
+    # then only the declared types are known
+    with suppress(onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         bare = onnx.shape_inference.infer_shapes(bare, data_prop=values_fit(bare))
     found = [tensor_info(value) for value in (*bare.graph.input, *bare.graph.value_info, *bare.graph.output)]
     constants = (TensorInfo(t.name, dtype_name(t.data_type), tuple(t.dims)) for t in model.graph.initializer)
@@ -171,7 +170,7 @@ def _expected(info: TensorInfo | None) -> int | None:
 
 
 def _replace(model: onnx.ModelProto, results: Mapping[str, onnx.TensorProto]) -> int:
-    """Nodes whose every read output is known go; the values come in as initializers. How many nodes went.
+    """Replaces nodes whose used outputs are all known by initializers; returns how many.
 
     A graph output keeps a node that makes it: a Constant, or the old one if it has several outputs.
     """

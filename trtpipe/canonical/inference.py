@@ -1,6 +1,6 @@
 """ONNX's own shape inference at given input shapes (one corner of a profile), without weights.
 
-The graph's declared intermediate and output shapes are set aside first: they may be stale, or be for another batch
+The graph's declared intermediate and output shapes are set aside first: they may be stale, or belong to another batch
 size, and TensorRT ignores them too. Independent of profiles.
 """
 

@@ -1,7 +1,7 @@
 """Rewrites operators of old opsets into forms that ONNX's version converter can handle when sizes are unknown.
 
 Before opset 7 a second operand was aligned at an `axis`, and only on request; PRelu had a slope for each channel; and
-attributes said what training needed. Before opset 13 Softmax took all axes from one on together. For the first (`axis`)
+some attributes were for training. Before opset 13 Softmax took all axes from one on together. For the first (`axis`)
 and the last (Softmax) the converter requires every size to be known; it does not handle the second (PRelu).
 """
 
@@ -27,9 +27,9 @@ _PAIRED = frozenset("Add And Div Equal Greater Less Mul Or Pow Sub Xor".split())
 
 
 def modernize(model: onnx.ModelProto, opset: int) -> bool:
-    """Prepares a model of this old opset for the converter, in place; False where the old forms do not tell enough.
+    """Prepares a model of this old opset for the converter, in place; False when the old forms are ambiguous.
 
-    A model of opset 6 is one of opset 7 afterwards, for that is all that came with it.
+    A model of opset 6 is one of opset 7 afterwards, because these are all the changes in opset 7.
     """
     sort_nodes(model)
     taken = {name for node in nodes_of(model) for name in (*node.input, *node.output)}
@@ -45,7 +45,7 @@ def modernize(model: onnx.ModelProto, opset: int) -> bool:
                 made.append(one)
             _learn_plainly(node, types)
         replace_nodes(graph, made)
-        break  # what is nested stays as it is: no exporter of that time wrote any
+        break  # nested graphs are not rewritten, because exporters of that time wrote none
     if opset >= BROADCASTING_SINCE:
         return True
     if any(_untold(node, types) for node in model.graph.node):
@@ -57,10 +57,10 @@ def modernize(model: onnx.ModelProto, opset: int) -> bool:
 
 
 def keep_places(model: onnx.ModelProto) -> None:
-    """Says of every Resize of a model converted from an opset before 11 where its elements lie: as they did there.
+    """Sets every Resize of a model converted from an opset before 11 to the sampling positions of that opset.
 
-    The converter leaves that to the later default, half a pixel beside. An element was the one before, or of a smaller
-    result the one behind.
+    The converter leaves the attributes out, and the later defaults shift the result by half a pixel. Old opsets sampled
+    asymmetrically and rounded down, or up when the result is smaller.
     """
     import onnx
 
@@ -108,7 +108,7 @@ def _modern(
 
 
 def _learn_plainly(node: onnx.NodeProto, types: NodeTypes) -> None:
-    """An operand that is broadcast gives way to the first one's shape; older schemas do not say so."""
+    """Gives the result the first operand's shape when the second one is broadcast; older schemas do not infer that."""
     if node.op_type in (*_PAIRED, "PRelu", "Dropout", "BatchNormalization") and node.input and node.output:
         types.take_over(node.input[0], node.output[0], truth=node.op_type in ("Equal", "Greater", "Less"))
 
@@ -137,7 +137,7 @@ def _paired(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list[o
 
 
 def _slope(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list[onnx.NodeProto]:
-    """A slope of several elements is one for each channel, the second axis."""
+    """Reshapes a slope of several elements to one per channel, the second axis."""
     rank, count = types.rank(node.input[0]), types.size(node.input[1], 0)
     if rank is None or rank < 3 or types.rank(node.input[1]) != 1 or count in (None, 1):
         return [node]
@@ -152,7 +152,7 @@ def _product(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list[
 def _widened(
     node: onnx.NodeProto, index: int, axes: range, types: NodeTypes, names: FreshNames
 ) -> list[onnx.NodeProto]:
-    """A node one of whose inputs gets these axes of size 1."""
+    """Inserts an Unsqueeze that adds axes of size 1 to one input of a node."""
     import onnx
 
     name = names(f"{node.input[index]}_aligned")
@@ -163,7 +163,7 @@ def _widened(
 
 
 def _together(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list[onnx.NodeProto]:
-    """Softmax over all axes from one on: of a matrix, whose rows are what lies before that axis."""
+    """Writes a Softmax over all axes from one on as the Softmax of a matrix with the axes before it as rows."""
     import onnx
 
     axis, rank = integer_of(node, "axis", 1), types.rank(node.input[0])
@@ -188,7 +188,7 @@ def _together(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list
 
 
 def _scaled(node: onnx.NodeProto, types: NodeTypes, names: FreshNames) -> list[onnx.NodeProto]:
-    """Upsample with a scale for height and width; in opset 7 one for each axis."""
+    """Converts an Upsample with scales for height and width to opset 7, which has one for each axis."""
     import onnx
 
     pair = [attribute_of(node, f"{which}_scale") for which in ("height", "width")]

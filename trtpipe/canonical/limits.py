@@ -59,7 +59,7 @@ class Tally:
 
 
 def refuse_many_ends(graph: onnx.GraphProto) -> None:
-    """Raises TooLarge when there are too many inputs or outputs; weights that are listed as inputs are none."""
+    """Raises TooLarge when there are too many inputs or outputs; weights that are listed as inputs do not count."""
     if len(graph.input) > MOST_ENDS:
         weights = {tensor.name for tensor in graph.initializer}
         if sum(value.name not in weights for value in graph.input) > MOST_ENDS:

@@ -34,14 +34,14 @@ def called(name: str, op: str, nodes: Sequence[onnx.NodeProto]) -> str:
 
 
 class Caller:
-    """Names the nodes of one typed model by name alone, because messages of others give no operator."""
+    """Names the nodes of one typed model by name alone, because messages of other tools do not give the operator."""
 
     def __init__(self, nodes: Sequence[onnx.NodeProto]) -> None:
         self._nodes = nodes
         self._operators = {node.name: node.op_type for node in nodes if node.name}
 
     def __call__(self, name: str) -> str:
-        """As `called`; the name in quotes where the model has no such node."""
+        """The text of `called`, or the name in quotes when the model has no such node."""
         operator = self._operators.get(name)
         return f"node '{name}'" if operator is None else called(name, operator, self._nodes)
 
@@ -66,9 +66,9 @@ def is_made(node: onnx.NodeProto) -> bool:
 
 
 def _made(node: onnx.NodeProto) -> str:
-    """A cast or a quantizer of trtpipe's in words; empty for any other node.
+    """A cast or a quantizer that trtpipe inserted, in words; empty for any other node.
 
-    A node of the user's may be called alike: one of trtpipe's reads and makes tensors that its name says as well.
+    A user's node may have such a name too, so the tensors that the node reads and writes must match the name.
     """
     ends = {_tensor(name) for name in (*node.input, *node.output)}
     found = _QUANTIZER.fullmatch(node.name)
@@ -99,7 +99,7 @@ def _whole(name: str, op: str, known: Mapping[str, onnx.NodeProto]) -> str:
 
 
 def _beside(node: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> str:
-    """` in front of '/head/softmax'`: the first node of the user's behind this one, or the last one before it."""
+    """` in front of '/head/softmax'`: the first user's node after this one, or the last one before it."""
     behind = next(_users(node, nodes, forwards=True), None)
     if behind is not None:
         return f" in front of node '{behind.name}'"

@@ -29,11 +29,11 @@ def fresh(name: str, taken: set[str]) -> str:
 
 
 class FreshNames:
-    """Names that are given once each, as by `fresh`; asking for one again and again costs no more each time."""
+    """Hands out unique names like `fresh`; repeated requests for the same name take constant time."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self.taken = set(taken)
-        self._numbers: dict[str, int] = {}  # the last one given to a name that was wanted again
+        self._numbers: dict[str, int] = {}  # wanted name → the last suffix that was given to it
 
     def __call__(self, wanted: str) -> str:
         """`wanted`, or `wanted_1`, `wanted_2`, … whichever is free; taken from now on."""
@@ -76,10 +76,10 @@ def _rename_scope(graph: onnx.GraphProto, taken: set[str], outer: dict[str, str]
 
 
 def name_nodes(model: onnx.ModelProto) -> int:
-    """Gives unnamed nodes `Op_N`, N counted per operator, and those that share a name a suffix; how many.
+    """Names unnamed nodes `Op_N`, N counted per operator, and adds suffixes to shared names; returns how many.
 
-    Whoever shows nodes of a source, or takes their names from a user, names them so first: what importing, `check`, the
-    reference and `inspect` call a node is then the same. Nodes must be in topological order.
+    Call this before showing nodes of a source or reading node names from a user, so that importing, `check`, the
+    reference and `inspect` use the same names. Nodes must be in topological order.
     """
     taken: set[str] = set()
     numbers: Counter[str] = Counter()
@@ -103,9 +103,9 @@ _MADE_UP = re.compile(r"unk__\d+|None|unknown|dynamic", re.IGNORECASE)
 
 
 def distinguish_dims(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Gives every dynamic dimension of an input a name that means equality only where the model says so.
+    """Names every dynamic dimension of an input so that equal names mean equal sizes only where the model says so.
 
-    TensorRT holds dimensions of one name equal. A name that is no symbol (`?`, `-1`, `unk__7`), or that stands
+    TensorRT requires dimensions of one name to be equal. A placeholder (`?`, `-1`, `unk__7`), or a name that occurs
     twice in one input, becomes `INPUT_AXIS`; a plausible one shared between inputs is kept. Returns the changes.
     """
     changes: list[str] = []
@@ -129,7 +129,7 @@ def distinguish_dims(model: onnx.ModelProto) -> tuple[str, ...]:
 def repeated_dims(model: onnx.ModelProto) -> dict[str, str]:
     """The name that `distinguish_dims` gives a dimension → the original name, which another axis of that input has too.
 
-    Whether they are equal in fact nobody says; that the author meant one size is likely.
+    The model does not guarantee that they are equal, but the author probably meant one size.
     """
     shared: dict[str, str] = {}
     for value in model.graph.input:

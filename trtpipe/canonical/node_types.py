@@ -24,7 +24,7 @@ _MOST_VALUES = 64
 
 
 def held_by(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """The tensor of a Constant node; None of another node, and of one that the checker will refuse."""
+    """The tensor of a Constant node; None for another node, and for one that the checker will reject."""
     if node.op_type != "Constant" or node.domain or not node.attribute or not node.output:
         return None
     try:
@@ -58,7 +58,7 @@ class NodeTypes:
         return made
 
     def enter(self, graph: onnx.GraphProto) -> None:
-        """Learns a graph's inputs and constants, and what it declares of results that nothing else tells."""
+        """Learns a graph's inputs and constants, and the declared types of results that cannot be inferred."""
         for value in (*graph.value_info, *graph.output, *graph.input):
             if value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.elem_type:
                 self._types[value.name] = value.type
@@ -93,13 +93,13 @@ class NodeTypes:
             onnx.checker.ValidationError,
             onnx.shape_inference.InferenceError,
         ):
-            return  # what does not fit is told by whoever looks at the whole model
+            return  # errors are reported by the inference over the whole model
         self._types.update(found)
         if node.op_type in _SHAPED and node.input and node.output:
             self._give_rank(node)
 
     def take_over(self, name: str, other: str, *, truth: bool = False) -> None:
-        """Records for another value, if its type is unknown, this one's type; with `truth`, its shape with booleans."""
+        """Records this value's type for another one of unknown type; with `truth`, the same shape as booleans."""
         import onnx
 
         if name not in self._types or other in self._types:
@@ -152,7 +152,7 @@ class NodeTypes:
             self._values[name] = tensor
 
     def _give_rank(self, node: onnx.NodeProto) -> None:
-        """A rank for a result whose sizes are not known; Expand only makes ranks larger."""
+        """Gives a result of unknown sizes its rank; Expand can only make ranks larger."""
         made = self._types.get(node.output[0])
         length = self.size(node.input[-1], 0)
         if made is None or length is None or made.tensor_type.HasField("shape"):

@@ -37,8 +37,8 @@ def opset_of(proto: onnx.ModelProto) -> int:
 def normalize_domains(proto: onnx.ModelProto) -> None:
     """Writes `ai.onnx` as the empty domain, removes duplicate imports, and imports custom domains in use.
 
-    Imports are the highest version where several are given. A missing import of the standard operators is left
-    for the checker to refuse.
+    Imports are the highest version where several are given. A missing import of the standard operators is
+    reported by the checker.
     """
     versions: dict[str, int] = {}
     for item in proto.opset_import:
@@ -58,13 +58,13 @@ def normalize_domains(proto: onnx.ModelProto) -> None:
 
 
 def upgrade(proto: onnx.ModelProto, *, oldest: int = OLDEST, chosen: int = CHOSEN) -> str:
-    """Raises the opset to `chosen` in place when it is below `oldest`; what happened, empty when nothing did."""
+    """Raises the opset to `chosen` in place when it is below `oldest`; returns a description, empty if unchanged."""
     current = opset_of(proto)
     if current >= oldest or current == 0:
         return ""
     reason, converted = "", None
     forgotten = current < BROADCASTING_SINCE and any(node.op_type == "PRelu" for node in nodes_of(proto))
-    if not forgotten:  # the converter leaves a slope for each channel as it is
+    if not forgotten:  # the converter does not reshape a slope for each channel
         converted, reason = _converted(_named(proto), chosen)
     if converted is None:
         converted = _converted_plainer(_named(proto), current, chosen)
@@ -76,13 +76,13 @@ def upgrade(proto: onnx.ModelProto, *, oldest: int = OLDEST, chosen: int = CHOSE
     if _differ(proto, converted):
         return f"opset {current} kept: the conversion to {chosen} would change inputs or outputs"
     for old, new in zip(_ends(proto), _ends(converted), strict=True):
-        new.CopyFrom(old)  # the converter names dims that have no name
+        new.CopyFrom(old)  # the converter gives names to unnamed dims
     proto.CopyFrom(converted)
     return f"opset {current} converted to {chosen}"
 
 
 def _converted_plainer(model: onnx.ModelProto, current: int, chosen: int) -> onnx.ModelProto | None:
-    """The same by way of forms that the converter takes whatever sizes are not known."""
+    """Converts after rewriting old operators into forms that the converter accepts even if sizes are unknown."""
     if current < _ATTRIBUTES_UNTIL:
         drop_marks(model)
         older, _ = _converted(model, _ATTRIBUTES_UNTIL)
@@ -145,7 +145,7 @@ def _nameless(kind: onnx.TypeProto, *, bare: bool) -> bytes:
 
 
 def _named(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The converter does not take a model whose IR is older than 3, or without a graph name."""
+    """Sets the IR version and the graph's name, because the converter rejects a model with IR below 3 or no name."""
     import onnx
 
     copy = onnx.ModelProto()

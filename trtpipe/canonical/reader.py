@@ -84,14 +84,14 @@ def read_skeleton(path: Path, *, root: Path | None = None) -> Skeleton:
 
 
 def external_locations(path: Path) -> tuple[str, ...]:
-    """Where the model at `path` says that its external data is, each once, sorted; nothing of it need be there.
+    """The locations of external data in the model at `path`, sorted and distinct; the files need not exist.
 
-    Raises ModelError when the file is no ONNX model.
+    Raises ModelError when the file is not an ONNX model.
     """
     _require_regular_file(path, None)
     proto, _ = _parse(path)
     refuse_undecodable(proto)
-    embedded = str(path.resolve())  # what the skeleton left in the model's own file
+    embedded = str(path.resolve())  # weights that the skeleton left in the model's own file
     named = {
         external_entries(tensor).get("location", "") for tensor in tensors_of(proto) if is_external(tensor)
     }
@@ -101,13 +101,13 @@ def external_locations(path: Path) -> tuple[str, ...]:
 def ir_model(skeleton: Skeleton) -> onnx_ir.Model:
     """The skeleton as an onnx-ir model whose large weights are mapped from their files when first asked for.
 
-    Raises ModelError when the graph is no graph (a value produced twice, a name that is missing).
+    Raises ModelError when the graph is invalid (a value produced twice, a missing name).
     """
     import onnx_ir
 
     try:
         model: onnx_ir.Model = onnx_ir.from_proto(skeleton.proto)
-    except Exception as error:  # onnx-ir wraps whatever went wrong in its own private types
+    except Exception as error:  # onnx-ir wraps every error in its own private types
         raise ModelError(
             Code.INVALID_ONNX, f"'{skeleton.path}' is not a valid ONNX graph: {_innermost(error)}"
         ) from error
@@ -166,7 +166,8 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, int]:  # noqa: C901 - one try f
             Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is cut short: {error}", _AGAIN
         ) from error
     except (DecodeError, ValueError) as error:  # ValueError: a string that is not UTF-8
-        if "depth" in str(error).lower():  # what is small is met by protobuf alone
+        # the walk skips small messages, so only protobuf finds errors in them
+        if "depth" in str(error).lower():
             raise ModelError(Code.MODEL_TOO_LARGE, f"'{path}' {too_deep()}") from error
         raise ModelError(
             Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is damaged: {error}", _AGAIN
@@ -193,7 +194,7 @@ def _misfit(tensor: onnx.TensorProto) -> list[Problem]:
 
 
 class _Sources:
-    """Where a model's weights lie: each file is looked for once, however many tensors are in it."""
+    """The files of a model's weights; each is looked up once, however many tensors are in it."""
 
     def __init__(self, path: Path, root: Path | None) -> None:
         self.model = path.resolve()
@@ -232,7 +233,7 @@ def _settle(tensor: onnx.TensorProto, sources: _Sources) -> tuple[Path, int]:
     if needed >= LARGE:
         set_external(tensor, source, offset, needed)
         return source, needed
-    with source.open("rb") as file:  # small ones hold axes and shapes, which every pass wants to see
+    with source.open("rb") as file:  # small tensors hold axes and shapes, which every pass needs to read
         file.seek(offset)
         set_inline(tensor, file.read(needed))
     return source, 0
@@ -241,7 +242,7 @@ def _settle(tensor: onnx.TensorProto, sources: _Sources) -> tuple[Path, int]:
 def _inside(name: str, location: str, model: Path, root: Path | None) -> Path:
     if not location:
         raise ModelError(Code.WEIGHTS_MISPLACED, f"tensor '{name}' has external data but no location")
-    shape = PureWindowsPath(location)  # understands both separators
+    shape = PureWindowsPath(location)  # PureWindowsPath understands both separators
     if shape.drive or shape.root or ".." in shape.parts or "\0" in location:
         raise ModelError(
             Code.WEIGHTS_MISPLACED,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def trim(model: onnx.ModelProto) -> int:
     """Drops empty names at the end of a node's inputs and outputs, and optional outputs without a reader.
 
-    The extra outputs of LayerNormalization, MaxPool, BatchNormalization, Dropout and Attention are what TensorRT
-    refuses, though hardly a model reads them. Returns how many names went.
+    The extra outputs of LayerNormalization, MaxPool, BatchNormalization, Dropout and Attention are rejected by
+    TensorRT, although few models use them. Returns how many names were removed.
     """
     read = uses(model)
     dropped = 0
@@ -30,7 +30,7 @@ def trim(model: onnx.ModelProto) -> int:
 
 
 def _blank_unread(node: onnx.NodeProto, read: dict[str, int]) -> int:
-    """Only trailing outputs are dropped, never the first: the position of an output defines its meaning."""
+    """Blanks the names of unused optional outputs. The first output stays; positions keep their meaning."""
     blanked = 0
     if node.op_type not in _OPTIONAL_OUTPUTS.split():
         return 0

@@ -44,7 +44,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How many elements and bytes of one dtype the initializers and constants hold."""
+    """The number of elements and bytes of one dtype in initializers and constants."""
 
     dtype: str
     elements: int

@@ -33,7 +33,7 @@ TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64
 
 
 def dtype_name(elem_type: int) -> str:
-    """`float32`, `int64`, `bfloat16`, … for a TensorProto.DataType; `undefined` for 0 and what is unknown."""
+    """`float32`, `int64`, `bfloat16`, … for a TensorProto.DataType; `undefined` for 0 and unknown numbers."""
     return _NAMES.get(elem_type, "undefined")
 
 
@@ -129,7 +129,8 @@ def graphs_of(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
 def _with_nested(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:
-        if node.attribute:  # most have none, and graphs of very many nodes are walked often
+        # a fast path: most nodes have no attributes with graphs, and large graphs are walked often
+        if node.attribute:
             yield from _nested(node)
 
 

@@ -143,7 +143,7 @@ class _Walker(WireReader):
         return pieces
 
     def tensor(self, begin: int, end: int) -> list[bytes]:
-        """A TensorProto; its `raw_data`, or packed floats, which are laid out alike, become a reference."""
+        """A TensorProto; its `raw_data`, or packed floats, which have the same layout, become a reference."""
         fields = list(self.fields(begin, end))
         tally = Tally("tensor")
         for field in fields:

@@ -31,7 +31,7 @@ _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # field numbers of ModelProto, GraphP
 def write_model(model: onnx.ModelProto, path: Path) -> list[Path]:
     """Writes the model, external references followed, to `path`; the files written, the model first.
 
-    `model` is not changed. Raises ModelError when the disk refuses.
+    `model` is not changed. Raises ModelError when a file cannot be written.
     """
     total = sum(int(external_entries(t)["length"]) for t in model.graph.initializer if is_external(t))
     try:
@@ -64,7 +64,7 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    main = list(copy.graph.initializer)  # held, so that no other tensor can get the id of one of them
+    main = list(copy.graph.initializer)  # kept alive, because ids of freed tensors are reused
     ids = {id(tensor) for tensor in main}
     for tensor in tensors_of(copy):
         if is_external(tensor) and id(tensor) not in ids:
@@ -89,7 +89,7 @@ def _lay_out(model: onnx.ModelProto, location: str, file: IO[bytes]) -> None:
 def _embed(model: onnx.ModelProto, file: IO[bytes]) -> None:
     """Serializes the model with absolute references replaced by their bytes; relative ones stay.
 
-    The graph is put together from its parts by hand, for protobuf would hold the whole model twice.
+    The graph is put together from its parts by hand, because protobuf would hold the whole model in memory twice.
     """
     import onnx
 

@@ -20,7 +20,7 @@ _LARGEST = 64 << 20
 
 
 def rewrite_affine_grids(model: onnx.ModelProto) -> int:
-    """Rewrites those with a constant size; how many. Types and constants must be settled."""
+    """Rewrites AffineGrid nodes of constant size; returns how many. Types and constants must be settled."""
     if not any(node.op_type == "AffineGrid" for node in nodes_of(model)):
         return 0
     types, constants = infer_values(model), constants_of(model)
@@ -51,7 +51,7 @@ def _volume(sizes: list[int]) -> int:
 def _written(
     model: onnx.ModelProto, node: onnx.NodeProto, sizes: list[int], dtype: str, names: FreshNames
 ) -> list[onnx.NodeProto]:
-    """The places of an even grid, with a 1 each, times the matrix of each batch."""
+    """The homogeneous coordinates of an even grid, times the matrix of each batch item."""
     import numpy as np
     import onnx
 
@@ -73,13 +73,14 @@ def _written(
 
 
 def _places(sizes: list[int], at_corners: bool) -> Array:
-    """(1, place, axis + 1): from -1 to 1 along each axis, the last axis first, and a 1."""
+    """Homogeneous coordinates (1, place, axis + 1): from -1 to 1 along each axis, the last axis first, then a 1."""
     import numpy as np
 
     lines = []
     for size in sizes:
         if at_corners:
-            lines.append(np.linspace(-1, 1, size) if size > 1 else np.ones(1))  # as ONNX Runtime has it
+            # the same formula as in ONNX Runtime
+            lines.append(np.linspace(-1, 1, size) if size > 1 else np.ones(1))
         else:
             lines.append((2 * np.arange(size) + 1) / size - 1)
     grids = np.meshgrid(*lines, indexing="ij")

@@ -89,7 +89,7 @@ def _called(nodes: Iterable[onnx.NodeProto]) -> Counter[tuple[str, str]]:
 
 
 def refuse_recursion(model: onnx.ModelProto) -> None:
-    """Raises ModelError when functions call each other in a circle, before native code follows them round."""
+    """Raises ModelError when functions call each other in a circle, which would crash native code."""
     calls = {(f.domain, f.name): set(_called(f.node)) for f in model.functions}
     open_: list[tuple[str, str]] = []
     done: set[tuple[str, str]] = set()
@@ -157,7 +157,7 @@ def _expand(model: onnx.ModelProto, chosen: list[onnx.NodeProto], types: Types) 
 
 
 def _body(node: onnx.NodeProto, types: Types, opsets: Mapping[str, int]) -> onnx.FunctionProto | None:
-    """The function that ONNX defines for this very node, its defaults filled in; None when it defines none."""
+    """The function that ONNX defines for this node, with defaults filled in; None if it defines none."""
     import onnx
 
     schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
@@ -165,7 +165,7 @@ def _body(node: onnx.NodeProto, types: Types, opsets: Mapping[str, int]) -> onnx
         if attribute.default_value.name and attribute_of(node, name) is None:
             node.attribute.add().CopyFrom(attribute.default_value)
     if any(name and _dtype(name, types) == "undefined" for name in node.input):
-        return None  # onnx's native code does not survive some bodies without the types
+        return None  # onnx's native code crashes on some bodies if the types are missing
     inputs = [_type(name, types).SerializeToString() for name in node.input]
     opset = opsets.get("", 0)
     fixed = [version for version in schema.function_opset_versions if version <= opset]
@@ -180,7 +180,7 @@ def _body(node: onnx.NodeProto, types: Types, opsets: Mapping[str, int]) -> onnx
         else:
             return None
     except (RuntimeError, ValueError):
-        return None  # ONNX knows no body for these types
+        return None  # ONNX has no body for these types
     body = onnx.FunctionProto.FromString(encoded)
     for item in body.opset_import:
         item.version = max(item.version, opsets.get(item.domain, 0))
@@ -239,7 +239,7 @@ _TABLE: dict[str, Callable[[onnx.NodeProto, Types], bool]] = {
 def make_range_scalar(model: onnx.ModelProto) -> int:
     """Makes inputs of Range scalar if they are vectors of one element; how many. Bodies of AffineGrid have these.
 
-    Runtimes forgive it only as long as the shape is hidden from their shape inference.
+    Runtimes accept vectors only while their shape inference does not know the shape.
     """
     import onnx
 
@@ -258,7 +258,7 @@ def make_range_scalar(model: onnx.ModelProto) -> int:
             nodes.append(node)
         if count > before:
             replace_nodes(graph, nodes)
-            break  # graphs below are copies now
+            break  # nested graphs were copied
     return count
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _patches(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """For images and patches of constant sizes; where patches do not reach the end of the image, zeros are added."""
+    """Needs constant sizes of image and patches; if patches do not reach the end of the image, zeros are added."""
     import numpy as np
 
     image, block = (work.values(name) for name in node.input[1:3])

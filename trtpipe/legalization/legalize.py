@@ -112,12 +112,13 @@ def _accept(model: onnx.ModelProto, changes: Changes) -> None:
     normalize_domains(model)
     changes.add("inputs with a default made constant", constants.drop_initializers_from_inputs(model))
     if model.ir_version:
-        model.ir_version = max(model.ir_version, 4)  # before it, an initializer had to be an input as well
+        # before IR version 4, an initializer had to be an input as well
+        model.ir_version = max(model.ir_version, 4)
     if sort_nodes(model):
         changes.notes.append("nodes sorted")
-    names.name_nodes(model)  # before anything is folded, so that numbers are those of the source
+    names.name_nodes(model)  # before folding, so that numbered names match the source
     refuse_recursion(model)
-    _rewrite(model, changes)  # the checker refuses what ONNX has given up
+    _rewrite(model, changes)  # the checker rejects operators that ONNX has removed
     note = bring_forward(model)
     if note:
         changes.notes.append(note)
@@ -179,7 +180,7 @@ def finish(model: onnx.ModelProto, changes: Changes) -> None:
 
 
 def _type_outputs(model: onnx.ModelProto) -> None:
-    """Gives outputs that came without type or shape what inference knows of them."""
+    """Gives outputs without type or shape the inferred ones."""
     import onnx
 
     bare = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
@@ -222,5 +223,5 @@ def clear_descriptions(model: onnx.ModelProto) -> None:
 def _clear(
     message: onnx.GraphProto | onnx.NodeProto | onnx.ValueInfoProto | onnx.AttributeProto, name: str
 ) -> None:
-    if name in message.DESCRIPTOR.fields_by_name:  # newer and older onnx know other fields
+    if name in message.DESCRIPTOR.fields_by_name:  # other onnx versions have other fields
         message.ClearField(name)

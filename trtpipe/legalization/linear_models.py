@@ -42,7 +42,7 @@ def _numbers_of(node: onnx.NodeProto, name: str) -> Array:
 
 
 def _of_features(work: Rewriting, value: str, *given: Array) -> bool:
-    """Whether such numbers are one for all features, or one for each of a row's."""
+    """Whether there is one number for all features, or one for each feature of a row."""
     return all(one.size == 1 or (work.types.rank(value) in (1, 2) and one.size) for one in given)
 
 

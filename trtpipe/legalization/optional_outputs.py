@@ -37,7 +37,7 @@ def compute_optional_outputs(model: onnx.ModelProto) -> dict[str, int]:
         return {}
     work = _Beside(model)
     counts: dict[str, int] = {}
-    for graph in reversed(list(graphs_of(model))):  # inner ones first: a graph that changes is copied
+    for graph in reversed(list(graphs_of(model))):  # nested graphs first: a changed graph is copied
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             made = work.nodes(node)

@@ -41,7 +41,7 @@ def learn_scales(work: Rewriting, node: onnx.NodeProto) -> None:
 
 
 def move_between(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Writes a node that moves elements of a quantized tensor between DQ and Q, or moves the floats beside it."""
+    """Puts a node that moves elements of a quantized tensor between DQ and Q, or moves its float copy as well."""
     if not moves(node):
         return False
     value = node.input[0]

@@ -39,7 +39,7 @@ def _scalar(work: Rewriting, name: str) -> str:
 
 
 def _dequantized(work: Rewriting, parts: Sequence[str], axis: int | None = None) -> str:
-    """A quantized tensor in float; `parts` are it, its scale and its zero point."""
+    """A quantized tensor in float; `parts` are the tensor, its scale and its zero point."""
     scale, zero = _scalar(work, parts[1]), _scalar(work, parts[2])
     per_channel = work.rank(parts[1]) == 1 and work.dims[parts[1]] != (1,)
     inputs = [parts[0], scale, zero] if zero else [parts[0], scale]
@@ -47,7 +47,7 @@ def _dequantized(work: Rewriting, parts: Sequence[str], axis: int | None = None)
 
 
 def _operand(work: Rewriting, parts: Sequence[str]) -> str:
-    """A quantized tensor in float; a constant is dequantized here: TensorRT keeps only weights in eight bits."""
+    """A quantized tensor in float; a constant is dequantized here: in TensorRT only weights have 8 bits."""
     import numpy as np
 
     arrays = [work.values(name) if name else np.zeros((), np.int8) for name in parts[:3]]
@@ -81,7 +81,7 @@ def _convolution(work: Rewriting, node: onnx.NodeProto) -> bool:
         return False
     data = _dequantized(work, x)
     operands = [_turned(work, data, orders, 0), _dequantized(work, weight, axis=0)]
-    if _input(node, 8):  # of the products' scale
+    if _input(node, 8):  # the bias has the scale of the products
         scale = work.add("Mul", [_scalar(work, x[1]), _scalar(work, weight[1])])
         per_channel = work.rank(weight[1]) == 1 and work.dims[weight[1]] != (1,)
         axis = 0 if per_channel else None
@@ -92,7 +92,7 @@ def _convolution(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _channel_orders(work: Rewriting, node: onnx.NodeProto) -> tuple[list[int], list[int]] | None:
-    """The orders of axes that bring channels to the front and back again, empty where they are; None if unknown."""
+    """The permutations that move channels to the front and back, empty if unnecessary; None if unknown."""
     if not integer_of(node, "channels_last"):
         return [], []
     convolves = node.op_type == "QLinearConv"
@@ -117,7 +117,7 @@ def _matrix_product(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _gemm(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Its result is float when it has no scale."""
+    """QGemm; its result is float when it has no output scale."""
     left, right = node.input[0:3], node.input[3:6]
     result = [_input(node, 7), _input(node, 8)]
     if _too_old(work, right[1]) or not _per_tensor(work, left[1]) or (result[0] and not result[1]):
@@ -134,7 +134,7 @@ def _gemm(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _gemm_bias(work: Rewriting, node: onnx.NodeProto) -> str:
-    """Its third operand, whose scale is alpha times those of the factors."""
+    """The bias of QGemm, whose scale is alpha times the scales of the factors."""
     import numpy as np
     import onnx
 
@@ -158,12 +158,11 @@ def _pair(operator: str) -> Rule:
 
 
 def _single(operator: str, left_out: Iterable[str] = ()) -> Rule:
-    """An operator of one operand; of pools and Softmax the forms that ONNX's have not are left alone."""
+    """An operator of one operand; forms of pools and Softmax that standard ONNX lacks are left unchanged."""
 
     def rule(work: Rewriting, node: onnx.NodeProto) -> bool:
-        later = (
-            operator != "Softmax" or min(work.opset, integer_of(node, "opset")) >= 13
-        )  # another function before
+        # before opset 13 Softmax was another function
+        later = operator != "Softmax" or min(work.opset, integer_of(node, "opset")) >= 13
         orders = _channel_orders(work, node)
         if not _input(node, 4) or orders is None or not later:
             return False
@@ -211,7 +210,7 @@ def _concatenation(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _of_the_standard(operator: str) -> Rule:
-    """Microsoft's twin of a standard operator: equal for types of eight bits, the only ones that are written so."""
+    """Replaces Microsoft's copy of a standard operator, which is equal for 8-bit types; others are not exported."""
 
     def rule(work: Rewriting, node: onnx.NodeProto) -> bool:
         per_tensor = _per_tensor(work, node.input[1])

@@ -30,7 +30,7 @@ def dequantize_tables(model: onnx.ModelProto) -> int:
     taken.taken |= {one.name for graph in graphs_of(model) for one in (*graph.input, *graph.initializer)}
     count = sum(_dequantize(graph, taken) for graph in graphs_of(model))
     if count:
-        sort_nodes(model)  # a scale may be a node that stood behind what now comes later
+        sort_nodes(model)  # a scale may be computed by a node that came after the moved one
     return count
 
 

@@ -76,7 +76,7 @@ class Rewriting(AddedNodes):
     def apply(self, rule: Rule, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
         """The nodes that a rule writes in place of a node; None when it leaves it alone.
 
-        A node that lacks inputs, or has attributes of another kind, is told by whoever checks the model.
+        A node with missing inputs or attributes of a wrong kind is left for the model check to report.
         """
         self.begin(node)
         try:
@@ -95,9 +95,9 @@ class Rewriting(AddedNodes):
     def nested(
         self, inputs: Mapping[str, Sequence[int | None]], body: Callable[[Sequence[str]], Sequence[str]]
     ) -> onnx.GraphProto:
-        """A graph for a node's attribute: what `body` adds, which is given the inputs' names and says the outputs'.
+        """A graph for a node's attribute: `body` adds its nodes; input names in, output names out.
 
-        The inputs are float32, of these sizes; their names are like those that are given.
+        The inputs are float32 with these sizes; their names are derived from the given ones.
         """
         import onnx
 
@@ -166,7 +166,7 @@ def rewrite_operators(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def rewrite_as_imported(model: onnx.ModelProto) -> None:
-    """What an import would write out, in a model as it was read; an old opset is raised first where that takes it."""
+    """Applies the rewrites of an import to a model as it was read, after raising an old opset if they need that."""
     if opset_of(model) < BROADCASTING_SINCE:
         upgrade(model)
     dequantize_tables(model)
@@ -176,10 +176,10 @@ def rewrite_as_imported(model: onnx.ModelProto) -> None:
 
 
 def bring_forward(model: onnx.ModelProto) -> str:
-    """Raises the opset where rules left nodes that they would write out in a later one; what happened, "" if nothing.
+    """Raises the opset if rules skipped nodes that they support in a later one; returns a description, "" if unchanged.
 
-    ONNX Runtime saves LayerNormalization in opsets that did not have it yet, which the converter does not take: it is
-    set aside for as long as that lasts.
+    ONNX Runtime saves LayerNormalization even in opsets that did not have it, which the converter rejects, so these
+    nodes are replaced temporarily.
     """
     before, rules = opset_of(model), _rules()
     if before >= CHOSEN or not any(_key(node) in rules for node in nodes_of(model)):
@@ -257,9 +257,9 @@ def _key(node: onnx.NodeProto) -> tuple[str, str]:
 
 
 def _group_normalization(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Opset 18 to 20, with a scale and a bias per group; ONNX gave that up, and with it TensorRT.
+    """GroupNormalization of opset 18 to 20, with a scale and a bias per group, which TensorRT does not support.
 
-    A group is then a channel of InstanceNormalization once its channels are laid end to end.
+    It is an InstanceNormalization after flattening the channels of each group into one.
     """
     groups = attribute_of(node, "num_groups")
     if not 18 <= work.opset < 21 or not isinstance(groups, int):

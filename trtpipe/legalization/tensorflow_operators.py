@@ -38,13 +38,13 @@ def _erfc(work: Rewriting, x: str, _: str) -> str:
 
 
 def _expm1(work: Rewriting, x: str, _: str) -> str:
-    """tanh(x / 2) (exp(x) + 1), which loses nothing near 0."""
+    """tanh(x / 2) (exp(x) + 1), which is exact near 0."""
     half = work.add("Tanh", [work.add("Mul", [x, work.number(0.5, x)])])
     return work.add("Mul", [half, work.add("Add", [work.add("Exp", [x]), work.number(1, x)])])
 
 
 def _log1p(work: Rewriting, x: str, _: str) -> str:
-    """log(u) x / (u - 1) for u = 1 + x, or x where that is 1: what rounding takes from u is made good."""
+    """log(u) x / (u - 1) for u = 1 + x, or x where u is 1: this corrects the rounding of u."""
     one = work.number(1, x)
     u = work.add("Add", [x, one])
     made = work.add("Mul", [work.add("Log", [u]), work.add("Div", [x, work.add("Sub", [u, one])])])
@@ -72,7 +72,7 @@ def _nothing_of_nothing(body: _Body, which: int) -> _Body:
 
 
 def _by(operator: str, *inner: str) -> _Body:
-    """x and y, or what `inner` makes of y, put together."""
+    """A rule that combines x and y (or `inner` of y) by an operator."""
 
     def made(work: Rewriting, x: str, y: str) -> str:
         for one in inner:
@@ -118,7 +118,7 @@ def _nearly_equal(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _cross(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """a b' - a' b, with the three elements turned by one place and by two."""
+    """The cross product a b' - a' b, where ' rotates the three elements by one and by two places."""
     if not work.floating(*node.input):
         return False
     orders = [work.constant(order, "turn") for order in ([1, 2, 0], [2, 0, 1])]

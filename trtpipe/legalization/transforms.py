@@ -86,7 +86,7 @@ def outline_transform(
     set_shapes: Mapping[str, Sequence[int]],
     graft: Graft,
 ) -> None:
-    """Transforms a model in place as far as that takes no evaluation: for proofs about a grafted model.
+    """Transforms a model in place without evaluating anything, for proofs about a grafted model.
 
     Bound inputs stay inputs. Raises ModelError.
     """
@@ -231,7 +231,7 @@ def _array(info: TensorInfo, value: Json) -> Array:
 
 
 def _cut(model: onnx.ModelProto, outputs: Sequence[str], changes: Changes) -> None:
-    """Makes `outputs` the only outputs; inputs that nothing reads any more go too."""
+    """Makes `outputs` the only outputs; inputs that nothing reads any more are removed too."""
     import onnx
 
     declared = {value.name: value for value in model.graph.output}
@@ -285,7 +285,7 @@ def _set_shapes(model: onnx.ModelProto, set_shapes: Mapping[str, Sequence[int]])
 
 
 def _forget_output_shapes(model: onnx.ModelProto) -> None:
-    """The outputs' declared shapes spoke of other inputs; `finish` infers them again."""
+    """Removes the outputs' declared shapes, which hold for the old inputs; `finish` infers them again."""
     for value in model.graph.output:
         if value.type.WhichOneof("value") == "tensor_type":
             value.type.tensor_type.ClearField("shape")

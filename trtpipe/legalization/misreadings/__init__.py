@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 
 def rewrite_misread(model: onnx.ModelProto) -> tuple[dict[str, int], list[str]]:
-    """Rewrites what the parser misreads; how many nodes of each kind, in words, and what it costs, a sentence each.
+    """Rewrites what the parser misreads; returns counts of each kind as text, and sentences about costs.
 
-    Expects one name a value and constants in the main graph. What must be known for a rewrite and is not, a size for
-    one, leaves the node as it is.
+    Expects one name a value and constants in the main graph. A node is left unchanged
+    if a fact that its rewrite needs, such as a size, is unknown.
     """
     if opset_of(model) < OLDEST:
-        return {}, []  # axes are attributes there, and hardly a rule's operators are the same
+        return {}, []  # in older opsets axes are attributes, and most operators of the rules differ
     if not any(node.op_type in _RULES for graph in graphs_of(model) for node in graph.node):
         return {}, []
     scope = Scope.of(model)
@@ -54,9 +54,8 @@ def rewrite_misread(model: onnx.ModelProto) -> tuple[dict[str, int], list[str]]:
     signed = made_signed(model, scope)
     if signed:
         counts["uint8 made int8"] = signed
-    for graph in reversed(
-        list(graphs_of(model))
-    ):  # inner ones first: a graph whose nodes are replaced is copied
+    # nested graphs first, because replacing a graph's nodes copies its nested graphs
+    for graph in reversed(list(graphs_of(model))):
         _rewrite(graph, scope, counts)
     model.graph.initializer.extend(scope.made)
     floats = sum(counts.get(_label(name), 0) for name in ("QuantizeLinear", "DequantizeLinear"))
@@ -84,7 +83,7 @@ def _label(operator: str) -> str:
 
 
 def _rewrite_norm_windows(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """LpPool: padding first, for the other rule leaves windows that reach beyond it."""
+    """LpPool: padding is made explicit first, because the other rule skips windows that extend beyond it."""
     return rewrite_pooling(node, scope) or rewrite_norm_pool(node, scope)
 
 

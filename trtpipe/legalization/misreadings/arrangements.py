@@ -17,7 +17,7 @@ def rewrite_trilu(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | 
 
 
 def rewrite_space_to_depth(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Of `mode` CRD: makes the mode DCR, which is all that the parser knows, and puts the channels in order."""
+    """Rewrites `mode` CRD as DCR, the only mode that the parser supports, and reorders the channels."""
     import numpy as np
 
     sizes, block = scope.sizes(node.input[0]), integer_of(node, "blocksize")

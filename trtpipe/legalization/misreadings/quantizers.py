@@ -38,7 +38,7 @@ def computed_in_floats(count: int) -> str:
 
 
 def made_signed(model: onnx.ModelProto, scope: Scope) -> int:
-    """Makes int8 with zero point 0 of uint8 with zero point 128, where all that reads it dequantizes it; how many."""
+    """Makes int8 with zero point 0 of uint8 with zero point 128, if all its readers dequantize it; returns how many."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in nodes_of(model):
         for name in values_read(node):
@@ -65,7 +65,7 @@ def _around_middle(node: onnx.NodeProto, operator: str, scope: Scope) -> bool:
 
 
 def _signed(node: onnx.NodeProto, scope: Scope) -> onnx.NodeProto:
-    """A node with zero points of int8; the type that Q makes is theirs."""
+    """The node with an int8 zero point, which determines the output type of Q."""
     made = changed(node, *(["output_dtype"] if node.op_type == "QuantizeLinear" else []))
     made.input[2] = _zeros_like(node.input[2], scope)
     return made
@@ -77,14 +77,14 @@ def _zeros_like(zero: str, scope: Scope) -> str:
     return scope.constant(f"{zero}/int8", np.zeros(tuple(scope.constants[zero].dims), np.int8))
 
 
-# -- any other
+# -- any other quantization
 
 
 def rewrite_quantizer(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Quantization of uint8, or with a zero point, in plain arithmetic; weights that fit as int8.
+    """Rewrites quantization to uint8 or with a zero point as arithmetic, and weights as int8 if they fit.
 
-    Blocks, very large weights, and scales along an axis of a tensor whose rank is not known, are left: the parser
-    refuses them or warns of them.
+    Block quantization, very large weights, and scales along an axis of unknown rank are left unchanged: the parser
+    rejects them or warns about them.
     """
     if not _misread(node, scope) or integer_of(node, "block_size") or integer_of(node, "precision"):
         return None
@@ -170,7 +170,7 @@ def _alignable(node: onnx.NodeProto, scope: Scope) -> bool:
 
 
 def _quantized(node: onnx.NodeProto, scope: Scope) -> Iterator[onnx.NodeProto]:
-    """Clip(Round(x / s) + z, low, high): first as floats, which a dequantization reads, then in its type."""
+    """Clip(Round(x / s) + z, low, high), once in float for dequantization, once in the integer type."""
     import numpy as np
 
     near, dtype = node.output[0], _stored_type(node, scope)
@@ -192,7 +192,7 @@ def _quantized(node: onnx.NodeProto, scope: Scope) -> Iterator[onnx.NodeProto]:
 
 
 def _dequantized(node: onnx.NodeProto, scope: Scope) -> Iterator[onnx.NodeProto]:
-    """(q - z) * s, in the scale's type at the end."""
+    """(q - z) * s, computed in float32 and cast to the scale's type."""
     import numpy as np
 
     near, read = node.output[0], node.input[0]
@@ -215,7 +215,7 @@ def _dequantized(node: onnx.NodeProto, scope: Scope) -> Iterator[onnx.NodeProto]
 
 
 def _step(operator: str, inputs: list[str], near: str, scope: Scope) -> _Steps:
-    """Yields one node; the name of what it makes."""
+    """Yields one node and returns the name of its output."""
     made = scope.node(operator, inputs, near)
     yield made
     return str(made.output[0])
@@ -249,9 +249,9 @@ def _spread_out(node: onnx.NodeProto, name: str, scope: Scope) -> _Steps:
 
 
 def whole_in_floats(model: onnx.ModelProto, scope: Scope) -> dict[str, str]:
-    """Zero points that are computed in uint8, and the same as floats, from which they are cast.
+    """Zero points computed in uint8 → the floats that they are cast from.
 
-    TensorRT has uint8 at a network's ends only. Quantizing by what a tensor holds computes its zero point like this.
+    TensorRT supports uint8 only for a network's inputs and outputs. Dynamic quantization computes zero points this way.
     """
     makers = {node.output[0]: node for node in nodes_of(model) if node.output and not node.domain}
     found = {}
@@ -272,7 +272,7 @@ def _is_cut(node: onnx.NodeProto, scope: Scope) -> bool:
 
 
 def _counting_zero(node: onnx.NodeProto, scope: Scope) -> str:
-    """The zero point; empty where there is none or it is 0."""
+    """The zero point; empty if it is absent or 0."""
     zero = _zero_of(node)
     known = scope.array(zero) if zero else None
     return "" if known is not None and not known.any() else zero

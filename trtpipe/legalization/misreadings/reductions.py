@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 def rewrite_reduction(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
     """Replaces a reduction without axes and with `noop_with_empty_axes` by its elementwise operation.
 
-    Of empty axes that are a constant the parser does not forget that.
+    The parser handles this correctly if the empty axes are a constant.
     """
     if any(node.input[1:]) or not integer_of(node, "noop_with_empty_axes"):
         return None
     operator = _EACH[node.op_type]
     if operator == "Log" and not scope.dtype(node.input[0]).startswith(("float", "bfloat")):
-        return None  # ONNX has no logarithm of whole numbers
+        return None  # ONNX's Log does not support integers
     inputs = [node.input[0]] * (2 if operator == "Mul" else 1)
     return [named(operator, inputs, node.output, name=node.name)]
 
@@ -41,9 +41,9 @@ def rewrite_lp_pool(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] 
 
 
 def rewrite_norm_pool(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """LpPool of another `p` than 1 and 2, which the parser refuses: as the mean of powers times their number.
+    """Rewrites LpPool with `p` other than 1 and 2, which the parser rejects, as a mean of powers times their number.
 
-    Windows that dilate, or that reach beyond the padding, are left.
+    Dilated windows, and windows that extend beyond the padding, are left unchanged.
     """
     import numpy as np
     import onnx

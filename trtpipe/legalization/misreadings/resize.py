@@ -26,9 +26,9 @@ _REACH = {"linear": 1.0, "cubic": 2.0}
 
 
 def rewrite_resize(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """A product along each axis that becomes shorter or longer; None where sizes are not fixed.
+    """Rewrites the node as a product along each axis whose size changes; None if sizes are not fixed.
 
-    Where nothing becomes shorter antialias changes nothing, and is left out.
+    Antialias has no effect if no axis becomes shorter, and is dropped then.
     """
     if _is_tensorflows_nearest(node):
         same: dict[str, Attribute] = {_WAY: "half_pixel", "nearest_mode": "round_prefer_ceil"}
@@ -54,9 +54,9 @@ _WAY = "coordinate_transformation_mode"
 
 
 def _is_tensorflows_nearest(node: onnx.NodeProto) -> bool:
-    """Whether it rounds down (i + 0.5) / scale: the half pixel less, and halves rounded up, is the same pixel.
+    """Whether it is floor((i + 0.5) / scale), which equals subtracting half a pixel and rounding halves up.
 
-    The parser takes these coordinates only beside `round_prefer_floor`, which is another pixel.
+    The parser accepts these coordinates only with `round_prefer_floor`, which selects another pixel.
     """
     said = (_text(node, name, "") for name in ("mode", _WAY, "nearest_mode"))
     return tuple(said) == ("nearest", "tf_half_pixel_for_nn", "floor")
@@ -94,7 +94,7 @@ def _factors(node: onnx.NodeProto, scope: Scope, sizes: list[int | None]) -> lis
 
 
 def _products(node: onnx.NodeProto, scope: Scope, factors: list[_Factor], rank: int) -> list[onnx.NodeProto]:
-    """The last axis is multiplied from the right, the one before from the left, others are turned to the end first."""
+    """Multiplies the last axis from the right and the one before from the left; others are moved to the end."""
     nodes: list[onnx.NodeProto] = []
     value, near = node.input[0], node.output[0]
 
@@ -139,7 +139,7 @@ _PLACES: dict[str, Callable[[int, int, int, float], float]] = {
 
 
 def _weights(node: onnx.NodeProto, size: int, after: int, factor: float) -> Array:
-    """(output, input): each output's filter, wider by as much as the axis becomes shorter, and of sum 1."""
+    """The filter of each output (output, input), widened by the factor of shrinking, with sum 1."""
     import numpy as np
 
     mode, place = _text(node, "mode", "nearest"), _PLACES[_text(node, _WAY, "half_pixel")]

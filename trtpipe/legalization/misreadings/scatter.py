@@ -36,7 +36,7 @@ _FLOATS = ("float32", "float16", "bfloat16")
 
 @dataclass
 class _Steps:
-    """Nodes in order of creation, for one that is rewritten."""
+    """The nodes that replace one node, in order of creation."""
 
     scope: Scope
     near: str
@@ -58,14 +58,14 @@ class _Steps:
         return self.add("Reshape", value, self.whole("sizes", list(sizes)))
 
     def end(self, name: str) -> list[onnx.NodeProto]:
-        """The nodes, the last of which makes what the rewritten one made, and has its name."""
+        """The nodes; the last one produces the rewritten node's output and has its name."""
         last = self.nodes[-1]
         last.output[0], last.name = self.near, name
         return self.nodes
 
 
 def rewrite_scatter(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """The node without its reduction; None where that is not known to be equal, or too large."""
+    """The node rewritten without a reduction; None if equality is not certain, or the result would be too large."""
     way = _way(node)
     if way not in _COMBINED:
         return None
@@ -139,7 +139,7 @@ def _rounds(slots: Array) -> list[Array]:
 def _overwritten(
     node: onnx.NodeProto, scope: Scope, indices: Array, rounds: list[Array], operator: str
 ) -> list[onnx.NodeProto] | None:
-    """One gathering, combination and overwriting a round; several rounds of ScatterND take updates in a row."""
+    """Gathers, combines and overwrites once per round; for several rounds of ScatterND, updates are in one row."""
     steps = _Steps(scope, node.output[0], node.input[0])
     nd = node.op_type == "ScatterND"
     if len(rounds) > 1 and not nd:
@@ -167,11 +167,11 @@ def _overwritten(
     return steps.end(node.name) if rounds else None
 
 
-# -- any indices
+# -- computed indices
 
 
 def _compared(node: onnx.NodeProto, scope: Scope, way: str) -> list[onnx.NodeProto] | None:
-    """Every place compared with every index, as (row, place, update)."""
+    """Compares every place with every index, as (row, place, update)."""
     sizes, given = scope.sizes(node.input[0]), scope.sizes(node.input[1])
     if not sizes or not given or None in sizes or None in given:
         return None
@@ -207,7 +207,7 @@ def _compared_elements(
 def _compared_blocks(
     node: onnx.NodeProto, scope: Scope, way: str, sizes: list[int], counts: list[int]
 ) -> list[onnx.NodeProto] | None:
-    """Places are the blocks of data that indices name; a sum of blocks is a matrix product."""
+    """Compares places with indices, where a place is a whole block of data; sums of blocks are a matrix product."""
     import numpy as np
 
     depth = counts[-1]

@@ -44,7 +44,7 @@ class Scope:
 
     @classmethod
     def of(cls, model: onnx.ModelProto) -> Scope:
-        """The scope of a model whose values have one name each."""
+        """The scope of a model in which every value has a unique name."""
         constants = constants_of(model) | _inner_constants(model)
         types = infer_values(model)
         for name, tensor in constants.items():
@@ -82,7 +82,7 @@ class Scope:
         return array_of(tensor)
 
     def constant(self, wanted: str, array: Array) -> str:
-        """Adds a constant; its name, which is `wanted` or much like it."""
+        """Adds a constant; returns its name, which is `wanted`, with a suffix if that is taken."""
         import onnx
 
         tensor: onnx.TensorProto = onnx.numpy_helper.from_array(array, self.names(wanted))
@@ -93,7 +93,7 @@ class Scope:
     def node(
         self, operator: str, inputs: Sequence[str], near: str, **attributes: Attribute
     ) -> onnx.NodeProto:
-        """A node whose one output has a new name, after `near`."""
+        """Creates a node with one output, named after `near`."""
         return named(operator, inputs, [self.names(f"{near}/{operator.lower()}")], "", **attributes)
 
 
@@ -111,7 +111,7 @@ def _inner_constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 def named(
     operator: str, inputs: Sequence[str], outputs: Sequence[str], name: str = "", **attributes: Attribute
 ) -> onnx.NodeProto:
-    """A node with outputs of these very names; `name` is that of the node it stands for."""
+    """A node with exactly these output names; `name` is the name of the node that it replaces."""
     import onnx
 
     made: onnx.NodeProto = onnx.helper.make_node(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Axis:
-    """A window along one axis; `spare` is what `output_padding` adds."""
+    """A window along one axis; `spare` is the value of `output_padding`."""
 
     size: int | None
     kernel: int
@@ -48,9 +48,9 @@ def _rule(node: onnx.NodeProto) -> str:
 
 
 def rewrite_deconvolution(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Writes pads in place of `output_shape`, and of `auto_pad` where there is an `output_padding`.
+    """Replaces `output_shape` by pads, and `auto_pad` too if there is an `output_padding`.
 
-    The parser shares an odd padding out the wrong way round, and forgets the `output_padding`.
+    The parser puts the odd element of a padding on the wrong side, and ignores the `output_padding`.
     """
     shape, rule = integers_of(node, "output_shape"), _rule(node)
     sizes = scope.sizes(node.input[0])[2:]
@@ -62,7 +62,8 @@ def rewrite_deconvolution(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeP
     if shape:
         totals = [_padding(axis, size) for axis, size in zip(axes, shape[-len(axes) :], strict=True)]
     elif rule != "NOTSET" and any(axis.spare for axis in axes):
-        same = rule.startswith("SAME")  # the output is then as large as the input times the strides
+        # with SAME padding the output is as large as the input times the strides
+        same = rule.startswith("SAME")
         totals = [axis.kernel + axis.spare - axis.stride if same else 0 for axis in axes]
     else:
         return None
@@ -83,9 +84,9 @@ def _padding(axis: _Axis, wanted: int) -> int | None:
 
 
 def rewrite_pooling(node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto] | None:
-    """Writes padding in place of `ceil_mode` where ONNX leaves the last window out, which the parser does not.
+    """Replaces `ceil_mode` by padding if ONNX omits the last window, because the parser keeps it.
 
-    Where one axis loses its last window and another one keeps a partial one, the latter is padded until it is whole.
+    If one axis loses its last window and another keeps a partial one, the latter is padded to a complete window.
     """
     sizes = scope.sizes(node.input[0])[2:]
     kernel = integers_of(node, "kernel_shape")
@@ -121,7 +122,7 @@ def _missing(axis: _Axis) -> int | None:
 def _padded_first(
     node: onnx.NodeProto, scope: Scope, pads: Sequence[int], more: Sequence[int]
 ) -> list[onnx.NodeProto]:
-    """The given padding counts, what makes the last window whole does not: so the former becomes part of the input."""
+    """Makes the given padding part of the input, because an average counts only that padding."""
     import numpy as np
 
     half = len(more)

@@ -47,7 +47,7 @@ def gelu_by_tanh(work: Rewriting, value: str, output: str = "", name: str = "") 
 
 
 def _behind_sums(kind: Callable[[Rewriting, str, str, str], str]) -> Rule:
-    """A variant of GELU applied to the sum of all inputs."""
+    """A rule that applies a variant of GELU to the sum of all inputs."""
 
     def rule(work: Rewriting, node: onnx.NodeProto) -> bool:
         if not work.floating(node.input[0]):
@@ -86,7 +86,7 @@ def _bias(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _dropout(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """At inference nothing is dropped: the sum of data, bias and residual."""
+    """BiasDropout; at inference nothing is dropped, so it is the sum of data, bias and residual."""
     if other_outputs(node, [0]) or input_of(node, 4):
         return False
     last = input_of(node, 2) or input_of(node, 1)

@@ -38,7 +38,7 @@ class Heads:
 
 
 def _attention(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Queries, keys and values come from one product with the input."""
+    """Attention: queries, keys and values come from one product with the input."""
     value, weights, past = node.input[0], node.input[1], input_of(node, 4)
     sizes = _sizes(work, node, weights)
     odd = integer_of(node, "do_rotary") or integer_of(node, "past_present_share_buffer")
@@ -59,7 +59,7 @@ def _attention(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _sizes(work: Rewriting, node: onnx.NodeProto, weights: str) -> list[int]:
-    """How many elements queries, keys and values have; empty when that is not known."""
+    """The sizes of queries, keys and values; empty when they are unknown."""
     given, heads = integers_of(node, "qkv_hidden_sizes"), integer_of(node, "num_heads")
     if not given:
         whole = work.types.size(weights, -1) or 0
@@ -91,7 +91,7 @@ def _attend(work: Rewriting, node: onnx.NodeProto, heads: Heads, mask: Hidden, b
 
 
 def _multi_head(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Queries, keys and values are given, separately or packed together."""
+    """MultiHeadAttention: queries, keys and values are given, separately or packed together."""
     mask = Hidden.of(work, node, input_of(node, 4))
     odd = input_of(node, 8) or input_of(node, 9) or other_outputs(node, [0, 1, 2])
     if mask is None or odd or not work.floating(node.input[0]) or integer_of(node, "num_heads") < 1:
@@ -114,7 +114,7 @@ def _with_past(work: Rewriting, node: onnx.NodeProto, value: str, past: int, pre
 
 
 def _heads(work: Rewriting, node: onnx.NodeProto) -> Heads | None:
-    """Of the ways to give them those that are known; None of others, and where ranks are not known."""
+    """Queries, keys and values in the supported input forms; None for other forms and unknown ranks."""
     names = [input_of(node, index) for index in range(3)]
     ranks = [work.types.rank(name) if name else 0 for name in names]
     biases = _biases(work, node)
@@ -136,7 +136,7 @@ def _heads(work: Rewriting, node: onnx.NodeProto) -> Heads | None:
 
 
 def _biases(work: Rewriting, node: onnx.NodeProto) -> list[str] | None:
-    """The parts of the bias for queries, keys and values; None where they cannot be told apart."""
+    """The parts of the bias for queries, keys and values; None if their sizes are unknown."""
     bias = input_of(node, 3)
     if not bias:
         return [""] * 3
@@ -154,7 +154,7 @@ def _biases(work: Rewriting, node: onnx.NodeProto) -> list[str] | None:
 def _kept_keys(
     work: Rewriting, node: onnx.NodeProto, names: Sequence[str], biases: Sequence[str]
 ) -> Heads | None:
-    """Keys and values already split by head, as a decoder keeps those of its encoder; they have no bias."""
+    """Keys and values that are already split by head, as in a decoder's cross attention; they have no bias."""
     count, size = integer_of(node, "num_heads"), work.types.size(names[0], -1)
     if size is None and not real_of(node, "scale", 0.0):
         return None
@@ -163,7 +163,7 @@ def _kept_keys(
 
 
 def _packed(work: Rewriting, packed: str) -> Heads | None:
-    """(batch, position, head, 3, element)."""
+    """Queries, keys and values packed as (batch, position, head, 3, element)."""
     size = work.types.size(packed, -1)
     if not size:
         return None
@@ -172,7 +172,7 @@ def _packed(work: Rewriting, packed: str) -> Heads | None:
 
 
 def _packed_pairs(work: Rewriting, node: onnx.NodeProto, names: Sequence[str]) -> Heads | None:
-    """Queries apart, and keys with values as (batch, position, head, 2, element)."""
+    """Separate queries, and keys and values packed as (batch, position, head, 2, element)."""
     size = work.types.size(names[1], -1)
     if not size:
         return None

@@ -86,7 +86,7 @@ def _matrix_product(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _product(work: Rewriting, node: onnx.NodeProto, output: str | None = None) -> str | None:
-    """alpha A B, each perhaps with its last two axes exchanged, or its first one moved before them; None if unknown."""
+    """alpha A B, with both operands transposed as the attributes say; None if a needed rank is unknown."""
     target = node.output[0] if output is None else output
     turns = [_turn(work, node, side) for side in (0, 1)]
     alpha = real_of(node, "alpha", 1.0)
@@ -143,7 +143,7 @@ def _activated_product(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _softmax(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Over the last axis, of data and a bias that is broadcast to it."""
+    """Softmax over the last axis of data plus a bias that is broadcast."""
     rank, axis = work.types.rank(node.input[0]), integer_of(node, "axis", 1)
     if axis != -1 and (rank is None or axis != rank - 1):
         return False

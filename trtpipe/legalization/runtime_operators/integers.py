@@ -29,9 +29,9 @@ _LEAST_OPSET = 13
 
 
 def _dynamic(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Scale and zero point of the range that the values have, with 0 in it; then the values in whole numbers.
+    """DynamicQuantizeLinear: scale and zero point from the range of the values and 0, and the quantized values.
 
-    Not before the products that read them are written out, which need opset 13: the twins are of one round.
+    Needs opset 13, like the rules for the products that read the results: both must apply in the same pass.
     """
     if work.opset < _LEAST_OPSET or work.types.dtype(node.input[0]) != "float32":
         return False
@@ -90,7 +90,7 @@ def _distances(work: Rewriting, name: str, zero: str, axis: int | None) -> str |
     points = work.values(zero)
     if name in work.tensors and points is not None:
         return _weights(work, name, zero, axis if several else None)
-    behind = (work.types.rank(name) or 0) - 1  # axes behind the first, along which its points are the same
+    behind = (work.types.rank(name) or 0) - 1  # axes after the first, along which the zero points are equal
     if several and axis == 0 and behind < 1:
         return None
     less = _floats(work, zero) if zero in work.twins else cast(work, zero, number_of_dtype("float32"))
@@ -116,7 +116,7 @@ def _known(work: Rewriting, *names: str) -> bool:
 
 
 def _operands(work: Rewriting, node: onnx.NodeProto, zeros: tuple[int, int]) -> list[str] | None:
-    """Both factors of a matrix product, less their zero points; None if too little is known about them."""
+    """Both factors of a matrix product minus their zero points; None if too little is known about them."""
     left, right = node.input[0], node.input[1]
     if not _known(work, left, right):
         return None
@@ -135,7 +135,7 @@ def _matmul(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _convolution(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Padding has the value of the zero point, so it is 0 after the subtraction."""
+    """ConvInteger. Padding has the value of the zero point, so it is 0 after the subtraction."""
     if not _known(work, node.input[0], node.input[1]):
         return False
     first = _distances(work, node.input[0], input_of(node, 2), None)

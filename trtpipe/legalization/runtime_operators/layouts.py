@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def _orders(work: Rewriting, node: onnx.NodeProto) -> tuple[list[int], list[int]] | None:
-    """The orders of axes that bring the channels to the front, and back; None where the rank is not known.
+    """The permutations that move the channels to the front and back; None if the rank is unknown.
 
-    A convolution's weights tell it as well.
+    The rank may also be known from a convolution's weights.
     """
     ranks = [work.types.rank(name) for name in node.input[:2]]
     rank = ranks[0] or (ranks[1] if len(ranks) > 1 and "Conv" in node.op_type else None)
@@ -28,7 +28,7 @@ def _orders(work: Rewriting, node: onnx.NodeProto) -> tuple[list[int], list[int]
 
 
 def _convolution(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Only the data and the addend have channels last; weights have the usual layout."""
+    """NhwcConv: only the data and the addend have channels last; weights have the usual layout."""
     orders = _orders(work, node)
     if orders is None or not work.floating(node.input[0]):
         return False

@@ -88,7 +88,7 @@ def _unseen(work: Rewriting, key: str, hidden: Hidden) -> str:
 
 
 def _not_less(work: Rewriting, places: str, bounds: str) -> str:
-    """Which places (key) are not before each bound (batch), as (batch, 1, 1, key)."""
+    """Which positions (key) are at or after each bound (batch), as (batch, 1, 1, key)."""
     wide = cast(work, bounds, number_of_dtype("int64"))
     column = unsqueezed(work, wide, 1)
     less = work.add("Less", [places, column])
@@ -102,7 +102,7 @@ def _places(work: Rewriting, value: str) -> str:
 
 
 def _later(work: Rewriting, query: str, key: str) -> str:
-    """Which keys come after each query; the last query is at the last key."""
+    """Which keys come after each query; the last query is aligned with the last key."""
     keys, queries = _places(work, key), _places(work, query)
     ahead = work.add("Sub", [size_of(work, key, 2), size_of(work, query, 2)])
     rows = unsqueezed(work, work.add("Add", [queries, ahead]), 1)

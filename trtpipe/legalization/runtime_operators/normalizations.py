@@ -37,7 +37,7 @@ def _never(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _simplified(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Over the last axes, computed in float32 where the values are halves."""
+    """RMS normalization over the last axes, computed in float32 for float16 values."""
     value, axis = node.input[0], integer_of(node, "axis", -1)
     rank = work.types.rank(value)
     last = axis == -1 or (rank is not None and axis == rank - 1)
@@ -52,7 +52,7 @@ def _output_of(node: onnx.NodeProto, index: int) -> str:
 
 
 def _rms(work: Rewriting, node: onnx.NodeProto, value: str, scale: str, epsilon: float, inverse: str) -> None:
-    """x / sqrt(mean(x^2) + epsilon) scale; `inverse` is what 1 / sqrt(…) is called, where it is read."""
+    """x / sqrt(mean(x^2) + epsilon) scale; `inverse` is the name of 1 / sqrt(…) if it is an output."""
     wide = number_of_dtype("float32")
     dtype, out = work.types.dtype(value), work.types.dtype(scale)
     exact = value if dtype == "float32" else cast(work, value, wide)
@@ -75,7 +75,7 @@ def _skip_simplified(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _skipped(work: Rewriting, node: onnx.NodeProto, bias: str) -> str:
-    """The sum of input, bias and skip connection, which is the fourth output."""
+    """The normalization of the sum of input, bias and skip connection; the sum is the fourth output."""
     shown = node.output[3] if len(node.output) > 3 else ""
     first = summed(work, node.input[0], bias)
     return work.add("Add", [first, node.input[1]], shown)
@@ -90,7 +90,7 @@ def _skip_layer(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _layer(work: Rewriting, node: onnx.NodeProto, inputs: list[str], outputs: list[str]) -> None:
-    """The standard's operator; mean and deviation, where they are read, are computed beside it later on."""
+    """The standard operator; if mean and deviation are used, a later pass computes them."""
     import onnx
 
     given = inputs if inputs[-1] else inputs[:-1]
@@ -103,7 +103,7 @@ def _layer(work: Rewriting, node: onnx.NodeProto, inputs: list[str], outputs: li
 
 
 def _embedding(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """The sum of the rows of words, positions and segments, normalized; the mask is counted for attention."""
+    """The sum of the rows of words, positions and segments, normalized; the mask is summed for attention."""
     ids, words, places = node.input[0], node.input[2], node.input[3]
     if not work.floating(words) or work.types.dtype(ids) == "undefined":
         return False
@@ -138,7 +138,7 @@ def _counted(work: Rewriting, ids: str, mask: str, output: str) -> None:
 
 
 def _groups(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """GroupNorm and SkipGroupNorm: as GroupNormalization, of channels last or first, and perhaps SiLU behind it."""
+    """GroupNorm and SkipGroupNorm: a GroupNormalization, channels last or first, optionally followed by SiLU."""
     value, groups = node.input[0], integer_of(node, "groups")
     skips = node.op_type == "SkipGroupNorm"
     bad = integer_of(node, "activation") not in (0, 1) or groups < 1
@@ -159,7 +159,7 @@ def _groups(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _with_skip(work: Rewriting, node: onnx.NodeProto, shown: str) -> str:
-    """The sum with what skipped a layer, which may be one vector of channels for each picture, and a bias."""
+    """The sum of input, skip connection (which may be one vector of channels per image) and bias."""
     skip = node.input[3]
     if work.types.rank(skip) == 2:
         skip = unsqueezed(work, skip, *((1, 2) if integer_of(node, "channels_last", 1) else (2, 3)))
@@ -167,7 +167,7 @@ def _with_skip(work: Rewriting, node: onnx.NodeProto, shown: str) -> str:
 
 
 def _normal_groups(work: Rewriting, node: onnx.NodeProto, value: str, groups: int, output: str) -> str:
-    """Each group a channel of InstanceNormalization once its channels are laid end to end; scales are per channel."""
+    """An InstanceNormalization with each group flattened into one channel; scales are per channel."""
     import numpy as np
 
     wide = number_of_dtype("float32")

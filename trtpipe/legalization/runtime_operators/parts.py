@@ -17,7 +17,7 @@ MICROSOFT = "com.microsoft"
 
 
 def since(opset: int, rule: Rule) -> Rule:
-    """A rule whose nodes mean what it says from an opset on."""
+    """A rule that applies from an opset on, because earlier ones define its nodes differently."""
 
     def held(work: Rewriting, node: onnx.NodeProto) -> bool:
         return work.opset >= opset and rule(work, node)
@@ -31,12 +31,12 @@ def input_of(node: onnx.NodeProto, index: int) -> str:
 
 
 def other_outputs(node: onnx.NodeProto, wanted: Iterable[int]) -> bool:
-    """Whether an output beyond these is asked for."""
+    """Whether the node has outputs other than these."""
     return any(name and index not in set(wanted) for index, name in enumerate(node.output))
 
 
 def attributes_of(node: onnx.NodeProto, left_out: Iterable[str] = ()) -> dict[str, Attribute]:
-    """A node's attributes but for some."""
+    """A node's attributes except some."""
     import onnx
 
     gone = set(left_out)
@@ -56,7 +56,7 @@ def text_of(node: onnx.NodeProto, name: str, default: str = "") -> str:
 
 
 def transposed(work: Rewriting, value: str, perm: Sequence[int], output: str = "") -> str:
-    """A value with its axes in another order."""
+    """A value with permuted axes."""
     return work.add("Transpose", [value], output, perm=list(perm))
 
 
@@ -71,7 +71,7 @@ def squeezed(work: Rewriting, value: str, *axes: int) -> str:
 
 
 def picked(work: Rewriting, value: str, index: int, axis: int = 0) -> str:
-    """The part of a value at an index of an axis, which goes."""
+    """The part of a value at an index along an axis, which is removed."""
     return work.add("Gather", [value, work.constant(index, "index")], axis=axis)
 
 
@@ -92,7 +92,7 @@ def reduced(
 
 
 def summed(work: Rewriting, *values: str) -> str:
-    """The sum of the values that are given."""
+    """The sum of the values that are present."""
     total, *more = [value for value in values if value]
     for value in more:
         total = work.add("Add", [total, value])
@@ -100,5 +100,5 @@ def summed(work: Rewriting, *values: str) -> str:
 
 
 def cast(work: Rewriting, value: str, number: int, output: str = "") -> str:
-    """A value in the type of this number."""
+    """A value cast to the type of this number."""
     return work.add("Cast", [value], output, to=number)

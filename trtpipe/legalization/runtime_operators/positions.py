@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _rotary(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Of (batch, position, heads x element) or (batch, head, position, element); the first elements of a head turn."""
+    """RotaryEmbedding of (batch, position, heads x element) or (batch, head, position, element)."""
     value, places, cosine = node.input[0], node.input[1], node.input[2]
     rank, half = work.types.rank(value), work.types.size(cosine, -1)
     odd = integer_of(node, "is_packed_batching") or real_of(node, "scale", 1.0) != 1.0
@@ -46,7 +46,7 @@ def _rotary(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _head_size(work: Rewriting, node: onnx.NodeProto, half: int) -> int | None:
-    """A head's elements: all of them turn unless `rotary_embedding_dim` says how many do."""
+    """The size of a head; all elements are rotated unless `rotary_embedding_dim` limits them."""
     turning, heads = integer_of(node, "rotary_embedding_dim"), integer_of(node, "num_heads")
     if not turning:
         return 2 * half
@@ -61,7 +61,7 @@ def _head_size(work: Rewriting, node: onnx.NodeProto, half: int) -> int | None:
 def _angles(work: Rewriting, node: onnx.NodeProto, value: str, axis: int, head_axis: int) -> tuple[str, str]:
     """Cosines and sines of each position, with an axis for the heads."""
     places = node.input[1]
-    if work.types.rank(places) == 1:  # the first one's; the others follow
+    if work.types.rank(places) == 1:  # the position of the first token; the others follow it
         count = squeezed(work, size_of(work, value, axis), 0)
         steps = work.add("Range", [work.constant(0, "zero"), count, work.constant(1, "one")])
         places = unsqueezed(work, work.add("Add", [steps, places]), 0)
@@ -79,7 +79,7 @@ def _turned(
     half: int,
     head: int,
 ) -> str:
-    """Pairs of elements turned; the two of a pair stand beside each other, or half of what turns apart."""
+    """Rotates pairs of elements: neighbours if interleaved, otherwise one element from each half."""
     rest = head - 2 * half
     parts = work.add_split(value, [2 * half, rest], -1) if rest else [value]
     if integer_of(node, "interleaved"):

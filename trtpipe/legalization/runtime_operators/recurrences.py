@@ -2,7 +2,7 @@
 
 ONNX Runtime quantizes the whole input once, and the hidden state of the whole batch before each step, each by its
 actual range. The products of the quantized numbers are computed in float32; weights stay in eight bits. The results
-differ from ONNX Runtime's by rounding alone: a value between two quantization steps may be rounded to the other one.
+differ from ONNX Runtime's only by rounding: a value between two quantization steps may be rounded to the other one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Results(NamedTuple):
 
 
 def _lstm(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """The gates that the input feeds for all steps at once, then the steps; directions are laid side by side."""
+    """Computes the input's part of the gates for all steps at once, then the steps; concatenates the directions."""
     directions = _DIRECTIONS.get(text_of(node, "direction", "forward"))
     if directions is None or _is_odd(node) or work.types.dtype(node.input[0]) != "float32":
         return False
@@ -84,7 +84,7 @@ def _lstm(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _is_odd(node: onnx.NodeProto) -> bool:
-    """Lengths for each sequence, peepholes, a limit on the gates, coupled gates, and other functions than an LSTM's."""
+    """Whether it uses sequence lengths, peepholes, clipping, coupled gates or unusual activation functions."""
     own = attribute_of(node, "activations")
     functions = [one.decode().lower() for one in own] if isinstance(own, list) else []
     usual = ["sigmoid", "tanh", "tanh"] * (len(functions) // 3)
@@ -115,7 +115,7 @@ def _passes(
 
 
 def _dequantized(work: Rewriting, weights: Array, scale: Array, zero: Array) -> str:
-    """One direction's weights: a row for each input, a column for each gate, which may have scales of their own."""
+    """One direction's weights in float32: a row per input, a column per gate; columns may have separate scales."""
     axis = 1 if scale.ndim else None
     if scale.ndim and not zero.ndim:
         zero = zero.repeat(scale.size)
@@ -124,7 +124,7 @@ def _dequantized(work: Rewriting, weights: Array, scale: Array, zero: Array) -> 
 
 
 def _zeros(work: Rewriting, value: str, size: int, directions: int) -> str:
-    """States of zero; the batch is the second axis of the input."""
+    """Initial states of zero; the batch is the second axis of the input."""
     import numpy as np
 
     ends = [work.constant([directions], "directions"), size_of(work, value, 1), work.constant([size], "size")]
@@ -133,7 +133,7 @@ def _zeros(work: Rewriting, value: str, size: int, directions: int) -> str:
 
 
 def _one_direction(work: Rewriting, one: _Pass, value: str, size: int, name: str) -> _Results:
-    """The Scan of a direction: the states go from step to step, the hidden one is shown at each."""
+    """The Scan of a direction: it carries both states, and outputs the hidden state of each step."""
     fed = summed(work, work.add("MatMul", [value, one.weights]), one.bias)
     inputs = {"hidden": [None, size], "cell": [None, size], "gates": [None, _GATES * size]}
     body = work.nested(inputs, lambda names: _step(work, names, one.recurrent, size))
@@ -151,7 +151,7 @@ def _one_direction(work: Rewriting, one: _Pass, value: str, size: int, name: str
 
 
 def _step(work: Rewriting, names: Sequence[str], recurrent: str, size: int) -> list[str]:
-    """Both states behind a step, and the hidden one again. ONNX's gates are input, output, forget and cell."""
+    """Both states after a step, and the hidden one again as output. ONNX's gates are input, output, forget, cell."""
     hidden, cell, gates = names
     fed = work.add("Add", [gates, work.add("MatMul", [quantized(work, hidden), recurrent])])
     gate_in, gate_out, forget, candidate = work.add_split(fed, [size] * _GATES, -1)

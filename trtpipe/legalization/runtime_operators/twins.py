@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _twin(operator: str) -> Rule:
-    """The standard operator of the same inputs and attributes."""
+    """The standard operator with the same inputs and attributes."""
 
     def rule(work: Rewriting, node: onnx.NodeProto) -> bool:
         work.add(operator, list(node.input), node.output[0], name=node.name, attributes=attributes_of(node))
@@ -49,7 +49,7 @@ def _range(work: Rewriting, node: onnx.NodeProto) -> bool:
 
 
 def _affine(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """alpha x + beta, an operator that the standard gave up."""
+    """alpha x + beta, an operator that was removed from the standard."""
     value = node.input[0]
     if not work.floating(value):
         return False

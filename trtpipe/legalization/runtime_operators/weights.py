@@ -24,7 +24,7 @@ _BITS = (2, 4, 8)
 
 
 def _matmul(work: Rewriting, node: onnx.NodeProto) -> bool:
-    """Weights (N, blocks, packed) with a scale a block, less a zero point, which is in the middle when left out."""
+    """Weights (N, blocks, packed) with a scale and a zero point per block; the default zero point is the middle."""
     value = node.input[0]
     width, depth = integer_of(node, "N"), integer_of(node, "K")
     odd = integer_of(node, "bits", 4) not in _BITS or integer_of(node, "weight_prepacked")
@@ -65,7 +65,7 @@ def _unpacked(work: Rewriting, node: onnx.NodeProto) -> Array | None:
 
 
 def _codes(packed: Array, bits: int) -> Array:
-    """Whole numbers of a few bits, the lowest ones of a byte first."""
+    """Unpacks integers of a few bits, the lowest bits of a byte first."""
     import numpy as np
 
     each = 8 // bits
@@ -75,7 +75,7 @@ def _codes(packed: Array, bits: int) -> Array:
 
 
 def _points(work: Rewriting, node: onnx.NodeProto, bits: int, width: int, blocks: int) -> Array | None:
-    """The zero points as (N, blocks, 1); packed like the weights, each row filled up to a byte, or as they are."""
+    """The zero points as (N, blocks, 1); stored unpacked, or packed like the weights with rows padded to bytes."""
     import numpy as np
 
     name = input_of(node, 3)
