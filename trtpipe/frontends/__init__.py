@@ -129,7 +129,7 @@ class LowerReport:
 def lower_model(frontend: Frontend, files: ModelFiles, options: SpecModel, out: Path) -> LowerReport:
     """Writes the canonical form of a model to `out`, large weights to `<out>.data` beside it. Raises ModelError.
 
-    An option `opset`, where a parser has it, is the least opset that the model is brought to.
+    If the parser has an option `opset`, the model is converted to at least that opset.
     """
     from trtpipe.canonical.claims import claims_of
     from trtpipe.canonical.evaluation import Evaluator

@@ -93,7 +93,7 @@ class CaffeFrontend:
     extra = ""
 
     def belonging(self, files: ModelFiles, options: CaffeOptions) -> list[Path]:
-        """Nothing: the options name all files."""
+        """No further files, because the options name all of them."""
         return []
 
     def read(self, files: ModelFiles, options: CaffeOptions, workplace: Path) -> onnx.ModelProto:

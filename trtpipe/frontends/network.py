@@ -43,7 +43,7 @@ class NetworkFrontend:
         return lower_network(options, named, root=files.root, workplace=workplace).model
 
     def propose(self, path: Path) -> Proposal | None:
-        """Nothing: weights alone do not say what their network is."""
+        """None, because weights alone do not define a network."""
         return None
 
 

@@ -43,7 +43,7 @@ class OnnxFrontend:
         return list(read_skeleton(files.model, root=files.root).external_files)
 
     def read(self, files: ModelFiles, options: OnnxOptions, workplace: Path) -> onnx.ModelProto:
-        """The model as it is. Raises ModelError when it lies, with its data, outside the root or is damaged."""
+        """The model, unchanged. Raises ModelError when it or its data is outside the root or damaged."""
         from trtpipe.canonical.reader import read_skeleton
 
         return read_skeleton(files.model, root=files.root).proto

@@ -51,7 +51,7 @@ class PytorchFrontend:
     extra = "pytorch"
 
     def belonging(self, files: ModelFiles, options: PytorchOptions) -> list[Path]:
-        """Nothing: an archive holds all. Raises ModelError when it is a pickle, or no archive to load."""
+        """No further files, because an archive is complete. Raises ModelError for a pickle or an unreadable archive."""
         _read(files.model)
         return []
 
@@ -106,7 +106,7 @@ def _converter() -> Converter:
 
 
 def _sizes(facts: ProgramFacts) -> str:
-    """What the program says of its dynamic sizes, in a line."""
+    """The program's dynamic sizes and their ranges, in one line."""
     from trtpipe.frontends.torch_format.dims import symbol_names
 
     names = symbol_names(list(facts.inputs.items()))

@@ -68,7 +68,7 @@ class TensorflowFrontend:
         return (found, "tf2onnx")
 
     def belonging(self, files: ModelFiles, options: TensorflowOptions) -> list[Path]:
-        """Nothing: a graph is one file, and all of a directory belongs. Raises ModelError when it is neither."""
+        """No further files: a graph is one file, a SavedModel one directory. Raises ModelError for anything else."""
         _request(files.model, options)
         return []
 
@@ -115,7 +115,7 @@ def _converter() -> Converter:
 
 
 def _request(source: Path, options: TensorflowOptions) -> dict[str, Json]:
-    """What the converter is asked. Raises ModelError with everything that does not fit."""
+    """The request for the converter. Raises ModelError with all options that do not fit the model."""
     shapes = {name: list(shape) for name, shape in options.shapes.items()}
     common: dict[str, Json] = {"source": str(source.resolve()), "opset": _OPSET}
     if source.is_dir():

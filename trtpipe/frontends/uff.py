@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class UffPluginOutput(SpecModel):
-    """One tensor that a plugin makes."""
+    """One output tensor of a plugin."""
 
     dtype: Literal["float32", "float16", "int32", "int64", "int8", "bool"] = "float32"
     """Its data type."""
@@ -41,7 +41,7 @@ PluginField = (
 
 
 class UffPlugin(SpecModel):
-    """The TensorRT plugin that a custom operation stands for."""
+    """The TensorRT plugin that a custom operation is converted to."""
 
     name: str
     """The name of the plugin's creator."""
@@ -81,7 +81,7 @@ class UffFrontend:
     extra = ""
 
     def belonging(self, files: ModelFiles, options: UffOptions) -> list[Path]:
-        """None: a UFF file holds everything."""
+        """No further files, because a UFF file contains everything."""
         return []
 
     def read(self, files: ModelFiles, options: UffOptions, workplace: Path) -> onnx.ModelProto:
@@ -94,9 +94,9 @@ class UffFrontend:
         return lower(read_uff(files.model, files.root), files.model, request, workplace)
 
     def propose(self, path: Path) -> Proposal | None:
-        """The file itself, ended before its custom operations; None when it is not UFF.
+        """The file itself, with outputs before its custom operations; None when it is not UFF.
 
-        Where that would leave out operations with weights, a plugin is named for each instead.
+        If that would leave out operations with weights, a plugin is proposed for each custom operation instead.
         """
         from trtpipe.frontends.uff_format.source import custom_operations, is_uff
 

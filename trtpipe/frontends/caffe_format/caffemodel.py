@@ -27,13 +27,13 @@ _MOST_LAYERS = 200_000
 _MOST_AXES = 32  # Caffe's kMaxBlobAxes
 _LEGACY = {1: 0, 2: 1, 3: 2, 4: 3}  # num, channels, height, width
 _DATA, _SHAPE, _DOUBLE_DATA, _RAW_TYPE, _RAW_DATA = 5, 7, 8, 10, 12
-_TYPE_WIRES = {2: VARINT, 100: LEN}  # a layer's type is a number in V1, and text since
+_TYPE_WIRES = {2: VARINT, 100: LEN}  # a layer's type is a number in V1 and text in later versions
 _RAW_DTYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Values that stand one after the other, `stride` bytes apart."""
+    """Values in a row, `stride` bytes apart."""
 
     offset: int
     count: int
@@ -56,7 +56,7 @@ class Blob:
 
     @property
     def mapped(self) -> int | None:
-        """Where the values stand as contiguous little-endian float32; None when they do not."""
+        """The position of the values if they are contiguous little-endian float32; None otherwise."""
         if len(self.runs) != 1:
             return None
         run = self.runs[0]
@@ -233,7 +233,7 @@ class _Reader(WireReader):
         return _Run(item.value, self.repeated(item, end), dtype, size + 1)
 
     def repeated(self, item: Field, end: int) -> int:
-        """How many times the field stands in a row, each with its tag of one byte."""
+        """How many times the field is repeated in a row, each with its tag of one byte."""
         import numpy as np
 
         stride = item.end - item.begin

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A TensorRT plugin that stands for a layer; `outputs` are shapes, -1 where dynamic, or none at all."""
+    """A TensorRT plugin that replaces a layer; `outputs` are shapes, -1 where dynamic, or none at all."""
 
     name: str
     version: str
@@ -89,7 +89,7 @@ def load_lowerings(file: Path, name: str) -> dict[str, Lowering]:
 
 
 def guarded(layer: Layer, lowering: Lowering, file: Path, name: str) -> Lowered:
-    """What a project's function gives for a layer, its errors told with the layer's line and its own."""
+    """The result of a project's function for a layer; its errors are reported with the layer's line and its own."""
     try:
         made = lowering(layer)
     except ModelError:

@@ -96,7 +96,7 @@ class Layer:
         return str(self._wired.layer)
 
     def params(self, block: str) -> Params:
-        """A parameter block (`convolution_param`), empty when it is not written; fields never read are refused."""
+        """A parameter block (`convolution_param`), empty when missing; fields that nobody reads are rejected later."""
         found = self._wired.layer.params.message(block)
         found.ignore(*_NO_MEANING)
         self._given.append(found)
@@ -115,7 +115,7 @@ class Layer:
         return Problem(Code.CAFFE_LAYER, f"{self}: {fact}", remedy, self._wired.layer.where)
 
     def only_input(self) -> Tensor:
-        """The one input of a layer that takes no more."""
+        """The input of a layer that has exactly one. Raises ModelError when there are more."""
         self.expect_inputs(1)
         return self.inputs[0]
 
@@ -200,7 +200,7 @@ class Layer:
 
         array = np.asarray(value)
         if array.dtype.kind == "f":
-            with np.errstate(all="ignore"):  # what is too large becomes infinite, as in Caffe
+            with np.errstate(all="ignore"):  # values beyond float32 become infinite, as in Caffe
                 array = array.astype(np.float32)
         return self.builder.constant(array, self.free(f"{self.name}/{part}"))
 

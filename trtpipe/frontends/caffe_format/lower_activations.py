@@ -19,7 +19,7 @@ def _unary(operator: str) -> Lowering:
 
 
 def _identity(layer: Layer) -> Tensor:
-    """Dropout does nothing when a net is deployed."""
+    """Dropout and similar layers, which have no effect in a deployed net."""
     layer.params("dropout_param").ignore("dropout_ratio", "scale_train", "sample_weights_test")
     return layer.only_input()
 
@@ -90,7 +90,7 @@ def _swish(layer: Layer) -> Tensor:
 
 
 def _affine(layer: Layer, x: Tensor, scale: float, shift: float) -> Tensor:
-    """shift + scale * x, with no node for what changes nothing."""
+    """shift + scale * x, without nodes for operations that have no effect."""
     made = x
     if scale != 1.0:
         made = layer.node("Mul", [made, layer.constant(scale, "scale")], "scaled")

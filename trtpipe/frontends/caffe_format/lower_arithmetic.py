@@ -75,12 +75,12 @@ def _covered(layer: Layer, params: Params, dims: Dims, first: int) -> list[int]:
 
 
 def _behind(dims: Dims, first: int, covered: Sequence[int]) -> list[int]:
-    """Dims with ones behind, so that they line up with axis `first`."""
+    """Dims followed by ones, so that they align with axis `first`."""
     return [*covered, *[1] * (len(dims) - first - len(covered))]
 
 
 def _second(layer: Layer, dims: Dims, first: int) -> tuple[Tensor, Dims]:
-    """The second bottom, with axes of size 1 behind it."""
+    """The second bottom, followed by axes of size 1."""
     other, covered = layer.inputs[1], layer.dims(1)
     missing = len(dims) - first - len(covered)
     if missing < 0:
@@ -120,7 +120,7 @@ def _inner_product(layer: Layer) -> Tensor:
 
 
 def _embed(layer: Layer) -> Tensor:
-    """The row of the weights that each value names."""
+    """For each value, the row of the weights with that index."""
     x, dims, params = layer.only_input(), layer.dims(), layer.params("embed_param")
     outputs, rows = params.integer("num_output", 0, least=1), params.integer("input_dim", 0, least=1)
     if not outputs or not rows:

@@ -1,7 +1,7 @@
 """SSD's PriorBox, which is a constant if the sizes are known (prior_box_layer.cpp of Caffe's SSD fork).
 
 The top is [1, 2, H*W*P*4]: the boxes (x and y of both corners, parts of the image's size), then their variances. P
-boxes stand at each of H*W places. Sizes are truncated to integers, as in the layer's C++ code.
+boxes are centred at each of H*W places. Sizes are truncated to integers, as in the layer's C++ code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 _SAME_RATIO = 1e-6
-_MOST_BOXES = 1 << 24  # what the constant may hold: 512 MiB
+_MOST_BOXES = 1 << 24  # the most values of the constant: 512 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _read(layer: Layer, params: Params) -> _Priors:
 
 
 def _ratios(params: Params) -> list[float]:
-    """Those that are written, each once, with their inverses unless `flip` is false; 1 is not among them."""
+    """The distinct aspect ratios except 1, with their inverses unless `flip` is false."""
     found = [1.0]
     flip = params.flag("flip", True)
     for ratio in params.numbers("aspect_ratio"):

@@ -2,7 +2,7 @@
 
 Output sizes are rounded up, and a last window that would begin after the input and its padding is left out. With size
 n, kernel k, stride s and pad p that is ceil((n + 2p - k) / s) + 1 windows, but no more than ceil((n + p) / s), which is
-exactly what rounding down gives with min(p + s - 1, k - 1) of padding at the end. So no size need be known, and
+exactly what rounding down gives with min(p + s - 1, k - 1) of padding at the end. So the sizes need not be known, and
 TensorRT's own rounding up, which keeps that last window, is not used.
 
 An average counts the padding as zeros up to p after the input, and nothing beyond that.
@@ -39,7 +39,7 @@ def _pooling(layer: Layer) -> Tensor:
 
 def _rounds_up(params: Params) -> bool:
     up = params.choice("round_mode", "CEIL", ("CEIL", "FLOOR")) == "CEIL"
-    return params.flag("ceil_mode", up)  # some forks write it so
+    return params.flag("ceil_mode", up)  # some forks spell it this way
 
 
 def _global(layer: Layer, params: Params, x: Tensor, dims: Dims, method: str) -> Tensor:
@@ -64,7 +64,7 @@ def pool(
     window: Window,
     part: str = "",
 ) -> Tensor:
-    """Pools `x`, whose spatial axes are those behind the second, by `MAX` or `AVE`."""
+    """Pools `x` by `MAX` or `AVE` along all axes after the second."""
     out: list[Dim] = list(dims[:2])
     behind = []
     for axis, size in enumerate(dims[2:]):
@@ -118,7 +118,7 @@ def _pooled(
 
 
 def _average(layer: Layer, x: Tensor, window: Window, behind: list[int], part: str) -> Tensor:
-    """Padding that counts is put there first where the window reaches beyond it."""
+    """An average; padding that counts is added by a Pad node if the window extends beyond it."""
     if all(extra <= pad for extra, pad in zip(behind, window.pad, strict=True)):
         return _pooled(layer, x, window, [*window.pad, *behind], part, 1)
     axes = len(window.pad)

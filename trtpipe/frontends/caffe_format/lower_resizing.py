@@ -30,7 +30,7 @@ def _upsample(layer: Layer) -> Tensor:
 
 
 def _interp(layer: Layer) -> Tensor:
-    """Bilinear, corners on corners; height and width, or one made of the other by zoom and shrink factors."""
+    """Bilinear with aligned corners; the new size is given, or computed from zoom and shrink factors."""
     x, dims = layer.only_input(), layer.dims(ranks=(4,))
     params = layer.params("interp_param")
     for name in ("pad_beg", "pad_end"):

@@ -15,7 +15,7 @@ from trtpipe.frontends.caffe_format.reshape import Part, reshape, size_of, slice
 
 _END = 2**63 - 1
 _MOST_AXES = 32  # Caffe's kMaxBlobAxes
-_MOST_CHANNELS = 1 << 20  # of a shuffle, whose order becomes a constant
+_MOST_CHANNELS = 1 << 20  # the most channels of a shuffle, whose order becomes a constant
 
 
 def merged(layer: Layer, shapes: Sequence[Dims], but: int | None = None) -> list[Dim]:
@@ -99,7 +99,7 @@ def _flatten(layer: Layer) -> Tensor:
 
 
 def _reshape(layer: Layer) -> Tensor:
-    """`shape` takes the place of `num_axes` axes from `axis` on: 0 keeps an axis, -1 is what is left."""
+    """`shape` replaces `num_axes` axes from `axis` on: 0 copies an axis, -1 is inferred."""
     x, dims, params = layer.only_input(), layer.dims(), layer.params("reshape_param")
     first = layer.axis(params.integer("axis", 0), len(dims), end=True)
     replaced = params.integer("num_axes", -1, least=-1)
@@ -122,7 +122,7 @@ def _reshape(layer: Layer) -> Tensor:
 
 
 def _check_count(layer: Layer, dims: Dims, parts: Sequence[Part]) -> None:
-    """The number of values must stay; axes that are only copied need not be known."""
+    """Raises ModelError when the number of values changes; copied axes need not be known."""
     copied = {part[0] for part in parts if isinstance(part, tuple)}
     into = product([dim for axis, dim in enumerate(dims) if axis not in copied])
     out = product([part for part in parts if isinstance(part, int) and part != -1]) or 1

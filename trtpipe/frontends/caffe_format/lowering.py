@@ -50,7 +50,7 @@ LOWERINGS: dict[str, Lowering] = {
 
 
 def is_lowered(kind: str) -> bool:
-    """Whether layers of this type are lowered without a word from the project."""
+    """Whether layers of this type are supported without rules of the project."""
     return ALIASES.get(kind, kind) in LOWERINGS
 
 
@@ -133,7 +133,7 @@ class _Lowerer:
         except WrongParameter as error:
             self.problems += error.problems
         except (ModelError, BehindUnknown):
-            pass  # may follow from the shapes alone
+            pass  # the failure may only be due to the unknown shapes
 
     def note(self, layer: Layer, problems: Iterable[Problem]) -> None:
         """Keeps a layer's problems, and that it has no weights where no caffemodel is named."""
@@ -189,7 +189,7 @@ class _Lowerer:
         return unknown_layer(written, self.cut.outputs, (*LOWERINGS, *ALIASES))
 
     def name_tops(self, wired: WiredLayer, tops: Sequence[Tensor], before: int) -> None:
-        """Gives the tensors that the layer has made their tops' names; what it only passes on keeps its own."""
+        """Renames the layer's new tensors after its tops; tensors that it only passes on keep their names."""
         nodes = list(self.builder.graph.node[before:])
         own = {name for node in nodes for name in node.output}
         foreign = any(node.domain for node in nodes)

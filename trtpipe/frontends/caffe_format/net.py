@@ -36,7 +36,7 @@ _SOLVER_FIELDS = {"net", "train_net", "test_net", "base_lr", "solver_mode", "max
 
 @dataclass(frozen=True)
 class NetState:
-    """What include and exclude rules are held against; the phase is always TEST."""
+    """The state that include and exclude rules are compared with; the phase is always TEST."""
 
     level: int = 0
     stages: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ class NetState:
 
 @dataclass(frozen=True)
 class NetInput:
-    """A blob that comes from outside; `dims` is None where only a data layer is known to make it."""
+    """An input blob; `dims` is None when only a data layer declares it."""
 
     name: str
     dims: tuple[int, ...] | None
@@ -55,7 +55,7 @@ class NetInput:
 
 @dataclass(frozen=True)
 class NetLayer:
-    """A layer as it is written."""
+    """A layer as written in the prototxt."""
 
     name: str
     type: str
@@ -92,7 +92,7 @@ def read_net(document: TextDocument, state: NetState) -> Net:
 
 
 def stop_at(problems: list[Problem]) -> None:
-    """Raises ModelError when there are problems; of very many only the first ones."""
+    """Raises ModelError when there are problems; only the first ones are reported."""
     if len(problems) >= MOST_PROBLEMS:
         problems = [
             *problems[:MOST_PROBLEMS],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TRUE, _FALSE = ("true", "t", "True", "1"), ("false", "f", "False", "0")
 _LARGEST = 2**63
 _LARGEST_FLOAT = 3.4028235677973366e38  # where float32 rounds to infinity
-_MOST_UNKNOWN = 20  # more are not told
+_MOST_UNKNOWN = 20  # the most problems that are reported
 
 
 class WrongParameter(ModelError):
@@ -41,7 +41,7 @@ class Params:
 
     @property
     def message_itself(self) -> Message:
-        """What is wrapped."""
+        """The wrapped message."""
         return self._message
 
     def __contains__(self, name: str) -> bool:
@@ -52,7 +52,7 @@ class Params:
         return list(self._fields)
 
     def where(self, name: str = "") -> Location:
-        """Where the value of a field stands, or the message itself."""
+        """The location of a field's value, or of the message itself."""
         fields = self._fields.get(name)
         return self._document.locate(fields[-1].at if fields else self._message.offset)
 
@@ -110,7 +110,7 @@ class Params:
         return self._text(item) if (item := self._one(name)) else default
 
     def word(self, name: str) -> str:
-        """A name or number without quotes, as it is written; empty when it is not."""
+        """A name or number without quotes, as written; empty when the field is missing."""
         item = self._one(name)
         if item is None:
             return ""
@@ -134,11 +134,11 @@ class Params:
         return [self._inner(item) for item in self._all(name)]
 
     def ignore(self, *names: str) -> None:
-        """Fields that are known and mean nothing here."""
+        """Marks fields as known that have no effect here."""
         self._read.update(names)
 
     def unknown(self) -> Iterator[Problem]:
-        """A problem for each field that is written and that nobody asked for."""
+        """A problem for each field that is present but was never requested."""
         unread = [name for name in self._fields if name not in self._read]
         for name in unread[:_MOST_UNKNOWN]:
             if fields := self._fields[name]:
@@ -194,7 +194,7 @@ class Params:
         if isinstance(value, Message) or value.kind != "number" or not _is_integer(value.text):
             raise self._wrong(item, "a whole number")
         found = _number(value.text)
-        if math.isnan(found):  # 08 and 0xG look like whole numbers and are none
+        if math.isnan(found):  # 08 and 0xG look like whole numbers but are invalid
             raise self._wrong(item, "a whole number")
         number = int(found)
         if abs(number) >= _LARGEST:

@@ -24,7 +24,7 @@ _NET = re.compile(
 def pair_of(path: Path) -> tuple[Path, Path | None] | None:
     """The prototxt and, when there is one, the caffemodel that a file belongs to; None for other formats.
 
-    Raises ModelError for a caffemodel whose prototxt cannot be told.
+    Raises ModelError for a caffemodel whose prototxt is unknown.
     """
     if not path.is_file():
         return None
@@ -44,9 +44,9 @@ def pair_of(path: Path) -> tuple[Path, Path | None] | None:
 
 
 def cut_of(prototxt: Path) -> Cut | None:
-    """Where the net has to end because layers behind are not lowered; None where nothing has to be left out.
+    """Where the net must end because later layers are not supported; None when all are supported.
 
-    None too where the prototxt cannot be read: what is wrong with it is said when it is imported.
+    Also None when the prototxt cannot be read; the import reports what is wrong with it.
     """
     from trtpipe.frontends.caffe_format.lowering import is_lowered
     from trtpipe.frontends.caffe_format.net import NetState, read_net

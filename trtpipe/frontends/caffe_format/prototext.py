@@ -19,7 +19,7 @@ from trtpipe.problem_codes import Code
 LARGEST = 64 << 20
 """A prototxt of more bytes is refused; a net of 100,000 layers has 30 MiB."""
 
-_WIDEST = 200  # of a line, more is not shown
+_WIDEST = 200  # the longest part of a line that is shown
 _DEEPEST = 100  # protobuf's own limit on nesting
 _MOST_FIELDS = 2_000_000
 
@@ -88,7 +88,7 @@ def read_prototext(path: Path, name: str) -> TextDocument:
 
 
 def parse_prototext(data: bytes, name: str) -> TextDocument:
-    """The fields of a file's bytes; bytes that are not UTF-8, as comments often hold, are no matter."""
+    """The fields of a file's bytes; bytes that are not UTF-8, as often found in comments, are replaced."""
     if len(data) > LARGEST:
         raise ModelError(
             Code.FILE_TOO_LARGE,
@@ -114,7 +114,7 @@ def _locate(name: str, text: str, starts: list[int], offset: int) -> Location:
 
 
 class _Parser:
-    """One token ahead; iterative, so that nesting costs no stack of ours."""
+    """A parser that looks one token ahead; iterative, so that deep nesting cannot overflow Python's stack."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
@@ -221,7 +221,7 @@ class _Parser:
             self.advance()
 
     def advance(self) -> None:
-        blank = _BLANK.match(self.text, self.position)  # apart: a token must not be sought inside a comment
+        blank = _BLANK.match(self.text, self.position)  # before a token, which could match inside a comment
         start = blank.end() if blank else self.position
         match = _TOKEN.match(self.text, start)
         if match is None:

@@ -35,14 +35,14 @@ def _size(part: Part, dims: Dims) -> Dim:
 
 
 def _with_rest(sizes: Sequence[Dim], dims: Dims) -> list[Dim]:
-    """Sizes with the one that is left worked out, where it can be."""
+    """The sizes with -1 computed, if possible."""
     total, others = product(dims), product([size for size in sizes if size != -1])
     rest = total // others if total is not None and others else None
     return [rest if size == -1 else size for size in sizes]
 
 
 def _as_constant(parts: Sequence[Part], sizes: Sequence[Dim]) -> list[int] | None:
-    """The target of a Reshape where it can be constant: 0 copies the same axis, -1 is what is left."""
+    """The target of a Reshape if it can be constant: 0 copies the same axis, -1 is inferred."""
     target: list[int] = []
     for position, (part, size) in enumerate(zip(parts, sizes, strict=True)):
         if isinstance(size, int):

@@ -18,7 +18,7 @@ from trtpipe.loader.grammar import choose_from
 from trtpipe.problem_codes import Code
 
 OUTPUTS: SpecPath = ("model", "options", "outputs")
-_LOOKED_AT = 1000  # blobs, the latest, among which the nearest name is sought
+_LOOKED_AT = 1000  # a similar name is searched only among this many of the latest blobs
 
 
 @dataclass(frozen=True)

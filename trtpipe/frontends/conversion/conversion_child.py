@@ -32,7 +32,7 @@ class Message(TypedDict):
 
 
 class Outcome(TypedDict, total=False):
-    """`facts`, or the class and the words of what was raised and, where one is missing, the module."""
+    """`facts`, or the class and message of an exception and, if a module is missing, its name."""
 
     facts: dict[str, Json]
     raised: str
@@ -74,7 +74,7 @@ def _converter(path: str) -> ModuleType:
 
 
 def _raised(error: Exception) -> Outcome:
-    """The class of what was raised, and the words of what caused it in the first place."""
+    """The exception's class, and the message of its first cause."""
     cause: BaseException = error
     for _ in range(_MOST_CAUSES):
         cause = cause.__cause__ or cause

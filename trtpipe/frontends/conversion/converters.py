@@ -38,7 +38,7 @@ _OUT_OF_MEMORY = ("MemoryError", "std::bad_alloc", "can't allocate memory", "Out
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """What converts: a file with `convert(request) -> facts`, both JSON values, and what it is called in errors."""
+    """A converter: a file with `convert(request) -> facts`, both JSON values, and its name for errors."""
 
     file: Path
     name: str
@@ -58,7 +58,7 @@ class ConversionRefused(ModelError):
 def run_converter(
     converter: Converter, request: Mapping[str, Json], workplace: Path, *, time_limit: float = TIME_LIMIT
 ) -> dict[str, Json]:
-    """The facts that the converter gives for the request; it works in `workplace`, where its files stay.
+    """The facts that the converter returns for the request; it works in `workplace`, where its files remain.
 
     Raises ConversionRefused when it raises something, ModelError when it dies, takes too long or lacks a package.
     """
@@ -140,7 +140,7 @@ def _crash(converter: Converter, code: int, log: Path) -> Problem:
 
 
 def _line(said: str) -> str:
-    """The first line that says something, as part of a sentence."""
+    """The first line that is not empty, as part of a sentence."""
     line = next((line.strip() for line in said.splitlines() if line.strip()), "")
     return line.rstrip(".")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def strip_notes(model: onnx.ModelProto) -> None:
-    """Forgets documentation and metadata (stack traces, fx nodes), and shapes of inner tensors: these are inferred."""
+    """Removes documentation and metadata (stack traces, fx nodes), and shapes of inner tensors, which are inferred."""
     model.doc_string = ""
     model.ClearField("metadata_props")
     for graph in _graphs(model):
@@ -33,9 +33,9 @@ def strip_notes(model: onnx.ModelProto) -> None:
 def rename_interface(
     model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str], path: SpecPath
 ) -> None:
-    """Gives inputs and outputs these names, in order; none given leaves them as they are.
+    """Gives inputs and outputs these names, in order; without names they are unchanged.
 
-    Raises ModelError, at `path` + `inputs` or `outputs`, when the numbers differ or a name stands twice.
+    Raises ModelError, at `path` + `inputs` or `outputs`, when the numbers differ or a name occurs twice.
     """
     graph = model.graph
     problems = [
@@ -56,7 +56,7 @@ def rename_interface(
 
 
 def rename_tensors(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
-    """Old name → new name, everywhere; another tensor that has a new name already gives way."""
+    """Renames tensors everywhere; another tensor that already has a new name is renamed as well."""
     from trtpipe.canonical.names import fresh
 
     taken = set(_tensor_names(model)) | set(names.values())
@@ -85,7 +85,7 @@ def _misfits(key: str, given: Sequence[str], found: Sequence[str], path: SpecPat
 
 
 def _part_outputs_from_inputs(model: onnx.ModelProto) -> None:
-    """An output that is an input, a weight or another output as well becomes a tensor of its own."""
+    """Gives an output that is also an input, a weight or another output a tensor of its own."""
     import onnx
 
     from trtpipe.canonical.names import fresh

@@ -11,13 +11,13 @@ from trtpipe.errors import ModelError, SpecError
 from trtpipe.frontends import Frontend, Proposal, find_frontend, frontend_names
 from trtpipe.problem_codes import Code
 
-_LAST = "onnx"  # it says best what is wrong with a file that nobody knows
+_LAST = "onnx"  # its errors about a file of unknown format are the most helpful
 
 
 def propose(
     path: Path, before_last: Callable[[], None] = lambda: None, *, companion: Path | None = None
 ) -> tuple[Frontend, Proposal]:
-    """The frontend that takes the file for its own, and what it proposes.
+    """The frontend that recognises the file, and its proposal.
 
     `before_last` is called when only ONNX is left, whose weights may lie beside the file. `companion` is the file that
     the user named with `--with`. Raises SpecError when there is no such file, or the format has no use for it.
@@ -36,7 +36,7 @@ def propose(
 def _recognised(path: Path, before_last: Callable[[], None]) -> tuple[Frontend, Proposal]:
     last = find_frontend(_LAST)
     assert last is not None
-    if path.suffix.lower() == f".{_LAST}":  # most are; the others take longer to import than to ask
+    if path.suffix.lower() == f".{_LAST}":  # avoids importing the other frontends
         with contextlib.suppress(ModelError):
             found = last.propose(path)
             before_last()

@@ -19,7 +19,7 @@ MODEL = Path("model.onnx")
 
 
 class Request(TypedDict, total=False):
-    """What is converted."""
+    """The model to convert, and how."""
 
     source: str
     """A file, with `inputs` and `outputs`, or a directory, with `signature` and `tags`."""
@@ -43,7 +43,7 @@ def convert(request: Request) -> dict[str, str]:
     from tf2onnx.convert import _convert_common
 
     if not hasattr(np, "product"):
-        np.product = np.prod  # type: ignore[attr-defined]  # NumPy 2 took it away; tf2onnx 1.17 uses it for large models
+        np.product = np.prod  # type: ignore[attr-defined]  # removed in NumPy 2; tf2onnx 1.17 needs it
     graph, inputs, outputs, names, tables = _load(request)
     # Which of two equal nodes it would keep depends on addresses in memory; equal nodes are merged later, in order.
     passes = {name: one for name, one in optimizer._get_optimizers().items() if name != "merge_duplication"}
@@ -67,7 +67,7 @@ def convert(request: Request) -> dict[str, str]:
 def _load(
     request: Request,
 ) -> tuple[tensorflow.Graph, list[str], list[str], dict[str, str], Mapping[str, object] | None]:
-    """The frozen graph, its inputs and outputs, names for them, and what tables hold."""
+    """The frozen graph, its inputs and outputs with their names, and the contents of its tables."""
     import tensorflow as tf
     from tf2onnx import tf_loader
 
@@ -90,7 +90,7 @@ def _load(
 
 
 def _with_defaults(source: str, inputs: list[str]) -> str:
-    """The graph's file, where placeholders that nobody feeds give their defaults: tf2onnx would ask for them."""
+    """Writes the graph with unfed placeholders replaced by their defaults, because tf2onnx would require them."""
     import tensorflow as tf
 
     graph = tf.compat.v1.GraphDef()
@@ -115,7 +115,7 @@ def _shapes(asked: dict[str, list[int]], names: dict[str, str]) -> dict[str, lis
 
 
 def _write(model: onnx.ModelProto, weights: ExternalTensorStorage | None) -> None:
-    """The model, and for a large one each weight in a file of its own, whose name no model chose."""
+    """Writes the model; the weights of a large one go to separate files with generated names, never the model's."""
     if weights is not None:
         _write_weights(model, weights)
     MODEL.write_bytes(model.SerializeToString(deterministic=True))

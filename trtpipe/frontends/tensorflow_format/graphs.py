@@ -22,7 +22,8 @@ from trtpipe.problem_codes import Code
 SAVED_MODEL = "saved_model.pb"
 _MOST_NODES = 1_000_000
 _MOST_OUTPUTS = 1000
-_OPERATOR = re.compile(r"[A-Za-z_][A-Za-z0-9_>]*")  # a function's name may stand where an operator's does
+# a node's operator may be the name of a function in the library
+_OPERATOR = re.compile(r"[A-Za-z_][A-Za-z0-9_>]*")
 _GRAPH_FIELDS = {1: LEN, 2: LEN, 3: VARINT, 4: LEN}  # node, library, version, versions; 5 is debug_info
 _DEBUG_INFO = 5
 _DTYPE, _SHAPE = "dtype", "shape"
@@ -54,7 +55,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a signature of a SavedModel takes and gives, by its own names."""
+    """The inputs and outputs of a SavedModel's signature, by the signature's names."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -71,7 +72,7 @@ class MetaGraph:
 
 
 def read_graph(path: Path) -> Graph:
-    """The frozen graph in a file. Raises ModelError when the file holds none."""
+    """The frozen graph in a file. Raises ModelError when the file has another format."""
     return _read(path, _graph, "a TensorFlow graph")
 
 
@@ -146,7 +147,7 @@ def _node(data: Buffer, message: Field) -> Node:
 
 
 def _told(data: Buffer, operator: str, attributes: list[Field]) -> tuple[int, tuple[int, ...] | None, int]:
-    """What a node's attributes say: a placeholder's type and shape, and how many outputs there are."""
+    """From a node's attributes: a placeholder's type and shape, and the number of outputs."""
     dtype, dims, counts = 0, None, dict[str, int]()
     for field in attributes:
         key, value = _entry(data, field)
@@ -173,7 +174,7 @@ def _entry(data: Buffer, message: Field) -> tuple[str, Field | None]:
 
 
 def _number_or_length(data: Buffer, value: Field) -> int:
-    """What an attribute says: a number, or how many types are in a list."""
+    """An attribute's value: a number, or the number of types in a list."""
     for one in value.within(data):
         if one.number == 3:
             return min(one.value, _MOST_OUTPUTS)

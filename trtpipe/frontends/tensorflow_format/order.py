@@ -18,7 +18,7 @@ _MADE = re.compile(r"__\d+(?=$|[:/_])")
 
 
 def put_in_order(model: onnx.ModelProto) -> None:
-    """Orders nodes and weights, in subgraphs too, numbers made names anew and drops numbers for names of sizes."""
+    """Orders nodes and weights, in subgraphs too, renumbers generated names and drops numbered names of sizes."""
     _order(model.graph)
     _Numbering(model.graph).apply()
     for value in (*model.graph.input, *model.graph.output):
@@ -48,7 +48,7 @@ def _order(graph: onnx.GraphProto) -> None:
 
 
 def _reached(nodes: list[onnx.NodeProto], makers: dict[str, int], outputs: list[str]) -> Iterator[int]:
-    """The nodes that the outputs need, each after all that it reads; no recursion, for graphs are deep."""
+    """The nodes that the outputs need in topological order; not recursive, because graphs can be deep."""
     done: set[int] = set()
     for output in outputs:
         waiting = [(makers[output], False)] if output in makers else []
@@ -66,7 +66,7 @@ def _reached(nodes: list[onnx.NodeProto], makers: dict[str, int], outputs: list[
 
 
 def _read_by(node: onnx.NodeProto) -> list[str]:
-    """What a node reads, its subgraphs included; names that these make themselves do no harm."""
+    """The tensors that a node and its subgraphs read; names defined inside subgraphs may be among them."""
     from trtpipe.canonical.edits import subgraphs
 
     names = [name for name in node.input if name]
@@ -78,7 +78,7 @@ def _read_by(node: onnx.NodeProto) -> list[str]:
 
 
 class _Numbering:
-    """New numbers by the order in which made names first appear."""
+    """Assigns new numbers in the order in which generated names first appear."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph

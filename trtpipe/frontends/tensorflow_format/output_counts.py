@@ -25,7 +25,7 @@ COUNTED = {
 
 
 def output_count(operator: str, attributes: Mapping[str, int]) -> int:
-    """The number of outputs; `attributes` has the number, or the number of types, that each of COUNTED's has."""
+    """The number of outputs; `attributes` has the values (or list lengths) of the attributes named in COUNTED."""
     if operator in COUNTED:
         return max(attributes.get(COUNTED[operator], 1), 1)
     return _FIXED.get(operator, 1)

@@ -50,12 +50,12 @@ def node_of(tensor: str) -> str:
 
 
 def tensor_of(name: str) -> str:
-    """The tensor of a name in a spec, as TensorFlow writes it: its first output unless it says which."""
+    """The tensor of a name in a spec, as TensorFlow writes it: its first output unless the name ends in `:N`."""
     return name if node_of(name) != name else f"{name}:0"
 
 
 def with_effects(graph: Graph) -> Iterator[Problem]:
-    """The operators that would touch files, or run what is no network, when TensorFlow loads or folds the graph."""
+    """The operators that would access files or run other code when TensorFlow loads or folds the graph."""
     named = {node.operator: node.name for node in reversed(graph.nodes) if node.operator in _EFFECTS}
     named |= {operator: "" for operator in graph.library & _EFFECTS if operator not in named}
     for operator, name in sorted(named.items()):
@@ -68,7 +68,7 @@ def with_effects(graph: Graph) -> Iterator[Problem]:
 
 
 def unfrozen(graph: Graph) -> Problem | None:
-    """A problem when the graph has variables, whose values stand elsewhere."""
+    """A problem when the graph has variables, whose values are not in the graph's file."""
     variable = next((node.name for node in graph.nodes if node.operator in _VARIABLES), None)
     if variable is None:
         return None

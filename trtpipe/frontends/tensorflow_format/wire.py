@@ -18,7 +18,7 @@ Buffer = bytes | mmap.mmap
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field; `begin` and `end` enclose its payload, `value` is what a varint says."""
+    """One field; `begin` and `end` enclose its payload, `value` is the value of a varint."""
 
     number: int
     wire: int

@@ -45,7 +45,7 @@ class Pt2Archive:
     """Name below the archive's one folder → the member."""
 
     def targets(self) -> list[str]:
-        """What the program's nodes call, in order. Raises ModelError when that is not described."""
+        """The operators that the program's nodes call, in order. Raises ModelError when they are not described."""
         try:
             graph = object_in(object_in(self.description, "graph_module"), "graph")
             return [text_in(node, "target") for node in objects_in(graph, "nodes")]
@@ -56,7 +56,7 @@ class Pt2Archive:
 
 
 def read_pt2(path: Path) -> Pt2Archive:
-    """The archive at `path`. Raises ModelError when it is damaged, lies, or has to be unpickled."""
+    """The archive at `path`. Raises ModelError when it is damaged, inconsistent, or would have to be unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive)
@@ -65,7 +65,7 @@ def read_pt2(path: Path) -> Pt2Archive:
 
 
 def write_bare(archive: Pt2Archive, out: Path) -> None:
-    """Writes the program without example inputs, guards and whatever else has no part in the network.
+    """Writes the program without example inputs, guards and everything else that is not part of the network.
 
     Raises ModelError when a member turns out to be damaged.
     """
@@ -97,7 +97,7 @@ def _opened(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
 
 
 def _pieces(path: Path, source: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    """A member's bytes; apart from writing them, so that a full disk is not taken for a damaged archive."""
+    """A member's bytes. Reading is separate from writing, so that a full disk is not reported as a damaged archive."""
     try:
         with source.open(member) as reading:
             while piece := reading.read(_PIECE):
@@ -172,7 +172,7 @@ def _json(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], name
 
 
 def _require_stored(path: Path, member: zipfile.ZipInfo) -> None:
-    """PyTorch compresses nothing, so a member that is compressed, or larger than the file, is a lie."""
+    """Rejects members that are compressed or larger than the file; PyTorch never writes such members."""
     if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
         raise ModelError(
             Code.PYTORCH_DAMAGED,
@@ -209,13 +209,13 @@ def _payload_problems(
 
 
 def _stored(payload: Json) -> str:
-    """The name of a weight's member below its folder; empty when it is not said."""
+    """The name of a weight's member below its folder; empty when it is not given."""
     name = payload.get("path_name") if isinstance(payload, Mapping) else None
     return name if isinstance(name, str) else ""
 
 
 def _misfit(payload: Json, folder: str, members: Mapping[str, zipfile.ZipInfo]) -> str:
-    """What is wrong with where a weight's bytes are; empty when nothing is."""
+    """Why a weight's bytes cannot be where the description says; empty when they can."""
     stored = _stored(payload)
     if not isinstance(payload, Mapping) or not stored or folder + stored not in members:
         return "has no data in the archive"

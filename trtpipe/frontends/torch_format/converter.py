@@ -18,11 +18,11 @@ class Request(TypedDict):
 
 def convert(request: Request) -> dict[str, str]:
     """Writes the program as ONNX; the version of PyTorch that did."""
-    import onnxscript  # torch.onnx would say much later that it is missing
+    import onnxscript  # fail early: torch.onnx would report a missing onnxscript only much later
     import torch
 
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)  # constants are folded in the same order everywhere
+    torch.set_num_threads(1)  # one thread, so that sums in folded constants have the same order everywhere
     try:
         program = torch.export.load(request["program"])
     except Exception as error:

@@ -2,7 +2,7 @@
 
 An archive does not keep the names given to torch.export.Dim: it has symbols (`s77`) and expressions of them (`2*s77`).
 A symbol is named after the first input and axis where it occurs, `image_0`, or as the options say; it has the same name
-everywhere, since equal symbols are equal sizes. An expression gets no name.
+everywhere, because equal symbols are equal sizes. An expression gets no name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SYMBOL = re.compile(r"[A-Za-z_]\w*")
 
 
 def symbol_names(inputs: Sequence[tuple[str, Sequence[int | str | None]]]) -> dict[str, str]:
-    """Symbol → `INPUT_AXIS` of the first place where it stands alone."""
+    """Symbol → `INPUT_AXIS` of the first dimension that is exactly this symbol."""
     names: dict[str, str] = {}
     for name, dims in inputs:
         for axis, dim in enumerate(dims):
@@ -45,7 +45,7 @@ def ranges_of(
 
 
 def repeated_symbols(inputs: Sequence[tuple[str, Sequence[int | str | None]]]) -> dict[str, str]:
-    """`INPUT_AXIS` → the symbol's name, where it stands several times in one input."""
+    """`INPUT_AXIS` → the symbol's name, if it occurs several times in one input."""
     names = symbol_names(inputs)
     return {
         f"{name}_{axis}": names[dim]
@@ -56,9 +56,9 @@ def repeated_symbols(inputs: Sequence[tuple[str, Sequence[int | str | None]]]) -
 
 
 def chosen_names(names: Mapping[str, str], asked: Mapping[str, str], path: SpecPath) -> dict[str, str]:
-    """The names with those in `asked` in place of them, which may be keyed by symbol or by name.
+    """The names with the replacements in `asked`, whose keys may be symbols or names.
 
-    Raises ModelError at `path` for keys that are no dimension, and for two dimensions with one name.
+    Raises ModelError at `path` for keys that are not a dimension, and for two dimensions with one name.
     """
     chosen = dict(names)
     problems = []

@@ -27,7 +27,7 @@ _TEXT = re.compile(r"\w{1,64}")
 
 
 def is_arithmetic(text: str) -> bool:
-    """Whether the text consists of known functions of sizes, of numbers and of names alone."""
+    """Whether the text consists only of known functions of sizes, numbers and names."""
     if len(text) > _LONGEST:
         return False
     try:
@@ -41,7 +41,7 @@ def is_arithmetic(text: str) -> bool:
 
 
 def symbol_of(text: str) -> str | None:
-    """The name of the symbol that an expression is; None when it is more than a symbol."""
+    """The name of an expression that is a single symbol; None for any other expression."""
     found = _SYMBOL.fullmatch(text)
     return found[1] if found else None
 

@@ -46,7 +46,7 @@ _REFUSALS: dict[Kind, tuple[str, str]] = {
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What the file is; None when PyTorch did not write it. Raises OSError."""
+    """The kind of the file; None when PyTorch did not write it. Raises OSError."""
     with path.open("rb") as file:
         head = file.read(len(_LEGACY_MAGIC))
     if head == _LEGACY_MAGIC or (head[:2] in _PICKLE_PROTOCOLS and _ends_as_a_pickle(path)):
@@ -55,7 +55,7 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def refuse_pickles(path: Path) -> None:
-    """Raises ModelError when PyTorch wrote the file in a form that is or holds a pickle."""
+    """Raises ModelError when the file is or contains a pickle written by PyTorch."""
     kind = kind_of(path)
     if kind in _REFUSALS:
         said, remedy = _REFUSALS[kind]

@@ -13,7 +13,7 @@ from trtpipe.problem_codes import Code
 
 @contextmanager
 def in_words_of_versions(written_by: str) -> Iterator[None]:
-    """What a conversion raises, put as a mismatch of versions where it is one; `written_by` is a PyTorch's version."""
+    """A conversion's error, explained as a version mismatch if it is one; `written_by` is a PyTorch version."""
     try:
         yield
     except ConversionRefused as error:

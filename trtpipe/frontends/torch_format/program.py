@@ -33,7 +33,7 @@ _MOST_PROBLEMS = 8
 
 @dataclass(frozen=True, slots=True)
 class ProgramFacts:
-    """Inputs and outputs by name, in order; sizes of inputs; which values each symbol may have; who wrote it."""
+    """Inputs and outputs by name, in order; sizes of inputs; the values that symbols may have; PyTorch's version."""
 
     torch_version: str
     inputs: Mapping[str, tuple[Dim, ...]]
@@ -42,7 +42,7 @@ class ProgramFacts:
 
 
 def facts_of(model: Mapping[str, Any]) -> ProgramFacts:
-    """The facts of a `models/model.json`. Raises ModelError when it is no such thing or says more than it needs to."""
+    """The facts of a `models/model.json`. Raises ModelError when it is invalid or not allowed."""
     problems = list(_too_much(model))
     if problems:
         raise ModelError(problems[:_MOST_PROBLEMS])
@@ -73,7 +73,7 @@ def _range(found: Mapping[str, Any]) -> tuple[int | None, int | None]:
 
 
 def _too_much(model: object) -> Iterator[Problem]:
-    """Whatever in the description could make PyTorch do more than build a graph."""
+    """Everything in the description that could make PyTorch do more than build a graph."""
     for key, text in _texts(model):
         if key == "expr_str" and not is_arithmetic(text):
             yield _refusal(f"the size {text[:80]!r} is not arithmetic on sizes")
@@ -92,7 +92,7 @@ def _refusal(fact: str) -> Problem:
 
 
 def _texts(value: object) -> Iterator[tuple[str, str]]:
-    """Every text in a JSON value with the key that it stands under, however deep."""
+    """Every string in a JSON value, at any depth, with its key."""
     waiting: list[tuple[str, object]] = [("", value)]
     while waiting:
         key, one = waiting.pop()

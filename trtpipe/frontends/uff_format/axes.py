@@ -29,11 +29,11 @@ def _reduce(op: Operation) -> Tensor:
     order = op.layout()
     kept = [axis for axis in range(rank) if axis not in axes]
     if order and not keep and [order[axis] for axis in kept] != sorted(order[axis] for axis in kept):
-        order = ()  # what is left would stand in another order than the file's
+        order = ()  # the remaining axes would be in another order than the file's
     (x,) = op.in_layout(order)
     chosen = sorted(order[axis] for axis in axes) if order else axes
     made = order if keep else ()
-    if func == "sum":  # the one whose axes are an input at this opset
+    if func == "sum":  # ReduceSum is the only one whose axes are an input at this opset
         tensor = op.canonical(
             _REDUCE[func], [x, op.net.values(chosen, f"{op.id}/axes")], made, keepdims=int(keep)
         )
@@ -55,7 +55,7 @@ def _reduced_ints(op: Operation, func: str, keep: bool) -> tuple[int | None, ...
 
 
 def _arg(op: Operation) -> Tensor:
-    """The index of the extreme along an axis, which goes; int32, as TensorRT counts."""
+    """The index of the extreme along an axis, which is removed; int32, because TensorRT uses that for indices."""
     axis = op.axis(op.fields.whole("axis"), len(op.dims()))
     operator = op.node.operation
     index = op.net.apart(operator, [op.plain()], op.id, axis=axis, keepdims=0)
@@ -82,7 +82,7 @@ def _concat(op: Operation) -> Tensor:
 
 
 def _stack(op: Operation) -> Tensor:
-    """TensorFlow's Pack: a new axis, along which the inputs stand."""
+    """TensorFlow's Pack: the inputs are stacked along a new axis."""
     rank = len(op.dims())
     axis = op.axis(op.fields.whole("axis", 0), rank + 1)
     op.alike()
@@ -99,7 +99,7 @@ def _stack(op: Operation) -> Tensor:
 
 
 def _pad(op: Operation) -> Tensor:
-    """Zeros around; the second input is [[before, after], …], an axis a row."""
+    """Zero padding; the second input is [[before, after], …], one row per axis."""
     rank, amounts = len(op.dims()), op.constant(1, "padding")
     if amounts.dims != (rank, 2) or not amounts.dtype.startswith("int"):
         raise Misfit(f"its padding is {amounts.dtype} {list(amounts.dims)}, and must be int32 {[rank, 2]}")
@@ -116,7 +116,7 @@ def _pad(op: Operation) -> Tensor:
 
 
 def _gather(op: Operation) -> Tensor:
-    """Slices of the first input that the second one names."""
+    """Slices of the first input at the indices in the second one."""
     if op.net.dtype(op.inputs[1]) not in ("int32", "int64"):
         raise Misfit(f"its indices '{op.inputs[1].id}' are {op.net.dtype(op.inputs[1])}, and must be int32")
     axis = op.fields.whole("axis", 0) if op.node.operation == "GatherV2" else 0

@@ -57,7 +57,7 @@ def _lrn(op: Operation) -> Tensor:
 
 
 def _softmax(op: Operation) -> Tensor:
-    """Axis 0 is the channel axis, as UFF does not count the batch here; any other is one of the file's layout."""
+    """Axis 0 is the channel axis, because UFF does not count the batch here; any other is one of the file's layout."""
     rank = len(op.dims())
     if rank == 0:
         raise Misfit("its input has no dimensions")

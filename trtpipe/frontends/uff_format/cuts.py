@@ -19,9 +19,9 @@ def cut_before(
     refused: Iterable[str],
     owners: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The tensors to ask for so that nothing of the operations `refused` is needed.
+    """The tensors to use as outputs so that none of the `refused` operations is needed.
 
-    None where that would leave out operations with weights. `owners` and what is raised are as in `sort_needed`.
+    None if that would leave out operations with weights. For `owners` and exceptions see `sort_needed`.
     """
     operations = set(refused)
     owners = {**(owners or {}), **_owners(nodes, operations)}

@@ -81,7 +81,7 @@ def _binary(op: Operation) -> Tensor:
 
 
 def _ints(op: Operation, func: str, order: Permutation) -> tuple[int | None, ...] | None:
-    """What is known of a result that may be a shape."""
+    """The known values of a result that may be a shape."""
     left, right = (tensor.ints for tensor in op.inputs)
     compute = _ON_INTS.get(func)
     if not left or not right or compute is None or order:

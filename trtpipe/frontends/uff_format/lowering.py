@@ -42,7 +42,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is wanted of a file: other shapes for inputs, other outputs than its own, plugins for its operations."""
+    """The options for a file: other shapes for inputs, other outputs, plugins for its operations."""
 
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     outputs: Sequence[str] = ()
@@ -74,7 +74,7 @@ def _cut(
 
 
 def main_graph(meta: MetaGraph) -> Graph:
-    """The graph to run; versions and descriptors are held against those that are known. Raises ModelError."""
+    """The graph to run, after checking that its versions and descriptors are supported. Raises ModelError."""
     problems = []
     for what, version in (("version", meta.version), ("core descriptor version", meta.core_version)):
         if version != 1:
@@ -118,7 +118,7 @@ class _Lowering:
         self._tensors: dict[str, Tensor] = {}
 
     def add(self, node: Node) -> None:
-        """Lowers one node, or notes why it cannot be; does nothing when something that it reads could not be."""
+        """Lowers one node, or notes why it cannot be lowered; does nothing when one of its inputs failed."""
         names = [self._aliases.get(name, name) for name in node.inputs]
         if node.operation == "MarkOutput" or any(name not in self._tensors for name in names):
             return
@@ -133,7 +133,7 @@ class _Lowering:
             self._tensors.update(zip(output_names(node.id, len(made)), made, strict=True))
 
     def mark(self, names: Iterable[str]) -> None:
-        """Makes tensors outputs of the graph, called as in the file; inputs and constants get a name beside theirs."""
+        """Makes tensors outputs of the graph with the file's names; inputs and constants get a second name for it."""
         plain = {name: self.net.plain(self._tensors[self._aliases.get(name, name)]) for name in names}
         taken = {one.name for one in (*self.builder.graph.input, *self.builder.graph.initializer)}
         for name, tensor in plain.items():
@@ -187,7 +187,7 @@ _ITEM_SIZES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "flo
 
 
 def _input_dims(shape: Sequence[int]) -> Dims:
-    """The batch is first and the same for all inputs; other open sizes have no name."""
+    """The dims of an input: the batch comes first and has one name for all inputs; other dynamic dims have no name."""
     return tuple(size if size >= 0 else "batch" if axis == 0 else None for axis, size in enumerate(shape))
 
 
@@ -209,7 +209,7 @@ def _colonless(name: str) -> str:
 
 
 def _outputs(nodes: Mapping[str, Node], owners: Mapping[str, str], request: Request) -> list[str]:
-    """The tensors to give: those that are asked for, else what the file marks, all of a plugin's."""
+    """The output tensors: the requested ones, or those that the file marks, including all outputs of a plugin."""
     if request.outputs:
         return list(dict.fromkeys(request.outputs))
     marked = [name for node in nodes.values() if node.operation == "MarkOutput" for name in node.inputs]
@@ -232,7 +232,7 @@ def _outputs(nodes: Mapping[str, Node], owners: Mapping[str, str], request: Requ
 
 
 def _misplaced(nodes: Mapping[str, Node], request: Request) -> list[Problem]:
-    """Names in the options that the file has not."""
+    """Names in the options that do not occur in the file."""
     owners = _owners(nodes, request.plugins)
     inputs = [node.id for node in nodes.values() if node.operation == "Input"]
     tensors = [node.id for node in nodes.values() if node.operation != "MarkOutput"]

@@ -21,7 +21,7 @@ _Number = TypeVar("_Number", int, float)
 MOST_NODES = 200_000
 MOST_VALUES = 1 << 20
 """Numbers and texts in lists, all nodes together."""
-_INPUT_COSTS = 4  # as many values: an input may become a node of its own
+_INPUT_COSTS = 4  # the same limit as for values, because each input may become a node
 LONGEST_TEXT = 4096
 """Bytes in an identifier or a text."""
 
@@ -39,7 +39,7 @@ class UffError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes that stand in the file."""
+    """The position of some bytes in the file."""
 
     offset: int
     length: int
@@ -68,7 +68,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in the file's order, which is no order of execution."""
+    """Nodes in the file's order, which is not topological."""
 
     id: str
     nodes: tuple[Node, ...]
@@ -100,10 +100,10 @@ def decode(data: Buffer) -> MetaGraph:
 
 
 def looks_like_uff(data: Buffer) -> bool:
-    """Whether the bytes begin as a MetaGraph does, and go on as one as far as protobuf's framing is whole.
+    """Whether the bytes begin like a MetaGraph, and continue like one as far as protobuf's framing is intact.
 
-    Both versions are numbers and a graph has an id and nodes; an ONNX model has its producer's name where UFF has the
-    second version, and a GraphDef or a Caffe net a message or a text where it has the first.
+    A MetaGraph begins with two versions, both numbers, and its graph has an id and nodes. An ONNX model has its
+    producer's name in place of the second version, and a GraphDef or Caffe net has no number in place of the first.
     """
     reader = WireReader(data)
     begun, graphs = set(), 0

@@ -49,7 +49,7 @@ _MOST_INTS = 256
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """Values in the file: little-endian, row-major, as many bytes as dtype and dims ask for."""
+    """Values in the file: little-endian, row-major, as many bytes as dtype and dims require."""
 
     dtype: str
     dims: tuple[int, ...]
@@ -75,7 +75,7 @@ class Tensor:
 
 
 class Net:
-    """Adds nodes to a GraphBuilder and knows the type of each tensor. `ids` are names that tensors of the file take."""
+    """Adds nodes to a GraphBuilder and knows the type of each tensor. `ids` are the names of the file's tensors."""
 
     def __init__(self, builder: GraphBuilder, source: Path, ids: Iterable[str]) -> None:
         self.builder = builder
@@ -112,7 +112,7 @@ class Net:
         return output
 
     def apart(self, operator: str, inputs: Sequence[str | None], base: str, **attributes: Attribute) -> str:
-        """The same for a node that is not in the file: its name begins with `base` and is unique."""
+        """Like `emit`, for a node that is not in the file: its name begins with `base` and is unique."""
         return self.emit(operator, inputs, self.fresh(f"{base}/{operator.lower()}"), None, **attributes)
 
     def fresh(self, name: str) -> str:
@@ -131,7 +131,7 @@ class Net:
         return name
 
     def declare(self, name: str, dtype: str, dims: Dims | None, *, custom: str = "") -> None:
-        """Says what a node that is not ONNX's own makes; `custom` is the operation, where it may have no shape."""
+        """Declares the output of a non-standard node; `custom` is the operation if its output may have no shape."""
         import onnx
 
         if dims is None:
@@ -139,7 +139,7 @@ class Net:
         self._types[name] = onnx.helper.make_tensor_type_proto(number_of_dtype(dtype), dims)
 
     def unshaped_of(self, tensor: Tensor) -> str | None:
-        """The custom operation because of which a tensor has no shape; None when it is for another reason."""
+        """The custom operation because of which a tensor has no shape; None if there is another reason."""
         return self._unshaped.get(tensor.plain or tensor.canonical or "")
 
     def plain(self, tensor: Tensor) -> str:
@@ -175,7 +175,7 @@ class Net:
         return Tensor(id_, canonical=name, order=order)
 
     def name_of(self, id_: str, order: Permutation) -> str:
-        """What a node's canonical result is called: as the node, unless the file has another layout."""
+        """The name of a node's canonical result: the node's, unless the file has another layout."""
         return id_ if is_identity(order) else self.fresh(f"{id_}/channels_first")
 
     def dims(self, tensor: Tensor) -> Dims | None:
@@ -210,7 +210,7 @@ class Net:
         return dtype_name(self._types[name].tensor_type.elem_type)
 
     def array(self, constant: Constant) -> Array:
-        """A constant's values, mapped: touch only what you need."""
+        """A constant's values, memory-mapped: only accessed elements are read."""
         import numpy as np
 
         kind = np.dtype(constant.dtype).newbyteorder("<")
@@ -278,13 +278,13 @@ class Net:
 
 
 def _plainly(message: str) -> str:
-    """The checker's sentence without its marks of origin."""
+    """The checker's message without its source location."""
     text = message.split("] ", maxsplit=1)[-1].split("==>", maxsplit=1)[0]
     return " ".join(text.split()).rstrip(".")[:300]
 
 
 def ints_of(net: Net, constant: Constant) -> tuple[int, ...] | None:
-    """The values of an integer scalar or short vector; None of anything else."""
+    """The values of an integer scalar or short vector; None for anything else."""
     if not constant.dtype.startswith("int") or len(constant.dims) > 1:
         return None
     if (constant.dims or (1,))[0] > _MOST_INTS:

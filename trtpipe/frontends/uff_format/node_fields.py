@@ -55,7 +55,7 @@ class NodeFields:
         return self._typed(name, ("s",), default, str)
 
     def whole_list(self, name: str, default: Sequence[int] | None = None) -> tuple[int, ...]:
-        """Whole numbers."""
+        """A list of whole numbers."""
         return tuple(self._typed(name, ("i_list",), default, tuple[int, ...]))
 
     def blob(self, name: str) -> Blob:
@@ -73,9 +73,9 @@ class NodeFields:
         return DTYPES[number]
 
     def sizes(self, name: str, length: int | None, default: int, least: int) -> tuple[int, ...]:
-        """`length` sizes, one a spatial axis, each `least` or more; `default` for each when there are none.
+        """`length` sizes, one per spatial axis, each at least `least`; `default` for each when the field is missing.
 
-        As many as there are when `length` is None.
+        If `length` is None, any number of sizes is accepted.
         """
         given = self.whole_list(name, ())
         if not given and length is not None:
@@ -98,7 +98,7 @@ class NodeFields:
         return tuple(found.value)
 
     def datum(self, name: str) -> Data | None:
-        """The value as it is, its reference followed; None when there is none."""
+        """The raw value after following references; None when the field is missing."""
         found = self.node.fields.get(name)
         if found is not None and found.kind == "ref":
             if found.value not in self._referenced:
@@ -119,7 +119,7 @@ class NodeFields:
     def _typed(
         self, name: str, kinds: tuple[str, ...], default: _Value | None, read: Callable[[Any], _Value]
     ) -> _Value:
-        """The value of a field of one of these kinds, as `read` takes it."""
+        """The value of a field of one of these kinds, converted by `read`."""
         found = self.datum(name)
         if found is None:
             if default is None:

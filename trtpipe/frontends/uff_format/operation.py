@@ -52,7 +52,7 @@ class Operation:
         )
 
     def order(self, index: int, rank: int) -> Permutation:
-        """How the file orders the dimensions of an input; canonical when it does not say."""
+        """The file's order of an input's dimensions; canonical if the file has none."""
         orders = self.fields.orders()
         if index >= len(orders):
             return tuple(range(rank))
@@ -62,7 +62,7 @@ class Operation:
             raise Misfit(f"{error} of input {index}") from error
 
     def axis(self, axis: int, rank: int) -> int:
-        """An axis that may count from the end, from the front."""
+        """An axis as a number from the front; the file may count from the end."""
         if not -rank <= axis < rank:
             raise Misfit(f"axis {axis} is none of {rank} dimensions")
         return axis % rank
@@ -85,7 +85,7 @@ class Operation:
     def canonical(
         self, operator: str, inputs: list[str | None], order: Permutation, **attributes: Attribute
     ) -> Tensor:
-        """The same for one whose result is in canonical layout."""
+        """Like `emit`, for a node whose result is in canonical layout."""
         name = self.net.emit(operator, inputs, self.id, self.net.name_of(self.id, order), **attributes)
         return self.net.made(self.id, name, order)
 
@@ -108,7 +108,7 @@ class Operation:
         return order
 
     def in_layout(self, order: Permutation) -> list[str]:
-        """All inputs as `layout` says they are at hand."""
+        """All inputs in the order that `layout` returned."""
         return [self.net.in_order(one, order) if order else self.net.plain(one) for one in self.inputs]
 
 
@@ -117,7 +117,7 @@ Lower = Callable[[Operation], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How an operation is lowered, and how many inputs it has; None for one or more."""
+    """How an operation is lowered, and its number of inputs (None: one or more)."""
 
     lower: Lower
     inputs: int | None = 1

@@ -16,7 +16,7 @@ _SHOWN = 12
 
 
 def by_id(nodes: Iterable[Node]) -> dict[str, Node]:
-    """The nodes by their ids. Raises ModelError for ids that stand twice."""
+    """The nodes by their ids. Raises ModelError for duplicate ids."""
     found: dict[str, Node] = {}
     twice = [node.id for node in nodes if found.setdefault(node.id, node) is not node]
     if twice:
@@ -30,8 +30,8 @@ def by_id(nodes: Iterable[Node]) -> dict[str, Node]:
 def sort_needed(nodes: Mapping[str, Node], outputs: Iterable[str], owners: Mapping[str, str]) -> list[Node]:
     """The nodes that `outputs` need, each after those whose tensors it reads; `outputs` are ids of nodes.
 
-    `owners` names the node of each tensor that is not called as its node is. Raises ModelError for cycles and for
-    inputs that nobody makes.
+    `owners` maps tensors whose name is not their node's to that node. Raises ModelError for cycles and for
+    inputs that no node produces.
     """
     done: dict[str, Node] = {}
     missing: dict[str, str] = {}
@@ -49,7 +49,7 @@ def _visit(
     done: dict[str, Node],
     missing: dict[str, str],
 ) -> None:
-    """Depth first from one node; `path` holds those that are being visited, each with its inputs yet to see."""
+    """Depth first from one node; `path` holds the nodes being visited, each with its remaining inputs."""
     path = {} if start in done else {start: iter(nodes[start].inputs)}
     while path:
         name, inputs = next(reversed(path.items()))

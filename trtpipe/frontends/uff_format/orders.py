@@ -16,7 +16,7 @@ Permutation = tuple[int, ...]
 
 
 def order_for(orders: Mapping[int, Sequence[int]], rank: int) -> Permutation:
-    """The canonical axis of each axis of a tensor of this rank. Raises ValueError when it is no order of so many."""
+    """The canonical axis of each axis of a tensor of this rank. Raises ValueError for an unfit order."""
     listed = orders.get(rank, orders.get(ANY_RANK))
     if listed is None:
         raise ValueError(f"no order for {rank} dimensions")
@@ -36,7 +36,7 @@ def order_for(orders: Mapping[int, Sequence[int]], rank: int) -> Permutation:
 
 
 def inverse(permutation: Sequence[int]) -> Permutation:
-    """The permutation that takes it back."""
+    """The inverse permutation."""
     return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
 
 

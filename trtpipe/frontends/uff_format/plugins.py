@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from trtpipe.canonical.builder import Attribute
 
 _PLACE = ("model", "options", "plugins")
-_TYPE_MARK = re.compile(r"_u_[a-z]+$")  # the converter marks a custom node's fields: topK_u_int
+# the converter adds type suffixes to a custom node's fields: topK_u_int
+_TYPE_MARK = re.compile(r"_u_[a-z]+$")
 _TENSORRT_DTYPES = {"float32": 0, "float16": 1, "int8": 2, "int32": 3}
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a plugin makes; `dims` None when not even the rank is known, -1 a size that is open."""
+    """An output of a plugin; `dims` is None when not even the rank is known, -1 stands for an unknown size."""
 
     dtype: str = "float32"
     dims: tuple[int, ...] | None = None
@@ -41,7 +42,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """The TensorRT plugin that an operation stands for; `fields` join and override those of the node."""
+    """The TensorRT plugin for an operation; `fields` extend and override those of the node."""
 
     name: str
     version: str = "1"
@@ -51,12 +52,12 @@ class Plugin:
 
 
 def output_names(id_: str, count: int) -> list[str]:
-    """What a node's tensors are called: as the node, then `_1`, `_2`, … as TensorRT's own UFF parser named them."""
+    """The names of a node's tensors: the node's name, then `_1`, `_2`, … as in TensorRT's own UFF parser."""
     return [id_, *(f"{id_}_{number}" for number in range(1, count))]
 
 
 def lower_plugin(op: Operation, plugin: Plugin) -> list[Tensor]:
-    """The plugin's node in ONNX; inputs stand in the file's layout, or in the canonical one where it has orders."""
+    """The plugin's node in ONNX; inputs are in the file's layout, or in the canonical one if the node has orders."""
     inputs = []
     for index, tensor in enumerate(op.inputs):
         ordered = index < len(op.fields.orders())
@@ -71,7 +72,7 @@ def lower_plugin(op: Operation, plugin: Plugin) -> list[Tensor]:
 
 
 def _set_attributes(node: onnx.NodeProto, op: Operation, plugin: Plugin) -> None:
-    """Attributes of any name, some of which would be parameters of `make_node`; an empty list has no type."""
+    """Sets attributes with arbitrary names, which could clash with parameters of `make_node`."""
     import onnx
 
     chosen = {"plugin_version": plugin.version, "plugin_namespace": plugin.namespace}
@@ -86,7 +87,7 @@ def _dims(dims: tuple[int, ...] | None) -> Dims | None:
 
 
 def _own_fields(op: Operation) -> dict[str, Attribute]:
-    """The node's fields as attributes, without the marks of their types."""
+    """The node's fields as attributes, without their type suffixes."""
     found: dict[str, Attribute] = {}
     for name in op.node.fields:
         datum = op.fields.datum(name)
@@ -97,7 +98,7 @@ def _own_fields(op: Operation) -> dict[str, Attribute]:
 
 
 def _attribute(datum: Data) -> Attribute:
-    """A value as an ONNX attribute; None for what is none (orders, bytes)."""
+    """A value as an ONNX attribute; None for values that cannot be one (orders, bytes)."""
     if isinstance(datum.value, Blob) or datum.kind.startswith("dim_orders"):
         return None
     if datum.kind == "dtype":
@@ -113,7 +114,7 @@ def _attribute(datum: Data) -> Attribute:
 def refusals(
     nodes: Iterable[Node], known: Sequence[str], plugins: Mapping[str, Plugin], cut: Sequence[str] = ()
 ) -> list[Problem]:
-    """One problem for each operation that is neither known nor mapped; `cut` are the outputs that leave all out."""
+    """One problem for each operation that is neither known nor mapped; `cut` are outputs before all of them."""
     unknown: dict[str, list[str]] = {}
     for node in nodes:
         if node.operation not in known and node.operation not in plugins:
@@ -122,7 +123,7 @@ def refusals(
 
 
 def unused(all_nodes: Iterable[Node], plugins: Mapping[str, Plugin], known: Sequence[str]) -> list[Problem]:
-    """Mappings of operations that the file has not, or that are not custom ones."""
+    """Mappings of operations that are not in the file, or that are not custom operations."""
     present = {node.operation for node in all_nodes}
     custom = sorted(present - set(known))
     problems = []

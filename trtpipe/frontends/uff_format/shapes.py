@@ -36,7 +36,7 @@ def _squeeze(op: Operation) -> Tensor:
 
 
 def _flatten(op: Operation) -> Tensor:
-    """Everything behind the batch in one axis, in the file's layout."""
+    """Flattens all axes after the batch into one, in the file's layout."""
     op.dims()
     return op.emit("Flatten", [op.plain()], axis=1)
 
@@ -57,7 +57,7 @@ def _reshape(op: Operation) -> Tensor:
 
 
 def _transpose(op: Operation) -> Tensor:
-    """Moves nothing yet: an operation that needs the layout from before finds the tensor in it already."""
+    """Adds no node yet: an operation that needs the original layout can still use the tensor unchanged."""
     rank, permutation = len(op.dims()), op.fields.whole_list("permutation")
     if sorted(permutation) != list(range(rank)):
         raise op.fields.wrong("permutation", f"is {list(permutation)}", f"it must be one of {rank} axes")
@@ -74,7 +74,7 @@ def _shape(op: Operation) -> Tensor:
 
 
 def _strided_slice(op: Operation) -> Tensor:
-    """TensorFlow's: x[begin:end:stride, …] for the first axes; a shrunk axis is x[begin] and goes."""
+    """TensorFlow's: x[begin:end:stride, …] for the first axes; a shrunk axis is x[begin] and is removed."""
     for name in ("ellipsis_mask", "new_axis_mask"):
         if op.fields.whole(name, 0):
             raise op.fields.wrong(name, "is not 0", "such slices are not part of UFF")
@@ -103,7 +103,7 @@ _Bounds = tuple[list[int | None], list[int | None], list[int | None]]
 
 
 def _bounds(op: Operation, index: int) -> list[int | None]:
-    """What is known of begin, end or strides; as many as there are."""
+    """The known values of begin, end or strides."""
     tensor = op.inputs[index]
     if tensor.ints is not None:
         return list(tensor.ints)

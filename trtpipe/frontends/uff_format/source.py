@@ -39,7 +39,7 @@ def read_uff(path: Path, root: Path | None = None) -> MetaGraph:
 
 
 def is_uff(path: Path) -> bool:
-    """Whether the file's content is UFF; False for what cannot be read."""
+    """Whether the file's content is UFF; False for an unreadable file."""
     try:
         return _mapped(path, looks_like_uff)
     except ModelError:
@@ -61,7 +61,7 @@ def _mapped(path: Path, look: Callable[[Buffer], T]) -> T:
 def custom_operations(path: Path) -> tuple[list[str], list[str]]:
     """The custom operations in a UFF file, sorted, and the outputs that leave all of them out.
 
-    No outputs where nothing of worth would remain; nothing at all of a damaged file, which reading it will say.
+    No outputs if nothing useful would remain; neither for a damaged file, because reading it will report that.
     """
     try:
         graphs = read_uff(path).graphs

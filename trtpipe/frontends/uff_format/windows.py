@@ -106,7 +106,7 @@ def _kernel(
 ) -> str:
     """The kernel as ONNX wants it: [outputs, inputs of a group, …].
 
-    A depthwise one comes as [multiplier, channels, …]: output c · multiplier + m is the m-th of channel c.
+    A depthwise kernel is stored as [multiplier, channels, …]: output c · multiplier + m is the m-th of channel c.
     """
     outputs, inputs = kernel[:2]
     if groups < 1:
@@ -152,7 +152,7 @@ def _conv_transpose(op: Operation) -> Tensor:
 
 
 def _output_sizes(op: Operation, order: Permutation) -> list[int]:
-    """The spatial sizes of the result, which the third input gives: its whole shape, or they alone."""
+    """The spatial sizes of the result, from the third input: the whole shape, or only the spatial sizes."""
     rank, ints = len(order), op.inputs[2].ints
     if ints is not None and len(ints) == rank:
         sizes = tuple(ints[axis] for axis in inverse(order))[2:]
@@ -171,7 +171,7 @@ def _transposed_padding(
     op: Operation, sizes: Sequence[int], dims: Dims, kernel: Sequence[int], strides: Sequence[int],
     dilation: Sequence[int],
 ) -> dict[str, Attribute]:  # fmt: skip
-    """The padding of the convolution whose result `dims` would be and whose input has `sizes`."""
+    """The padding of the convolution that maps `sizes` to `dims`, which a transposed one reverses."""
     explicit = op.fields.sizes("padding", len(kernel), 0, 0)
     same = _same(op)
     begins, ends, more = [], [], []
