@@ -1,7 +1,7 @@
 """The reverse direction: converts a canonical ONNX model to declared layers and weights, where they exist.
 
     from_onnx.py            a whole model
-    from_onnx_node.py       what a form sees of a node, and the layers that it makes
+    from_onnx_node.py       a form's access to a node, and the layers that it creates
     from_onnx_pointwise.py, _spatial, _shaping, _slicing, _reducing, _recurrent   operator → form
 
 Tensors keep their names, and layers have their nodes' names. Of the spec, only the layers' own fields are used.
@@ -126,7 +126,7 @@ def _input(info: TensorInfo) -> dict[str, Json]:
 
 
 def dim_name(dim: str | None) -> str | int:
-    """A dynamic dimension's name as a declared shape may have it; equal names stay equal."""
+    """A dynamic dimension's name in the form that a declared shape allows; equal names stay equal."""
     if not dim:
         return -1
     name = re.sub(r"\W", "_", dim, flags=re.ASCII)

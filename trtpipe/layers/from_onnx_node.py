@@ -69,11 +69,11 @@ class Undeclared:
         return name
 
     def layer_name(self, wanted: str) -> str:
-        """A name that no layer has; a tensor may."""
+        """A name that no layer has; a tensor may have it."""
         return fresh(wanted, self._names)
 
     def weight(self, name: str) -> str:
-        """An initializer among the weights. Raises NoForm when the file cannot hold its type."""
+        """Adds an initializer to the weights. Raises NoForm when the file cannot store its type."""
         tensor = self.constants[name]
         dtype = dtype_name(tensor.data_type)
         if dtype not in WRITABLE:
@@ -82,13 +82,13 @@ class Undeclared:
         return name
 
     def derived(self, name: str, array: Array) -> str:
-        """Weights that were computed and are not an initializer of the model."""
+        """Adds computed weights that are not an initializer of the model."""
         name = self.unique(name)
         self.weights[name] = Writable(str(array.dtype.name), array.shape, lambda: array)
         return name
 
     def as_tensor(self, name: str) -> str:
-        """A constant as a tensor that layers read: by a constant layer, once."""
+        """A constant as a tensor, from a constant layer that is added once."""
         if name in self.constants and name not in self._as_tensors:
             self._as_tensors.add(name)
             self.layers.append({"layer": "constant", "name": self.layer_name(name), **self._constant(name)})
@@ -97,7 +97,7 @@ class Undeclared:
         return name
 
     def kept_output(self, name: str) -> str:
-        """A graph output that may be a constant."""
+        """Adds a constant layer for a graph output that is a constant."""
         return self.as_tensor(name)
 
     def _constant(self, name: str) -> dict[str, Json]:
@@ -117,7 +117,7 @@ def written_out(tensor: onnx.TensorProto) -> Json:
 
 
 def numbers_of(array: Array) -> Json:
-    """A few values as numbers that read back exactly, in nested lists; None for any others."""
+    """A few values as nested lists of numbers that read back exactly; None if that is impossible or they are many."""
     import numpy as np
 
     if not 0 < array.size <= _FEW or array.dtype.name not in _WRITTEN_OUT:
@@ -128,7 +128,7 @@ def numbers_of(array: Array) -> Json:
 
 
 def _numbers(array: Array) -> Json:
-    """Nested lists; a float32 by the shortest digits that are its own."""
+    """Nested lists; a float32 with the fewest digits that identify it."""
     if array.ndim:
         return [_numbers(row) for row in array]
     number: Json = float(str(array)) if array.dtype.kind == "f" else array.item()
@@ -144,7 +144,7 @@ class NodeForm:
         self.name = model.layer_name(node.name or next(iter(node.output), node.op_type))
         self._attributes = {one.name: one for one in node.attribute}
 
-    # What the node has
+    # Access to the node
 
     def attribute(self, name: str, default: Json = None) -> Any:  # noqa: ANN401 - the model decides its type
         """An attribute's value, of whatever type the model gives it; text for a string, a list for several."""
@@ -194,7 +194,7 @@ class NodeForm:
         return self.model.weight(self.node.input[index])
 
     def constant_tensor(self, index: int, what: str) -> onnx.TensorProto:
-        """A constant input, not read. Raises NoForm when it is computed."""
+        """A constant input whose values are not read. Raises NoForm when it is computed."""
         if not self.is_constant(index):
             self.refuse(f"its {what} is computed, and a declared layer has it constant")
         return self.model.constants[self.node.input[index]]
@@ -214,11 +214,11 @@ class NodeForm:
         return None if array is None else [int(one) for one in array.reshape(-1)]
 
     def integers_or_tensor(self, index: int) -> list[int] | str | None:
-        """Whole numbers when the input is a constant, else the tensor's name."""
+        """A list of whole numbers if the input is a constant, otherwise the tensor's name."""
         return self.ints(index, "input") if self.is_constant(index) else self.tensor(index)
 
     def number_or_tensor(self, index: int) -> int | list[int] | str | None:
-        """A whole number when the input is a constant of one, else the tensor's name."""
+        """A whole number if the input is a constant with one element, otherwise the tensor's name."""
         values = self.integers_or_tensor(index)
         return values[0] if isinstance(values, list) and len(values) == 1 else values
 
@@ -245,7 +245,7 @@ class NodeForm:
         return info.dtype if info else "undefined"
 
     def axis(self, default: int, index: int = 0, more: int = 0) -> int:
-        """The attribute `axis` counted from the front, of an input's rank and so many axes more."""
+        """The attribute `axis` counted from the front, for an input's rank plus `more` axes."""
         axis = int(self.attribute("axis", default))
         return axis if axis >= 0 else axis + self.rank(index) + more
 
@@ -257,7 +257,7 @@ class NodeForm:
         """Raises NoForm: the node could be declared if its dims were fixed."""
         raise NoForm(reason, "fix the input's dims with transform: set_shapes")
 
-    # What is made of it
+    # Layers created from it
 
     def step(self, kind: str, hint: str, **fields: Json) -> str:
         """Adds an intermediate layer; returns the name of its output."""

@@ -47,7 +47,7 @@ def _activation(form: NodeForm) -> None:
 
 
 def short(value: float) -> float:
-    """A float32 attribute by the shortest digits that are its own."""
+    """A float32 attribute with the fewest digits that identify it."""
     import numpy as np
 
     return float(str(np.float32(value)))
@@ -80,7 +80,7 @@ def _clip(form: NodeForm) -> None:
 
 
 def _bound(form: NodeForm, index: int) -> float | None:
-    """A constant and finite bound; None for any other, and when there is none."""
+    """A constant, finite bound; None for any other bound, and without a bound."""
     array = form.array(index, "bound") if form.is_constant(index) else None
     value = math.inf if array is None else float(array.reshape(-1)[0])
     return short(value) if math.isfinite(value) else None
@@ -100,7 +100,7 @@ def _unary(form: NodeForm) -> None:
 
 
 def _pair(form: NodeForm) -> list[Json]:
-    """Both inputs; the constant one written out when it is small and the other tells its type."""
+    """Both inputs; a small constant is written inline if the other input determines its type."""
     constant = [form.is_constant(index) for index in (0, 1)]
     if all(constant) or form.dtype(0) != form.dtype(1):
         return [form.tensor(0), form.tensor(1)]

@@ -31,7 +31,7 @@ def _reduce(form: NodeForm) -> None:
 
 
 def _axes(form: NodeForm) -> list[int]:
-    """The axes; none when the node then does nothing, all when none are named."""
+    """The axes; if none are given, all axes, or no axis when the node is then a no-op."""
     axes = axes_of(form)
     if axes:
         return axes
@@ -75,7 +75,7 @@ def _log_sum(form: NodeForm) -> None:
 
 
 def _log_sum_exp(form: NodeForm) -> None:
-    """log(sum(exp(x - m))) + m, where m is the maximum: nothing overflows."""
+    """log(sum(exp(x - m))) + m, where m is the maximum, so that nothing overflows."""
     along, x = _reduced(form), form.tensor()
     exponential = _shifted_exp(form, x, _axes(form))[1]
     total = form.step("reduce", "sum", input=exponential, op="sum", **along)
@@ -85,7 +85,7 @@ def _log_sum_exp(form: NodeForm) -> None:
 
 
 def _shifted_exp(form: NodeForm, x: str, axes: list[int]) -> tuple[str, str]:
-    """x less its maximum, and the exponential of that."""
+    """x minus its maximum, and the exponential of that."""
     most = form.step("reduce", "max", input=x, op="max", axes=axes, keep_dims=True)
     shifted = form.elementwise("sub", x, most, "shifted")
     return shifted, form.step("unary", "exp", input=shifted, op="exp")
@@ -163,7 +163,7 @@ def _gemm(form: NodeForm) -> None:
 
 
 def _in_turn(form: NodeForm, parts: list[_Part]) -> None:
-    """Layers of which each reads the one before as its first input."""
+    """A chain of layers, each reading the previous one as its first input."""
     found: list[Json] = []
     for index, (kind, hint, fields, inputs) in enumerate(parts):
         given: dict[str, Json] = {**fields, "inputs": [*found, *inputs]}
@@ -174,7 +174,7 @@ def _in_turn(form: NodeForm, parts: list[_Part]) -> None:
 
 
 def _fully_connects(form: NodeForm) -> bool:
-    """Whether a Gemm is a fully connected layer: constant weights, one bias an output, rows as they are."""
+    """Whether a Gemm is a fully connected layer: constant weights, one bias per output, rows not transposed."""
     if not form.is_constant(1) or form.is_constant(0) or form.rank(0) != 2:
         return False
     outputs = form.constant_tensor(1, "kernel").dims[0]
@@ -228,7 +228,7 @@ def _layer_normalization(form: NodeForm) -> None:
 
 
 def _nms(form: NodeForm) -> None:
-    """Scores are classes by boxes in ONNX, boxes by classes in TensorRT."""
+    """NMS; scores are [classes, boxes] in ONNX and [boxes, classes] in TensorRT, so they are transposed."""
     boxes = form.tensor(0)
     scores = form.step("shuffle", "scores", input=form.tensor(1), first_transpose=[0, 2, 1])
     fields: dict[str, Json] = {

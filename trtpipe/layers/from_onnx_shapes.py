@@ -147,7 +147,7 @@ def _filled(form: NodeForm, shape: Json, number: float, dtype: str) -> None:
 
 
 def _expand(form: NodeForm) -> None:
-    """x times ones of the shape, which broadcasts as Expand does; or-ed with false for booleans."""
+    """Multiplies x by ones of the shape, which broadcasts like Expand; for booleans, a logical or with false."""
     dtype, shape = form.dtype(), form.integers_or_tensor(1)
     x = form.tensor()
     ones = _ones(form, shape, dtype)
@@ -163,7 +163,7 @@ def _ones(form: NodeForm, shape: Json, dtype: str) -> str:
 
 
 def _tile(form: NodeForm) -> None:
-    """Concatenation of the input with itself, axis by axis."""
+    """Concatenates the input with itself, axis by axis."""
     repeats = form.ints(1, "repeats") or []
     if any(not 1 <= one <= _MOST_REPEATS for one in repeats):
         form.refuse(f"it repeats by {repeats}, and 1 to {_MOST_REPEATS} can be written out")

@@ -54,7 +54,7 @@ def _sliced(form: NodeForm, axes: Sequence[int], ranges: Sequence[range]) -> Non
 def _dynamic(
     form: NodeForm, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]
 ) -> tuple[str, str]:
-    """Start and length of a slice with step 1, computed from the dims when the engine runs."""
+    """Start and length of a slice with step 1, computed at run time from the dims."""
     shape = form.step("shape", "shape", input=form.tensor())
     indices = form.constant("axes", list(axes))
     sizes = form.step("gather", "sizes", inputs=[shape, indices])
@@ -65,7 +65,7 @@ def _dynamic(
 
 def _place(form: NodeForm, sizes: str, places: Sequence[int], what: str) -> str:
     """`places` clamped to the sizes, negative ones counted from the end."""
-    limit = 2**31 - 1  # ONNX's "to the end" is larger, and more is no size of TensorRT's
+    limit = 2**31 - 1  # ONNX's "to the end" is INT64_MAX, which is beyond TensorRT's sizes
     offsets = form.constant(what, [max(-limit, min(one, limit)) for one in places])
     if any(one < 0 for one in places):
         negative = form.constant(f"{what}_counts", [int(one < 0) for one in places])

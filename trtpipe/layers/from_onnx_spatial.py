@@ -63,7 +63,7 @@ def _kernel_dims(form: NodeForm) -> list[int]:
 
 
 def _kernel(form: NodeForm) -> dict[str, Json]:
-    """The kernel as weights, or as the tensor that it is."""
+    """The kernel as weights, or as a tensor if it is computed."""
     if form.is_constant(1):
         return {"kernel": form.weight(1, "kernel")}
     return {"kernel_tensor": form.tensor(1)}

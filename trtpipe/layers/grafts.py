@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def graft(
     model: onnx.ModelProto, spec: GraftSpec, files: Mapping[str, Path], *, root: Path | None, workplace: Path
 ) -> None:
-    """Puts the layers of `spec` into the model. `files` are the weights' files as `weight_files` gives them.
+    """Puts the layers of `spec` into the model. `files` are the weights' files from `weight_files`.
 
     Raises ModelError with every problem, each at its place in the graft: ("append", 0, "axes").
     """
@@ -70,7 +70,7 @@ def _unused(spec: GraftSpec, parameters: Parameters) -> list[Problem]:
 
 
 def _raise_opset(model: onnx.ModelProto, spec: GraftSpec) -> None:
-    """Brings the model to the opset that the layers need. Raises ModelError when it cannot be."""
+    """Converts the model to the opset that the layers need. Raises ModelError when that fails."""
     needed, has = least_opset(_layers(spec)), opset_of(model)
     if has >= needed:
         return
@@ -83,7 +83,7 @@ def _raise_opset(model: onnx.ModelProto, spec: GraftSpec) -> None:
 
 
 def _declare_outputs(model: onnx.ModelProto) -> None:
-    """Gives outputs the dims that can be inferred: the conversion would, and must not be seen to change them."""
+    """Gives outputs their inferred dims before the opset conversion, which would otherwise seem to change them."""
     import onnx
 
     known = infer_values(model)
@@ -95,7 +95,7 @@ def _declare_outputs(model: onnx.ModelProto) -> None:
 
 
 def _values(model: onnx.ModelProto) -> dict[str, Value | None]:
-    """Every tensor of the model, with what can be told of it."""
+    """Every tensor of the model, with its type and dims as far as known."""
     known = infer_values(model)
     names = [value.name for value in model.graph.input]
     names += [name for node in model.graph.node for name in node.output if name]
@@ -202,7 +202,7 @@ def _splice(model: onnx.ModelProto, builder: GraphBuilder) -> None:
 
 
 def _choose_outputs(model: onnx.ModelProto, outputs: Mapping[str, str]) -> list[Problem]:
-    """Makes these tensors the model's only outputs; inputs that nothing reads any more go too."""
+    """Makes these tensors the model's only outputs; inputs that nothing reads any more are removed too."""
     import onnx
 
     values = _values(model)

@@ -62,7 +62,7 @@ def _within(at: Scope, index: str, span: str, mode: str) -> str:
 
 
 def _inside(at: Scope, index: str, span: str, behind: int) -> str:
-    """Whether each place is inside the input, as a column with as many axes behind it."""
+    """Whether each place is inside the input, reshaped so that it broadcasts along its axis."""
     above = at.emit("GreaterOrEqual", index, at.constant(0, "zero"))
     found = at.emit("And", above, at.emit("Less", index, span))
     return at.emit("Reshape", found, at.constant([-1, *([1] * behind)], "column"))

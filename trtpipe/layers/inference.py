@@ -29,7 +29,7 @@ _FEW = 128
 def infer_nodes(
     nodes: Sequence[onnx.NodeProto], known: Iterable[Value], opset: int, domains: Iterable[str] = ()
 ) -> dict[str, TensorInfo]:
-    """The outputs of the nodes, inferred from what is known of their inputs. Raises ModelError with ONNX's message."""
+    """The inferred outputs of the nodes. Raises ModelError with ONNX's message."""
     import onnx
 
     values = list(known)
@@ -53,7 +53,7 @@ def infer_nodes(
 
 
 def known_dims(dims: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
-    """Inferred dims without the names that ONNX makes up: two inferences give unlike dims the same one."""
+    """Inferred dims without ONNX's generated names, which it uses again for other dims."""
     if dims is None:
         return None
     return tuple(None if isinstance(dim, str) and dim.startswith("unk__") else dim for dim in dims)
@@ -85,7 +85,7 @@ def _words(message: str) -> str:
 
 
 def _check_types(nodes: Sequence[onnx.NodeProto], values: Sequence[Value], opset: int) -> None:
-    """Refuses a data type that an operator does not take; ONNX's inference looks at shapes alone."""
+    """Rejects a data type that an operator does not accept; ONNX's inference checks only shapes."""
     known = {value.name: value for value in values}
     for node in nodes:
         if not node.domain:

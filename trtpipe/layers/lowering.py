@@ -44,7 +44,7 @@ class LayerSummary:
 
 @dataclass(slots=True)
 class Lowering:
-    """Lowers layers into `builder`; `values` are the tensors that there are, None when nothing is known of one."""
+    """Lowers layers into `builder`; `values` are the existing tensors, None for those that nothing is known about."""
 
     builder: GraphBuilder
     opset: int
@@ -54,7 +54,7 @@ class Lowering:
     problems: list[Problem] = field(default_factory=list)
 
     def run(self, layers: Sequence[Declared], place: SpecPath, first: str | None) -> None:
-        """Lowers the layers at a place of the spec. `first` is what the first one reads unless it says."""
+        """Lowers the layers at a place of the spec. `first` is the first one's input unless it names another."""
         later = {name for layer in layers for name in layer.output_names}
         before = first
         for index, layer in enumerate(layers):
@@ -165,9 +165,9 @@ class Lowering:
         return {name: every[name] for name in names.values()}
 
     def _with_ranks(self, made: dict[str, Value], ranks: Mapping[str, int]) -> dict[str, Value]:
-        """The same, where a rank is unknown as far as the whole graph says it: its dims may be computed in it.
+        """Fills in unknown ranks by inference over the whole graph, which may compute the dims.
 
-        Where not even that says it, the `ranks` that layers know; axes of no known size then.
+        If that fails, `ranks` that the layers know are used, with axes of unknown size.
         """
         if all(value.dims is not None for value in made.values()):
             return made

@@ -34,7 +34,7 @@ class Lowered:
 
 
 def weight_files(named: Mapping[str, Path], prefix: str = "weights") -> dict[str, Path]:
-    """The weights among the files that options name: by the name or index they have there, '' for a single one."""
+    """The weights among the files that options name: keyed by their name or index there, '' for a single file."""
     inside = {key: path for key, path in named.items() if key == prefix or key.startswith(f"{prefix}.")}
     return {key[len(prefix) + 1 :]: path for key, path in inside.items()}
 
@@ -44,7 +44,7 @@ def lower_network(
 ) -> Lowered:
     """The network as an ONNX model, whose weights refer to `files` or to files in `workplace`.
 
-    `files` are the weights' files as `weight_files` gives them. Raises ModelError with every problem.
+    `files` are the weights' files from `weight_files`. Raises ModelError with every problem.
     """
     named = isinstance(options.weights, dict)
     parameters = open_parameters(
@@ -89,7 +89,7 @@ def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
             continue
         value = lowering.values[tensor]
         if value is None:
-            continue  # its layer's own problem is said already
+            continue  # the problem of its layer has been reported already
         if tensor in options.inputs and name == tensor:
             problems.append(
                 Problem(

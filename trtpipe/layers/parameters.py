@@ -100,8 +100,8 @@ class Parameters:
     def take(self, name: str, dims: Sequence[int], dtype: str) -> Parameter:
         """The weights with these dims, in this type. Raises ModelError.
 
-        Flat weights take any dims of as many elements. Those of one float type are cast to another, and whole
-        numbers to other whole numbers when they fit; so are both to types of half a byte that hold the same values.
+        Flat weights can have any dims with the same number of elements. Float types are cast to other float types, and
+        integers to other integers if the values fit; both to 4-bit types if these hold the same values.
         """
         file, own = self.find(name)
         has = file.shape_of(own)
@@ -129,7 +129,7 @@ class Parameters:
         return file.array(own).reshape(dims)
 
     def unused(self, ignored: Sequence[str], place: SpecPath) -> Iterator[Problem]:
-        """A problem about weights that nothing uses; they are those that no glob of `ignored` matches."""
+        """A problem about weights that no layer uses and no glob of `ignored` matches."""
         left = [
             name
             for name in self._owners
@@ -192,7 +192,7 @@ def _cast(name: str, array: Array, source: str, dtype: str) -> Array:
 
 
 def numpy_type(dtype: str) -> Dtype:
-    """NumPy's type of a data type's name, `bfloat16` and the like from ml_dtypes."""
+    """The NumPy type for a data type's name; `bfloat16` and similar ones come from ml_dtypes."""
     import onnx
 
     from trtpipe.canonical.tensors import number_of_dtype

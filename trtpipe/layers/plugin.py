@@ -20,7 +20,7 @@ _OWN = ("plugin_version", "plugin_namespace")
 
 
 def plugin(layer: Plugin, at: Scope) -> list[str]:
-    """A node of the plugin's name."""
+    """A node whose operator is the plugin's name."""
     for name in layer.fields:
         if name in _OWN:
             at.refuse(
@@ -36,7 +36,7 @@ def plugin(layer: Plugin, at: Scope) -> list[str]:
 
 
 def _attribute(field: PluginField) -> Attribute:
-    """Floats, whole numbers or text, as ONNX has them; TensorRT narrows them to the field's type."""
+    """A field as ONNX attribute (floats, integers or text); TensorRT narrows it to the field's type."""
     if isinstance(field.value, str):
         return field.value
     kind = float if field.type.startswith("float") else int

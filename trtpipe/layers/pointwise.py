@@ -18,7 +18,7 @@ from trtpipe.spec.network.pointwise import (
     Unary,
 )
 
-# ONNX operator, and the default alpha and beta; None where the function has no such parameter.
+# The ONNX operator, and the default alpha and beta; None if the function has no such parameter.
 _ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
     "relu": ("Relu", None, None),
     "sigmoid": ("Sigmoid", None, None),
@@ -73,7 +73,7 @@ def _times(at: Scope, tensor: str, factor: float, hint: str) -> str:
 
 
 def parametric_relu(layer: ParametricReLU, at: Scope) -> list[str]:
-    """PRelu; slopes of one a channel become C x 1 x 1."""
+    """PRelu; slopes with one value per channel become C x 1 x 1."""
     x = at.input
     dims = at.dims(x)
     own = at.dims_of_weights(layer.slopes, "slopes")
@@ -89,7 +89,7 @@ def parametric_relu(layer: ParametricReLU, at: Scope) -> list[str]:
 
 
 def scale(layer: Scale, at: Scope) -> list[str]:
-    """Mul, Add and Pow, each when it is given."""
+    """Mul, Add and Pow, as far as they are given."""
     x = at.input
     dims = at.dims(x)
     made = x.name
@@ -109,7 +109,7 @@ def _coefficients(layer: Scale, at: Scope, name: str, rank: int) -> str | None:
     axis = at.axis(layer.channel_axis, rank, "channel_axis")
     own = at.dims_of_weights(getattr(layer, name), name)
     channels = at.dims(x)[axis]
-    if not isinstance(channels, int):  # known when it runs: there must be as many as coefficients
+    if not isinstance(channels, int):  # dynamic: it must be as many as coefficients
         channels = math.prod(own)
     if math.prod(own) != channels:
         at.refuse(
@@ -128,19 +128,19 @@ _OPERATIONS = {
 
 
 def elementwise(layer: ElementWise, at: Scope) -> list[str]:
-    """The operator of that name; floor_div is put together."""
+    """The operator of that name; floor_div is composed of several."""
     first, second = at.expect_inputs("first", "second")
     broadcastable(at, first, second)
     if layer.op != "floor_div":
         return [at.emit(_OPERATIONS[layer.op], first.name, second.name)]
     if first.dtype in FLOATS:
         return [at.emit("Floor", at.emit("Div", first.name, second.name))]
-    left = at.emit("Mod", first.name, second.name)  # of the divisor's sign, so the division below is exact
+    left = at.emit("Mod", first.name, second.name)  # remainder with the divisor's sign
     return [at.emit("Div", at.emit("Sub", first.name, left), second.name)]
 
 
 def broadcastable(at: Scope, *values: Value) -> None:
-    """Refuses inputs whose shapes do not broadcast."""
+    """Rejects inputs whose shapes do not broadcast."""
     first = values[0]
     for other in values[1:]:
         if first.dims is not None and other.dims is not None and not may_broadcast(first.dims, other.dims):

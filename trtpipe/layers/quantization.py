@@ -10,12 +10,12 @@ _BLOCKED = "[1, 32]"
 
 
 def quantize(layer: Quantize, at: Scope) -> list[str]:
-    """QuantizeLinear; its zero point says the type."""
+    """QuantizeLinear; the type of its zero point determines the output's type."""
     return [_emit(layer, at, "QuantizeLinear", at.input.dtype, dtype_of(layer.to_type))]
 
 
 def dequantize(layer: Dequantize, at: Scope) -> list[str]:
-    """DequantizeLinear; its scale says the type."""
+    """DequantizeLinear; the type of its scale determines the output's type."""
     return [_emit(layer, at, "DequantizeLinear", layer.to_type, at.input.dtype)]
 
 

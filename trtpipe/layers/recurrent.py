@@ -67,7 +67,7 @@ def _recurrent(
 
 
 def _lengths(at: Scope) -> str | None:
-    """How many steps each batch item has, as int32; None when all have all."""
+    """The number of steps of each batch item, as int32; None when all items use all steps."""
     lengths = at.tensor("seq_lengths")
     if lengths is None:
         return None

@@ -28,7 +28,7 @@ _MOST_OF_TOPK = 3840
 
 
 def reduce(layer: Reduce, at: Scope) -> list[str]:
-    """The reduction of that name; its axes are an input from opset 18 on, and of a sum before."""
+    """The reduction of that name; axes are an input from opset 18 on, for a sum already before that."""
     x = at.input
     axes = sorted(at.axes(layer.axes, at.rank(x)))
     if layer.op == "none":
@@ -72,7 +72,7 @@ def cumulative(layer: Cumulative, at: Scope) -> list[str]:
 
 
 def matrix_multiply(layer: MatrixMultiply, at: Scope) -> list[str]:
-    """MatMul, its inputs transposed or made matrices first."""
+    """MatMul, after transposing its inputs or turning vectors into matrices."""
     first, second = at.expect_inputs("first", "second")
     left, right = list(at.dims(first)), list(at.dims(second))
     for index, (value, op) in enumerate(((first, layer.op0), (second, layer.op1))):
@@ -158,7 +158,7 @@ def normalization(layer: Normalization, at: Scope) -> list[str]:
     made = at.emit(
         "GroupNormalization", x.name, scale, bias, epsilon=layer.epsilon, num_groups=layer.num_groups
     )
-    at.declare(made, x.dtype, x.dims)  # ONNX infers nothing of this operator
+    at.declare(made, x.dtype, x.dims)  # ONNX has no shape inference for this operator
     return [made]
 
 
@@ -181,7 +181,7 @@ def _over_last_axes(layer: Normalization, at: Scope) -> str:
 
 
 def attention(layer: Attention, at: Scope) -> list[str]:
-    """Attention; without a normalization, two products."""
+    """Attention; without a normalization, two matrix products."""
     query, key, value = at.expect_inputs("query", "key", "value")
     if any(at.rank(one) != 4 for one in (query, key, value)):
         shown = ", ".join(f"'{one.name}' {one.text}" for one in (query, key, value))
@@ -220,7 +220,7 @@ def _check_attention(at: Scope, query: Value, key: Value, value: Value) -> None:
 
 
 def nms(layer: NMS, at: Scope) -> list[str]:
-    """NonMaxSuppression, whose scores have the classes before the boxes; and the count of what it finds."""
+    """NonMaxSuppression on transposed scores (classes before boxes), and the number of selected boxes."""
     boxes, scores = at.expect_inputs("boxes", "scores")
     if at.rank(boxes) != 3 or at.rank(scores) != 3 or not may_equal(at.dims(boxes)[2], 4):
         at.refuse(

@@ -59,7 +59,7 @@ class Scope:
 
     @property
     def input(self) -> Value:
-        """The input of a layer with one input."""
+        """The only input of a layer."""
         return self.reads[("input",)]
 
     @property
@@ -74,7 +74,7 @@ class Scope:
         )
 
     def expect_inputs(self, *names: str) -> tuple[Value, ...]:
-        """The inputs, which must be as many as are named here."""
+        """The inputs; raises ModelError unless there are as many as named here."""
         given = len(getattr(self.layer, "inputs"))  # noqa: B009
         if given != len(names):
             self.refuse(f"has {given} inputs instead of {len(names)}", f"give {', '.join(names)}", "inputs")
@@ -161,7 +161,7 @@ class Scope:
         self.declared[tensor] = Value(tensor, dtype, dims)
 
     def constant(self, value: npt.ArrayLike, hint: str, dtype: str = "int64") -> str:
-        """A constant of the layer's own; its name."""
+        """Adds a constant of the layer; returns its name."""
         import numpy as np
 
         array = np.asarray(value).astype(numpy_type(dtype))
@@ -182,7 +182,7 @@ class Scope:
         )
 
     def array(self, value: Json, *where: str | int) -> Array:
-        """An inline constant's values. Raises ModelError for lists that are not even."""
+        """An inline constant's values. Raises ModelError for ragged lists."""
         import numpy as np
 
         try:

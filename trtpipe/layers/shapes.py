@@ -75,7 +75,7 @@ def _reshape_dims(layer: Shuffle, at: Scope, x: Value) -> tuple[str, int | None]
 
 
 def _check_volume(layer: Shuffle, at: Scope, x: Value, shape: list[int]) -> None:
-    """Refuses new dims that hold another number of elements, as far as the sizes are known.
+    """Rejects new dims with another number of elements, as far as the sizes are known.
 
     Dims that are copied, and dynamic ones, cancel out.
     """
@@ -104,7 +104,7 @@ def _product(dims: Counter[int | str | None]) -> int:
 
 
 def as_int64(at: Scope, value: Value) -> str:
-    """A tensor of whole numbers as int64, which ONNX wants for dims and some indices."""
+    """A tensor of whole numbers as int64, which ONNX requires for dims and some indices."""
     if value.dtype not in INTEGERS:
         at.refuse(
             f"reads '{value.name}' as whole numbers, but it is {value.dtype}", "put a cast layer before it"
@@ -186,7 +186,7 @@ def gather(layer: Gather, at: Scope) -> list[str]:
 
 
 def _indexed(at: Scope, *names: str) -> tuple[Value, ...]:
-    """The inputs, of which the second holds indices: inline ones are whole numbers, whatever the first is."""
+    """The inputs. The second holds indices, so inline ones are integers whatever the type of the first input."""
     written = getattr(at.layer, "inputs")  # noqa: B009  layers of several inputs only
     if len(written) != len(names):
         at.refuse(f"has {len(written)} inputs instead of {len(names)}", f"give {', '.join(names)}", "inputs")
@@ -231,7 +231,7 @@ def one_hot(layer: OneHot, at: Scope) -> list[str]:
     axis = layer.axis
     if not -at.rank(at.input) - 1 <= axis <= at.rank(at.input):
         at.refuse(f"has axis {axis} for '{at.input.name}' {at.input.text}", "", "axis")
-    indices = as_int64(at, at.input)  # ONNX Runtime wants indices and depth of one type
+    indices = as_int64(at, at.input)  # ONNX Runtime requires indices and depth to have the same type
     return [at.emit("OneHot", indices, depth, values.name, axis=axis)]
 
 
@@ -246,7 +246,7 @@ def whole_number(at: Scope, name: str, *, scalar: bool) -> str:
 
 
 def indices_of(at: Scope, tensor: str, indices_type: str) -> str:
-    """Indices, which ONNX has as int64, in the type that is asked for."""
+    """Converts ONNX's int64 indices to the requested type."""
     return tensor if indices_type == "int64" else at.emit("Cast", tensor, to=_INT32)
 
 
@@ -305,7 +305,7 @@ def fill(layer: Fill, at: Scope) -> list[str]:
 
 
 def _known_steps(layer: Fill, at: Scope) -> str:
-    """The steps as a constant: ONNX's inference would write them all out, however many."""
+    """The steps as a constant. Range is avoided, because ONNX's inference would compute all its elements."""
     import numpy as np
 
     if not 0 <= layer.shape[0] <= _MOST_STEPS:

@@ -18,7 +18,7 @@ _BEFORE_ALL = -(2**63)
 
 
 def slice_(layer: Slice, at: Scope) -> list[str]:
-    """Slice, whose ends ONNX wants where TensorRT has sizes; what it has no form for, index by index."""
+    """Slice, with ends computed from TensorRT's sizes; unsupported forms become a Gather by index."""
     axes = (
         at.axes(layer.axes, at.rank(at.input)) if layer.axes is not None else list(range(at.rank(at.input)))
     )

@@ -27,7 +27,7 @@ _Windowed = Convolution | Deconvolution | Pooling
 
 
 def convolution(layer: Convolution, at: Scope) -> list[str]:
-    """Conv; rounding up is padding at the end, which needs fixed sizes."""
+    """Conv; rounding up is written as padding at the end, which needs fixed sizes."""
     x, axes = at.input, len(layer.kernel_size)
     channels = _channels(layer, at, x, axes)
     if layer.num_output_maps % layer.num_groups:
@@ -52,7 +52,7 @@ def convolution(layer: Convolution, at: Scope) -> list[str]:
 
 
 def deconvolution(layer: Deconvolution, at: Scope) -> list[str]:
-    """ConvTranspose; the `same` modes as the padding that they come to (ONNX's ConvTranspose, auto_pad)."""
+    """ConvTranspose; the `same` modes become explicit padding (see auto_pad of ONNX's ConvTranspose)."""
     x, axes = at.input, len(layer.kernel_size)
     channels = _channels(layer, at, x, axes)
     if layer.num_output_maps % layer.num_groups:
@@ -112,7 +112,7 @@ def _average(layer: Pooling, at: Scope, window: dict[str, Attribute], padding: l
     if layer.average_count_excludes_padding or not any(padding):
         included = 0 if layer.average_count_excludes_padding else 1
         if window["ceil_mode"]:
-            included = 0  # what rounding up adds at the end is never counted
+            included = 0  # padding that rounding up adds at the end never counts in an average
         return at.emit("AveragePool", x.name, count_include_pad=included, **window, **_pads(layer, padding))
     if not window["ceil_mode"]:
         return at.emit("AveragePool", x.name, count_include_pad=1, **window, **_pads(layer, padding))
@@ -121,7 +121,7 @@ def _average(layer: Pooling, at: Scope, window: dict[str, Attribute], padding: l
 
 
 def fully_connected(layer: FullyConnected, at: Scope) -> list[str]:
-    """Gemm over the features in a row."""
+    """Gemm over the flattened features."""
     x = at.input
     rank = at.rank(x)
     if rank not in (2, 4):
@@ -233,7 +233,7 @@ def _zero_padded(at: Scope, before: Sequence[int], after: Sequence[int]) -> str:
 
 
 def _kernel(at: Scope, dims: tuple[int, ...]) -> str | None:
-    """The kernel in these dims: weights, or a tensor that can have them."""
+    """The kernel with these dims: weights, or a tensor whose dims may equal them."""
     tensor = at.tensor("kernel_tensor")
     if tensor is None:
         return at.weights("kernel", dims)
@@ -261,7 +261,7 @@ def _channels(layer: Convolution | Deconvolution, at: Scope, x: Value, axes: int
 
 
 def _channels_of_kernel(layer: Convolution | Deconvolution, at: Scope, x: Value) -> int:
-    """The input's channels, where they are dynamic, reckoned from the kernel's weights."""
+    """The number of input channels, computed from the kernel's weights when the input's is dynamic."""
     tensor = at.tensor("kernel_tensor")
     if tensor is not None:
         return (
@@ -329,7 +329,7 @@ def _fits(at: Scope, x: Value, extents: Sequence[int], padding: Sequence[int], n
 def _rounded_up(
     at: Scope, x: Value, extents: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> list[int]:
-    """The padding with as much at the end as the last, partial window lacks."""
+    """The padding, increased at the end so that the last, partial window is complete."""
     axes = len(extents)
     made = list(padding)
     for axis in range(axes):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ONNX_NAMES = {"fp8": "float8_e4m3fn", "fp4": "float4_e2m1fn"}
 FLOATS = ("float64", "float32", "float16", "bfloat16")
-_TOO_MANY = 2**31  # TensorRT refuses larger volumes
+_TOO_MANY = 2**31  # TensorRT rejects larger volumes
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 
 
@@ -41,17 +41,17 @@ def shape_text(dims: Sequence[Dim] | None) -> str:
 
 
 def too_large(dims: Sequence[Dim] | None) -> bool:
-    """Whether the sizes that are known make more elements than TensorRT takes."""
+    """Whether the known sizes alone exceed the number of elements that TensorRT supports."""
     return math.prod(dim for dim in dims or () if isinstance(dim, int)) >= _TOO_MANY
 
 
 def dtype_of(declared: str) -> str:
-    """The project's name of a declared data type: `fp8` is `float8_e4m3fn`."""
+    """The ONNX name of a declared data type: `fp8` is `float8_e4m3fn`."""
     return _ONNX_NAMES.get(declared, declared)
 
 
 def declared_dims(name: str, shape: Sequence[int | str]) -> tuple[Dim, ...]:
-    """A declared shape's dims; -1 gets the name that canonical naming gives: `image_0`."""
+    """A declared shape's dims; -1 becomes a name of the canonical form: `image_0`."""
     return tuple(f"{name}_{axis}" if dim == -1 else dim for axis, dim in enumerate(shape))
 
 

@@ -103,7 +103,7 @@ def _weights(model: onnx.ModelProto, network: ParsedNetwork) -> Iterator[Misfit]
 def _named(
     layer: Layer, nodes: Mapping[str, onnx.NodeProto], constants: Mapping[str, onnx.TensorProto]
 ) -> Iterator[tuple[str, str]]:
-    """A layer's weights by attribute, and the constants of the model that they are."""
+    """A layer's weights by attribute, with the model's constants of the same name."""
     if layer.type == "CONSTANT" and layer.name in constants and "weights" in layer.weights:
         yield "weights", layer.name
     node = nodes.get(layer.node or "")

@@ -36,7 +36,7 @@ TensorRT has no value for: dims that an input gives (a slice's `start`), a resha
 
 @dataclass(frozen=True, slots=True)
 class WeightsRef:
-    """Weights of a layer: what they are, and under which digest `Contents` has them."""
+    """Weights of a layer: type, count, and the digest by which `Contents` finds them."""
 
     dtype: str
     count: int
@@ -86,7 +86,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A loop by the numbers of its boundary layers; what lies between them is its body."""
+    """A loop by the numbers of its boundary layers; the layers between them are its body."""
 
     name: str
     trip_limits: tuple[int, ...]
@@ -97,7 +97,7 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Conditional:
-    """An if by the numbers of its boundary layers."""
+    """An If by the numbers of its boundary layers."""
 
     name: str
     conditions: tuple[int, ...]

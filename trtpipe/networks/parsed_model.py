@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def keep_parsed(typed: onnx.ModelProto, folder: Path, out: Path) -> dict[str, Json]:
-    """Reads the network in `folder`, writes it as ONNX to `out`, and gives the record. Raises ModelError."""
+    """Reads the network in `folder`, writes it as ONNX to `out`, and returns the record. Raises ModelError."""
     network = read_network_files(folder / NETWORK, folder / WEIGHTS)
     lowered = onnx_of(network)
     write_whole(out, _beside(lowered.model).SerializeToString(deterministic=True))
@@ -52,7 +52,7 @@ def record_of(typed: onnx.ModelProto, network: ParsedNetwork, lowered: Lowered) 
 
 
 def keep_unreadable(why: str, out: Path) -> dict[str, Json]:
-    """The same of a network that could not be read at all."""
+    """Like `keep_parsed`, for a network that could not be read at all."""
     import onnx
 
     graph = onnx.helper.make_graph([], "network", [], [])
@@ -63,7 +63,7 @@ def keep_unreadable(why: str, out: Path) -> dict[str, Json]:
 
 
 def _beside(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its large weights in a file beside it."""
+    """Writes the model with its large weights in a file beside it."""
     copy = type(model)()
     copy.CopyFrom(model)
     for tensor in tensors_of(copy):

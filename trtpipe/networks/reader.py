@@ -222,7 +222,7 @@ def _number_or_none(record: JsonObject, name: str) -> int | None:
     return None if value is None else as_integer(value, name)
 
 
-# -- what one part says of another ------------------------------------------------------------------------------
+# -- consistency between the parts ------------------------------------------------------------------------------
 
 
 def _check_names(network: ParsedNetwork) -> None:

@@ -60,7 +60,7 @@ Called: TypeAlias = Callable[[str], str]
 
 
 def by_name(name: str) -> str:
-    """For callers that have no model at hand."""
+    """The node's own name in quotes, for callers without a model."""
     return f"node '{name}'"
 
 
@@ -73,7 +73,7 @@ def judge_network(
 ) -> NetworkVerdict:
     """The verdict. `measured` is the readback's report; where there is none, `lacking` says why. Raises Malformed.
 
-    `called` is asked only for what is wrong.
+    `called` is used only for problems.
     """
     warnings = [ClassedWarning.from_json(one) for one in objects_in(parsed, "warnings")]
     outputs = _outputs_of(measured, asked.thresholds) if measured is not None else []
@@ -120,7 +120,7 @@ def worth_telling(parsed: JsonObject) -> Iterator[tuple[str, str]]:
             yield one.name, one.message + (f" ({one.count} times)" if one.count > 1 else "")
 
 
-# -- what ends a build
+# -- problems that fail a build
 
 
 def _of_warnings(warnings: Sequence[ClassedWarning], accept: Sequence[str]) -> Iterator[Problem]:
@@ -157,7 +157,7 @@ def _misfit_words(one: JsonObject, called: Called) -> str:
     return f"in the network that TensorRT's parser makes, {what}{node} {text_in(one, 'why')}"
 
 
-# -- what was measured
+# -- measurements
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def _outputs_of(measured: JsonObject, thresholds: Sequence[Threshold]) -> list[_
 
 
 def _departures(outputs: Sequence[_Output], measured: JsonObject | None, called: Called) -> list[Problem]:
-    """Of outputs, and of tensors in which the network was held to the typed model, which are all said in one."""
+    """The deviations of outputs, and of tensors that were compared with the typed model, in one problem."""
     found = [problem for one in outputs for problem in one.problems]
     places = objects_in(measured, "places") if measured is not None else []
     inner = [one for place in places for one in objects_in(place, "quantized") if one["departs"]]
@@ -217,7 +217,7 @@ def _departures(outputs: Sequence[_Output], measured: JsonObject | None, called:
 
 
 def _located(problems: list[Problem], measured: JsonObject | None, called: Called) -> list[Problem]:
-    """The first of them with the first tensor that departs, where that is known: the parser misread what makes it."""
+    """Adds the first deviating tensor, if known, to the first problem: the parser misread the node that makes it."""
     if not problems or measured is None or problems[0].remedy:
         return problems
     first = object_in(measured, "first") if measured.get("first") is not None else None
@@ -229,7 +229,7 @@ def _located(problems: list[Problem], measured: JsonObject | None, called: Calle
 
 
 def _size(one: _Output) -> float:
-    """By what the worst place is chosen: one that is wrong before any that is not."""
+    """The sort key for the worst place: wrong ones before correct ones."""
     return float(str(one.error)) + (1e300 if one.problems else 0.0)
 
 
@@ -265,7 +265,7 @@ def _departure(name: str, place: str, found: JsonObject) -> str:
     )
 
 
-# -- what is not proved
+# -- what remains unproved
 
 
 def _unproved(parsed: JsonObject, measured: JsonObject, outputs: Sequence[_Output]) -> str:

@@ -1,4 +1,4 @@
-"""TensorRT's warnings during parsing, by name: can the engine compute something else than the model says?
+"""TensorRT's warnings during parsing, by name: can the engine compute something other than the model?
 
 A fixed table. Every row matches messages of the parser of TensorRT-RTX or TensorRT, and has a name by which a spec can
 accept them. A row is dangerous if the reported condition was seen to change a result, or can do so by the way the
@@ -63,7 +63,7 @@ class ClassedWarning:
 
     @classmethod
     def from_json(cls, record: JsonObject) -> ClassedWarning:
-        """The warning read back; it need not be one that this version knows. Raises Malformed."""
+        """The warning read back; it may be one that this version does not know. Raises Malformed."""
         kind, name, count = text_in(record, "kind"), text_in(record, "name"), integer_in(record, "count")
         if kind not in _KINDS:
             raise Malformed("kind is none of " + ", ".join(_KINDS))
@@ -75,7 +75,7 @@ class ClassedWarning:
 
 
 def classed(warnings: Iterable[ParserWarning]) -> tuple[ClassedWarning, ...]:
-    """The warnings with their classes: equal sentences once, in the order in which they first came."""
+    """The warnings with their classes: without duplicates, in order of first occurrence."""
     said = Counter(_sentence(warning.message) for warning in warnings)
     return tuple(_classed(sentence, count) for sentence, count in said.items())
 
@@ -119,13 +119,13 @@ KNOWN: tuple[KnownWarning, ...] = (
         "Two nodes share a name, and TensorRT finds only the first one's tensors by it; give each node a name of its "
         "own if you look layers up.",
     ),
-    # Said of every constant without elements. One that lacks its data is refused right behind it.
+    # Logged for every constant without elements. A constant without data is rejected right after it.
     _harmless(
         "empty-initializer",
         r"Empty initializer .* was provided with non-empty data\. Overriding data to nullptr",
         "A constant has no elements, and TensorRT drops its data pointer; nothing is to be done.",
     ),
-    # The network is that of opset 14, where the attribute came. ONNX Runtime refuses such a model.
+    # The network is that of opset 14, which added the attribute. ONNX Runtime rejects such a model.
     _harmless(
         "allowzero-before-opset-14",
         r".*: Using attribute allowzero with opset < 14 is a TensorRT extension\.",

@@ -29,7 +29,7 @@ class NamedWeights(Protocol):
         """The dims; None if the format stores none, in which case the values are flat and the spec gives the shape."""
 
     def dtype_of(self, name: str) -> str:
-        """Element type as ONNX and the spec name it: `float32`, `bfloat16`, `float8_e4m3fn`, …."""
+        """The element type's name in ONNX and the spec: `float32`, `bfloat16`, `float8_e4m3fn`, …."""
 
     def count_of(self, name: str) -> int:
         """How many elements."""
@@ -37,7 +37,7 @@ class NamedWeights(Protocol):
     def array(self, name: str) -> Array:
         """The values, read-only, in this machine's byte order, with the dims of `shape_of` or flat.
 
-        Raises ModelError when the file turns out damaged only now.
+        Raises ModelError if the file turns out to be damaged.
         """
 
     def location(self, name: str) -> tuple[Path, int] | None:
@@ -47,9 +47,9 @@ class NamedWeights(Protocol):
 def open_weights(path: Path, *, root: Path | None, workplace: Path | None = None) -> NamedWeights:
     """The weights in the file at `path`. Raises ModelError.
 
-    External data of an ONNX model are read inside `root` only, or inside the model's own folder when the model lies
-    outside. `workplace` is a directory that outlives whatever `location` is used for: a .wts file is rewritten there;
-    without one, its values can be read, but have no location.
+    External data of an ONNX model are read only inside `root`, or inside the model's own folder if that is outside.
+    `workplace` is a directory that must outlive every use of `location`: a .wts file is converted there; without it,
+    values can be read, but have no location.
     """
     head = _head(path)
     if head.startswith(b"PK"):
@@ -84,7 +84,8 @@ def files_beside(path: Path, *, root: Path | None) -> list[Path]:
 
 def _head(path: Path) -> bytes:
     if path.exists() and not path.is_file():
-        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")  # a pipe would be waited for
+        # opening a named pipe would block
+        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)

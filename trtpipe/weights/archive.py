@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 _PIECE = 1 << 20
-_ALLOWED = 1 << 16  # a compressed member may be this large whatever its ratio
+_ALLOWED = 1 << 16  # a compressed member of at most this size is accepted with any compression ratio
 _LARGEST_RATIO = (
-    1032  # deflate cannot do better (zlib's documentation); LZMA and bzip2 can, on nothing but zeros
+    1032  # deflate's highest ratio (zlib's documentation); LZMA and bzip2 exceed it only for zeros
 )
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field (APPNOTE 4.3.7)
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
@@ -95,7 +95,7 @@ class Archive:
         return header
 
     def array(self, name: str) -> Array:
-        """The member, mapped read-only; a compressed one from an unnamed file that goes with the array."""
+        """The member, mapped read-only; a compressed one from an unnamed file that lives as long as the array."""
         header, info = self.header(name), self.infos[name]
         if info.compress_type == zipfile.ZIP_STORED:
             return map_array(self.file, header, self._stored_at(info, self._what(name)))
@@ -105,11 +105,11 @@ class Archive:
             return map_array(unpacking.target, header, 0)
 
     def unpacking(self, name: str, stack: ExitStack) -> Unpacking:
-        """A compressed member that is unpacked as far as it is needed; what it holds open goes onto `stack`."""
+        """A compressed member that is unpacked as far as it is needed; its open files go onto `stack`."""
         info, what = self._checked(name), self._what(name)
         try:
             target = stack.enter_context(tempfile.TemporaryFile(prefix="trtpipe-"))  # noqa: SIM115 - the stack does
-            target.truncate(info.file_size)  # the rest takes no room until it is written
+            target.truncate(info.file_size)  # a sparse file: unwritten parts take no space
             packed = stack.enter_context(self._zip.open(info))
         except (*_BROKEN, OSError) as error:
             raise ModelError(Code.NOT_NPZ, f"{what} cannot be unpacked: {_said(error)}") from error
@@ -126,7 +126,7 @@ class Archive:
         return f"array '{name}' of '{self.text}'"
 
     def _checked(self, name: str) -> zipfile.ZipInfo:
-        """The member, when it can be read and may be as large as it says."""
+        """The member, if it can be read and its stated size is plausible."""
         info, what = self.infos[name], self._what(name)
         if info.flag_bits & 1:
             raise ModelError(Code.NOT_NPZ, f"{what} is encrypted")
@@ -159,7 +159,7 @@ class Archive:
 
 @dataclass(slots=True)
 class Unpacking:
-    """A compressed member on its way into a file that has its full size from the beginning."""
+    """A compressed member that is unpacked step by step into a file which has its full size from the beginning."""
 
     packed: IO[bytes]
     target: IO[bytes]
@@ -183,7 +183,7 @@ class Unpacking:
             raise ModelError(Code.CANNOT_READ, f"{self.what} cannot be unpacked: {error.strerror}") from error
 
     def _write(self, size: int) -> None:
-        self.target.seek(self.done)  # whoever maps it moves the position
+        self.target.seek(self.done)  # mapping the file moves the position
         while self.done < min(size, self.size):
             piece = self.packed.read(min(_PIECE, self.size - self.done))
             if not piece:

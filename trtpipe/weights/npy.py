@@ -76,7 +76,7 @@ def data_offset(header: NpyHeader, start: int) -> int | None:
 
 
 class NpyFile:
-    """One .npy file; its only array is called as the file is, without the suffix."""
+    """One .npy file; its only array has the file's name without the suffix."""
 
     def __init__(self, path: Path) -> None:
         what = f"'{path}'"
@@ -112,7 +112,7 @@ class NpyFile:
             return native(map_array(file, self._header, 0))
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """Where the values stand."""
+        """The position of the values in the file."""
         offset = data_offset(self._header, 0)
         return None if offset is None else (self._path, offset)
 
@@ -138,7 +138,7 @@ def _header_text(file: IO[bytes]) -> tuple[str, int]:
 
 
 def _entries(text: str) -> dict[str, str]:
-    """The header's three entries, values as they are written."""
+    """The header's three entries, with unparsed values."""
     text = text.strip()
     if not (text.startswith("{") and text.endswith("}")):
         raise ValueError("its header is no dictionary")

@@ -52,12 +52,12 @@ class NpzFile:
         return math.prod(self._headers[name].shape)
 
     def array(self, name: str) -> Array:
-        """The values: mapped when stored, else from an unnamed file that goes with them."""
+        """The values: mapped if stored, otherwise from an unnamed file that lives as long as they do."""
         with ExitStack() as stack:
             return native(Archive(self._path, str(self._path), stack).array(name))
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """Where an array's values stand, when they are stored as they are."""
+        """The position of an array's values, if they are stored uncompressed."""
         offset = self._offsets[name]
         return None if offset is None else (self._path, offset)
 

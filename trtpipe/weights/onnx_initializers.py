@@ -42,7 +42,7 @@ class OnnxInitializers:
             )
         for name, tensor in found:
             if dtype_name(tensor.data_type) in ("undefined", "string") or any(dim < 0 for dim in tensor.dims):
-                del self._tensors[name]  # no weights, whatever else they are
+                del self._tensors[name]  # strings and the like are not weights
         self.names = tuple(self._tensors)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ class OnnxInitializers:
         return math.prod(self._tensors[name].dims)
 
     def array(self, name: str) -> Array:
-        """The values; large ones are mapped. Raises ModelError when a small one does not hold what it says."""
+        """The values; large ones are mapped. Raises ModelError when a small one does not fit its shape or type."""
         try:
             return native(array_of(self._tensors[name]))
         except (ValueError, TypeError) as error:
@@ -68,7 +68,7 @@ class OnnxInitializers:
             ) from error
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """Where the values of a large one stand."""
+        """The position of a large initializer's values."""
         tensor = self._tensors[name]
         if not is_external(tensor):
             return None

@@ -54,7 +54,7 @@ class WeightStream:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of a tensor's finite values, in float64; None where there are none. `zeros` and `nonfinite` count elements."""
+    """Statistics of the finite values, in float64; None without any. `zeros` and `nonfinite` count elements."""
 
     least: float | None
     most: float | None
@@ -85,7 +85,7 @@ def streams_of_model(proto: onnx.ModelProto) -> Iterator[WeightStream]:
 
 
 def stream_of(tensor: onnx.TensorProto, name: str = "") -> WeightStream:
-    """One tensor of a skeleton, whose type has a size; `name` in place of its own."""
+    """One tensor of a skeleton, whose type has a size; `name` replaces its own."""
     dtype, dims = dtype_name(tensor.data_type), tuple(tensor.dims)
     count = math.prod(dims)
     if is_external(tensor) and count:
@@ -97,7 +97,7 @@ def stream_of(tensor: onnx.TensorProto, name: str = "") -> WeightStream:
 
 
 def statistics_of(stream: WeightStream) -> Statistics:
-    """The statistics of a tensor, whose values are read once. Complex ones are taken by their magnitude."""
+    """The statistics of a tensor, whose values are read once. For complex values the magnitude is used."""
     import numpy as np
 
     least, most, nonfinite, zeros = math.inf, -math.inf, 0, 0

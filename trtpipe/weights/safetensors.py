@@ -1,7 +1,7 @@
 """A .safetensors file as named weights, memory-mapped; and a writer for such files.
 
 The format (https://github.com/huggingface/safetensors, "Format"): 8 bytes little-endian, the header's length; a JSON
-header that gives each tensor's type, shape and byte range in what follows; the bytes, without gaps.
+header that gives each tensor's type, shape and byte range in the data; the data, without gaps.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WRITABLE = frozenset(_CODES)
 class _Entry:
     dtype: str
     shape: tuple[int, ...]
-    begin: int  # within the file
+    begin: int  # relative to the beginning of the file
     end: int
 
 
@@ -92,7 +92,7 @@ class SafetensorsFile:
         return native(mapped.view(dtype).reshape(entry.shape))
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """Where a tensor's values stand."""
+        """The position of a tensor's values."""
         entry = self._entries[name]
         return (self._path, entry.begin) if entry.begin < entry.end else None
 
@@ -107,9 +107,10 @@ class Writable:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Writable]) -> None:
-    """Writes the file, whole; equal tensors give equal bytes, whatever their order. Raises OSError.
+    """Writes the file atomically; equal tensors give equal bytes, in any order. Raises OSError.
 
-    Memory holds one tensor at a time. Types are among `WRITABLE`. The widest come first, so that all are aligned.
+    Memory holds one tensor at a time. Types are among `WRITABLE`. The widest types come first, so that all tensors are
+    aligned.
     """
     order = sorted(tensors, key=lambda name: (-_CODES[tensors[name].dtype][1], name))
     handle, temporary = open_beside(path)
@@ -132,7 +133,7 @@ _AGAIN = "copy or download the file again"
 
 
 def _header(file: IO[bytes], size: int) -> tuple[JsonObject, int]:
-    """The header's JSON and where the data begin. Raises ValueError."""
+    """The header's JSON, and the offset of the data. Raises ValueError."""
     raw = file.read(8)
     if len(raw) < 8:
         raise ValueError("it is too short")
@@ -162,7 +163,7 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def _entries(header: JsonObject, start: int, size: int, path: Path) -> dict[str, _Entry]:
-    """The tensors as the header has them, in the order of their bytes. Raises ModelError."""
+    """The tensors in the header, in the order of their bytes. Raises ModelError."""
     found: dict[str, _Entry] = {}
     problems: list[Problem] = []
     for name, said in header.items():
@@ -192,7 +193,7 @@ def _entries(header: JsonObject, start: int, size: int, path: Path) -> dict[str,
 def _entry(name: str, said: Json, start: int) -> _Entry:
     if not isinstance(said, dict) or set(said) != {"dtype", "shape", "data_offsets"}:
         raise ValueError("must have dtype, shape and data_offsets, nothing else")
-    name.encode()  # a lone surrogate is a ValueError: no name for ONNX
+    name.encode()  # a ValueError for a lone surrogate, which is not valid in an ONNX name
     if not isinstance(said["dtype"], str) or said["dtype"] not in _TYPES:
         raise ValueError(f"has type {str(said['dtype'])[:40]!r}; known are {', '.join(_TYPES)}")
     dtype, width = _TYPES[said["dtype"]]

@@ -1,6 +1,6 @@
 """A tensorrtx .wts file as named weights: text in which every tensor is a line `name count hex hex …`.
 
-The first line says how many tensors follow. Each hex number is the bits of a float32, most significant digit first. The
+The first line is the number of tensors. Each hex number is the bits of a float32, most significant digit first. The
 format has no shapes. The text takes nine bytes per value, so it is read once, in chunks, and converted to a binary
 temporary file, which is mapped.
 """
@@ -42,14 +42,14 @@ def looks_like_wts(head: bytes) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Entry:
     count: int
-    offset: int  # in the scratch file
+    offset: int  # the offset in the scratch file
 
 
 class WtsFile:
     """The tensors of a file, by name, flat float32.
 
-    Their values go to a new file in `workplace`, which then says where they are; without one, to an unnamed file.
-    Raises ModelError.
+    Their values go to a new file in `workplace`, so that they have a location; without it, to an unnamed file. Raises
+    ModelError.
     """
 
     def __init__(self, path: Path, workplace: Path | None) -> None:
@@ -68,10 +68,10 @@ class WtsFile:
         self.names = tuple(self._entries)
 
     def shape_of(self, name: str) -> None:
-        """None: the format says no shape."""
+        """None, because the format has no shapes."""
 
     def dtype_of(self, name: str) -> str:
-        """float32, always."""
+        """Always float32."""
         return "float32"
 
     def count_of(self, name: str) -> int:
@@ -85,7 +85,7 @@ class WtsFile:
         return self._values[begin : begin + entry.count]
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """Where a tensor's values stand."""
+        """The position of a tensor's values."""
         entry = self._entries[name]
         return (self._named, entry.offset) if self._named is not None and entry.count else None
 
@@ -106,7 +106,7 @@ class _Reading:
         self.written = 0
 
     def entries(self) -> dict[str, _Entry]:
-        """Every tensor; their values are written by then."""
+        """Every tensor; when this returns, their values are written."""
         first = self.text.readline(_HEAD)
         if not _FIRST.fullmatch(first):
             raise self._error("is no number of tensors")

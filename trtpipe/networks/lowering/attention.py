@@ -3,9 +3,9 @@
 Products are computed in the tensors' type, as in the typed model. The mask is added to them; a boolean mask keeps the
 elements where it is true. The layer has no scale: the parser multiplies query and key by it before the layer.
 
-Tensors are batch x heads x tokens x size (padded), of which the lengths of keys and values may tell how many tokens
-count, or tokens x heads x size (packed), where sequence behind sequence, each begins where the lengths, which are sums,
-say. What is packed becomes one padded batch in which a sequence's queries see its own keys alone.
+Tensors are batch x heads x tokens x size (padded), where the lengths of keys and values may limit the number of
+tokens, or tokens x heads x size (packed), where sequences are concatenated and the lengths are cumulative, so they give
+the start of each sequence. Packed tensors become one padded batch in which queries see only their sequence's keys.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MASK, _QUERY_LENGTHS, _KEY_LENGTHS = 3, 4, 5
 
 
 def refuse_other_forms(at: LayerScope, described: Attention) -> None:
-    """Quantized and distributed attentions, and forms that do not go together, have no ONNX form here."""
+    """Raises ModelError for quantized or distributed attention and inconsistent forms, which are not supported here."""
     named = described.attributes
     if named.get("num_ranks", 1) != 1:
         at.refuse(f"has num_ranks {named['num_ranks']}, which has no ONNX form")
@@ -96,7 +96,7 @@ def _counted(at: LayerScope, index: int, axis: int) -> str:
 
 
 def _of_one_sequence(at: LayerScope, kind: str) -> str:
-    """Of packed tokens those of a sequence see each other, and by causality each those up to its own place."""
+    """The mask for packed tokens: those of one sequence see each other; if causal, only those up to their position."""
     column, row = at.constant([1], "column"), at.constant([0], "row")
     sequences, places = zip(*(_sequences(at, index) for index in (0, 1)), strict=True)
     queries, keys = at.emit("Unsqueeze", sequences[0], column), at.emit("Unsqueeze", sequences[1], row)
@@ -149,7 +149,7 @@ def _masked(at: LayerScope, products: str, mask: str, dtype: str) -> str:
 
 
 def _causal(at: LayerScope, kind: str) -> str:
-    """Which key a query may see: those up to its own place, counted from the first or from the last key."""
+    """Which keys a query may see: those up to its position, aligned with the first or the last key."""
     places, keys = _counted(at, 0, 2), _counted(at, 1, 2)
     if kind == "lower_right":
         rows, columns = (at.emit("Size", one) for one in (places, keys))
@@ -158,7 +158,7 @@ def _causal(at: LayerScope, kind: str) -> str:
 
 
 def _repeated(at: LayerScope, index: int, packed: bool) -> str:
-    """Keys or values with as many heads as the query has, whose number may be known only when the network runs."""
+    """Keys or values with as many heads as the query has, whose number may only be known at run time."""
     query, few = at.read(0), at.read(index)
     padded = _padded(at, few.name, packed)
     heads = [at.dims(one)[1] for one in (query, few)]

@@ -46,7 +46,7 @@ def _normal(at: LayerScope, wide: str, axes: list[int]) -> str:
 
 
 def _grouped(at: LayerScope, wide: str, groups: int) -> str:
-    """The channels of a group and all following axes are normalized together.
+    """Group normalization: the channels of a group and all following axes are normalized together.
 
     Scale and bias have a number for each group (the first version of the layer) or for each channel.
     """
@@ -94,7 +94,7 @@ def nms(at: LayerScope) -> list[str]:
 
 
 def _threshold(at: LayerScope, index: int, one: str) -> str:
-    """A threshold in one element; 0 when there is none."""
+    """A threshold as a tensor of one element; 0 when there is none."""
     given = at.maybe(index)
     if given is None:
         return at.constant([0.0], f"threshold_{index}", _WIDE)
@@ -108,7 +108,7 @@ def _say_limit(at: LayerScope, boxes: Value) -> None:
 
 
 def _by_score(at: LayerScope, found: str, by_class: str) -> str:
-    """Boxes by batch, and in a batch from the highest score down: two sorts, of which the second keeps ties."""
+    """Sorts boxes by batch, then by descending score: two sorts, the second of which is stable."""
     scores = at.emit("GatherND", by_class, found)
     count = at.emit("Shape", found, start=0, end=1)
     _, order = at.emit_many("TopK", (scores, count), 2, axis=0, largest=1)
@@ -119,7 +119,7 @@ def _by_score(at: LayerScope, found: str, by_class: str) -> str:
 
 
 def ragged_softmax(at: LayerScope) -> list[str]:
-    """Softmax over the first elements of each row, as many as the second input says; zeros after them."""
+    """Softmax over the first elements of each row, whose number the second input gives; the rest is zero."""
     x, bounds = at.read(0), at.read(1)
     length = at.emit("Squeeze", at.emit("Shape", x.name, start=-1), at.constant([0], "axes"))
     places = at.emit("Range", at.constant(0, "zero"), length, at.constant(1, "one"))

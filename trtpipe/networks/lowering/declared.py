@@ -33,7 +33,7 @@ def _inputs(at: LayerScope) -> Fields:
 
 
 def activation(at: LayerScope) -> Fields:
-    """Alpha and beta only where the function takes them; TensorRT's defaults are always written out."""
+    """The activation; alpha and beta only if the function uses them. TensorRT's defaults are written explicitly."""
     kind = at.member("type")
     alpha: Fields = {"alpha": at.number("alpha")} if kind in _ALPHA else {}
     beta: Fields = {"beta": at.number("beta")} if kind in _BETA else {}
@@ -41,7 +41,7 @@ def activation(at: LayerScope) -> Fields:
 
 
 def elementwise(at: LayerScope) -> Fields:
-    """The operation; TensorRT broadcasts axes of length 1, and never adds any."""
+    """The operation; TensorRT broadcasts axes of length 1, but never adds axes."""
     at.equal_ranks(at.read(0), at.read(1))
     return {**_inputs(at), "op": at.member("op")}
 
@@ -72,7 +72,7 @@ def _windowed(at: LayerScope, window: str) -> Fields:
 
 
 def convolution(at: LayerScope) -> Fields:
-    """The kernel is weights or an input; a bias that is an input has a name here all the same: the scope knows."""
+    """The kernel is weights or an input; a bias that is an input has a name too, which the scope resolves."""
     kernel = at.weights_named("kernel")
     bias = at.weights_named("bias") or ("bias" if at.maybe(2) else None)
     return {
@@ -145,7 +145,7 @@ def grid_sample(at: LayerScope) -> Fields:
 
 
 def shuffle(at: LayerScope) -> Fields:
-    """A reshape that was not asked for has no dims; dims that are a tensor are the second input."""
+    """Without a reshape there are no dims; computed dims are the second input."""
     rank = at.rank(at.read(0))
     fields: Fields = {**_input(at), "zero_is_placeholder": at.flag("zero_is_placeholder")}
     reshaped: object = at.read(1).name if at.maybe(1) else at.sizes("reshape_dims")
@@ -206,14 +206,14 @@ def softmax(at: LayerScope) -> Fields:
 
 
 def topk(at: LayerScope) -> Fields:
-    """How many are taken is a number or a tensor."""
+    """TopK; k is a number or a tensor."""
     k = at.read(1).name if at.maybe(1) else at.whole("k")
     indices = at.made[1].dtype
     return {**_input(at), "op": at.member("op"), "k": k, "axes": at.axes_in("axes"), "indices_type": indices}
 
 
 def matrix_multiply(at: LayerScope) -> Fields:
-    """How each input is taken; both are collections over as many axes."""
+    """The operations on the inputs; both have the same number of batch axes."""
     axes = [
         at.rank(at.read(index)) - (1 if at.member(op) == "vector" else 2)
         for index, op in enumerate(("op0", "op1"))

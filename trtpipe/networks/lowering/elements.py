@@ -9,7 +9,7 @@ from trtpipe.networks.lowering.scope import LayerScope, dtype_of
 
 
 def identity(at: LayerScope) -> list[str]:
-    """Identity; where the output has another type, the cast that TensorRT makes of it."""
+    """Identity; if the output has another type, a cast, as in TensorRT."""
     x = at.read(0)
     return [at.emit("Identity", x.name) if x.dtype == at.dtype_made else _cast(at, at.dtype_made)]
 
@@ -24,7 +24,7 @@ def _cast(at: LayerScope, target: str) -> str:
 
 
 def select(at: LayerScope) -> list[str]:
-    """Where; of booleans, which ONNX Runtime's CPU does not choose among, as a formula."""
+    """Where; for booleans, which ONNX Runtime's Where does not support on the CPU, a logical formula."""
     condition, chosen, other = (at.read(index) for index in range(3))
     at.equal_ranks(condition, chosen, other)
     if chosen.dtype != "bool":
@@ -42,7 +42,7 @@ def clip(at: LayerScope) -> list[str]:
 
 
 def _bound(at: LayerScope, name: str, dtype: str) -> str | None:
-    """A bound as a constant: TensorRT's are float32, so of whole numbers one may lie beyond all values of the type."""
+    """A bound as a constant. TensorRT's bounds are float32 and may exceed the range of an integer type."""
     import numpy as np
 
     bound = at.number(name)
@@ -55,7 +55,7 @@ def _bound(at: LayerScope, name: str, dtype: str) -> str | None:
 
 
 def nothing(at: LayerScope) -> list[str]:
-    """A constant without elements; it has no weights."""
+    """A constant without elements, which therefore has no weights."""
     import numpy as np
 
     return [at.constant(np.zeros(at.sizes("shape") or ()), "nothing", at.dtype_made)]

@@ -55,7 +55,7 @@ class Emission:
 
     @cached_property
     def graph(self) -> MainGraph:
-        """The graph in the making."""
+        """The graph under construction."""
         return MainGraph(self.network.name, frozenset(self.network.outputs))
 
     @cached_property

@@ -57,7 +57,7 @@ class MainGraph:
         names: Mapping[str, str] | None = None,
         prefix: str = "",
     ) -> None:
-        """Puts a piece into a graph; what it reads goes by other `names` where they say so."""
+        """Puts a piece into a graph; tensors that it reads are renamed as `names` says."""
         import onnx
 
         renamed = dict(names or {})
@@ -134,7 +134,7 @@ def same(source: str, target: str) -> onnx.NodeProto:
 
 
 def value_info(tensor: Tensor, name: str | None = None, *, shaped: bool = False) -> onnx.ValueInfoProto:
-    """A tensor's type, and its shape when asked for; dynamic sizes have the names that the model gave them."""
+    """A tensor's type, and its shape on request; dynamic sizes have the model's names."""
     import onnx
 
     dims: list[int | str | None] | None = None

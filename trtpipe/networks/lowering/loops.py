@@ -128,9 +128,8 @@ def add_loop(emission: Emission, construct: Construct, level: Level, into: list[
     body.append(same(condition, f"{label}/go on"))
     for index, name in enumerate(results):
         body.append(same(name, f"{label}/{index}"))
-        collected = index >= len(
-            parts.recurrences
-        )  # of which no round may take place: then their shape is told
+        # the loop may have no iterations, so the shape of the results is declared
+        collected = index >= len(parts.recurrences)
         outputs.append(value_info(tensors[name], f"{label}/{index}", shaped=collected))
     inputs = [
         onnx.helper.make_tensor_value_info(f"{label}/round", onnx.TensorProto.INT64, []),

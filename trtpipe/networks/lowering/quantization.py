@@ -63,7 +63,7 @@ def _along(at: LayerScope, x: Value, scale: Value) -> tuple[int | None, int | No
 
 
 def lengths_of_blocks(at: LayerScope, x: Value, scale: Value) -> list[int]:
-    """The length of a block on each axis: what the layer says, else how often the scale fits into the input."""
+    """The length of a block on each axis: from the layer, or the ratio of the input's and the scale's sizes."""
     given = at.parsed.attributes.get("block_shape")
     if isinstance(given, tuple) and given and all(isinstance(one, int) and one > 0 for one in given):
         return [int(one) for one in given if isinstance(one, int)]
@@ -95,7 +95,7 @@ def _zero(at: LayerScope, scale: Value, dtype: str) -> str:
 
 
 def dynamic_quantize(at: LayerScope) -> list[str]:
-    """TensorRT's own operators, which a twin computes in float32: elements, and a scale for each block."""
+    """TensorRT's own operators, emulated in float32: quantized elements, and a scale for each block."""
     x, target = at.read(0), dtype_of(at.text("to_type"))
     if at.parsed.attributes.get("block_shape"):
         at.refuse(f"has block_shape {at.sizes('block_shape')}, which has no ONNX form")

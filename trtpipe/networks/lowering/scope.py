@@ -59,7 +59,7 @@ class NetworkWeights:
         self.names = tuple(self.refs)
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """None: weights are flat, and the layer says their dims."""
+        """None, because weights are flat; the layer knows their dims."""
         return None
 
     def dtype_of(self, name: str) -> str:
@@ -122,7 +122,7 @@ class LayerScope(Scope):
         return None if found is None else found.name
 
     def attribute(self, name: str) -> Attribute:
-        """An attribute, which must have been read. Raises ModelError."""
+        """An attribute. Raises ModelError when the worker could not read it."""
         if name not in self.parsed.attributes:
             why = self.parsed.unread.get(name, "")
             self.refuse(f"has no {name}" + (f": {why}" if why else ""))
@@ -215,7 +215,7 @@ class LayerScope(Scope):
         return dtype_of(self.made[0].dtype)
 
     def cast(self, name: str, source: str, target: str) -> str:
-        """A tensor in another element type; the same when it has it."""
+        """A tensor in another element type; unchanged if it has that type already."""
         from trtpipe.canonical.tensors import number_of_dtype
 
         return name if source == target else self.emit("Cast", name, to=number_of_dtype(target))
@@ -234,7 +234,7 @@ def layer_scope(
     reads: Sequence[str | None] | None = None,
     makes: Sequence[str] | None = None,
 ) -> LayerScope:
-    """The context of a layer, called `label`; `reads` and `makes` are its tensors if they are not the layer's own."""
+    """The context of a layer, called `label`; `reads` and `makes` replace the layer's own tensors."""
     tensors, makers = network.tensors, network.producers
     names = layer.inputs if reads is None else reads
     values = [

@@ -18,7 +18,7 @@ def unsqueeze(at: LayerScope) -> list[str]:
 
 
 def one_hot(at: LayerScope) -> list[str]:
-    """OneHot of indices, values (off, on) and depth, in the types of values that ONNX Runtime has it for."""
+    """OneHot of indices, values (off, on) and depth, in types that ONNX Runtime supports."""
     indices, values, depth = (at.read(index) for index in range(3))
     scalar = at.emit("Reshape", at.int64(depth), at.constant([1], "one"))
     held = values.dtype if values.dtype in ("float32", "int64") else "float32"
@@ -48,7 +48,7 @@ def gather_in_batches(at: LayerScope) -> list[str]:
 
 
 def reverse_sequence(at: LayerScope) -> list[str]:
-    """ReverseSequence, whose axes ONNX wants to be the first two: others are brought there and back."""
+    """ReverseSequence; ONNX requires its axes to be the first two, so others are transposed there and back."""
     data, lengths = at.read(0), at.read(1)
     batch, time = at.whole("batch_axis"), at.whole("sequence_axis")
     rank = at.rank(data)
@@ -91,7 +91,7 @@ def _of_each(at: LayerScope, delta: str, rank: int) -> str:
 
 
 def kv_cache_update(at: LayerScope) -> list[str]:
-    """A cache of batch x heads x length x size, into which each sequence is written from its own place on."""
+    """A cache of batch x heads x length x size, into which each sequence is written from its own position on."""
     cache, update, start = (at.read(index) for index in range(3))
     if at.member("cache_mode") != "linear" or at.parsed.attributes.get("update_form") != "PADDED_BHND":
         at.refuse("writes packed tensors, or not one element behind the other, which has no ONNX form")

@@ -21,7 +21,7 @@ def slice_(at: LayerScope) -> list[str]:
 
 
 def _moves(at: LayerScope) -> bool:
-    """Whether no stride is 0, which repeats an element and which ONNX's Slice does not take."""
+    """Whether no stride is 0; a stride of 0 repeats an element, which ONNX's Slice does not support."""
     tensor = at.maybe(3)
     if tensor is None:
         return 0 not in (at.sizes("stride") or ())
@@ -47,7 +47,7 @@ def _axes(at: LayerScope) -> str | None:
 
 
 def _strict(at: LayerScope) -> str:
-    """Ends are start + (size - 1) * stride, and one step on; before the first element when it runs backwards."""
+    """A strict slice: ends are start + (size - 1) * stride plus one step; a backward slice may end before element 0."""
     start, size, stride = _given(at, "start", 1), _given(at, "shape", 2), _given(at, "stride", 3)
     zero, one = at.constant(0, "zero"), at.constant(1, "one")
     last = at.emit("Add", start, at.emit("Mul", at.emit("Sub", size, one), stride))
@@ -61,7 +61,7 @@ def _strict(at: LayerScope) -> str:
         return at.emit("Slice", at.read(0).name, start, end, axes, stride)
     every = at.constant(list(range(at.rank(at.read(0)))), "all_axes")
     taken = at.emit("Slice", at.read(0).name, start, end, every, stride)
-    return at.emit("Reshape", taken, size, allowzero=1)  # what lies outside is an error, not left out
+    return at.emit("Reshape", taken, size, allowzero=1)  # fails where ONNX's Slice would clamp an index
 
 
 def _by_index(at: LayerScope, mode: str) -> str:
@@ -70,7 +70,7 @@ def _by_index(at: LayerScope, mode: str) -> str:
 
 
 def _on_axes(at: LayerScope) -> tuple[list[int], list[str]]:
-    """The axes, and start, size and stride on each; on all axes where it is computed which they are."""
+    """The axes, and start, size and stride on each; on all axes if the axes themselves are computed."""
     parts = [_given(at, name, index) for name, index in (("start", 1), ("shape", 2), ("stride", 3))]
     rank, tensor = at.rank(at.read(0)), at.maybe(5)
     if tensor is None:

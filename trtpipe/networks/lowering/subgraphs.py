@@ -39,9 +39,9 @@ def construct_of(layer: Layer) -> Construct | None:
 
 
 def places_of(network: ParsedNetwork, layer: Layer) -> list[str | None]:
-    """The tensors that a layer reads, each at its place; of an attention, the layer that ends it reads all of them.
+    """The tensors that a layer reads, each at its place; for an attention, its last layer reads all of them.
 
-    These are query, key and value, the mask, and the lengths of queries and of keys.
+    An attention reads query, key and value, the mask, and the lengths of queries and of keys.
     """
     if layer.attention is None:
         return [*layer.inputs]
@@ -58,7 +58,7 @@ def reads_of(network: ParsedNetwork, layer: Layer) -> list[str]:
 
 
 def outputs_of(network: ParsedNetwork, layer: Layer) -> tuple[str, ...]:
-    """The tensors that a layer makes; of an attention, the layer that ends it makes them."""
+    """The tensors that a layer makes; for an attention, its last layer makes them."""
     if layer.attention is None:
         return layer.outputs
     return network.attentions[layer.attention].outputs if layer.type == "ATTENTION_OUTPUT" else ()
@@ -112,7 +112,7 @@ class Nesting:
         return [*within, *(one for one in self.borders[construct] if one.type in _LEAVING)]
 
     def needed(self, tensors: Iterable[str], within: Construct | None = None) -> set[int]:
-        """The layers that these tensors depend on, by number; of a construct that they are not in, all borders."""
+        """The layers that these tensors depend on, by number; constructs not around them with all boundaries."""
         found: set[int] = set()
         pending = [self.makers[name] for name in tensors if name in self.makers]
         while pending:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def may_reach_beyond(at: LayerScope) -> bool:
-    """Whether rounding up adds windows that ONNX leaves out, or whose elements it may count in another way."""
+    """Whether rounding up adds windows that ONNX omits, or whose elements it may count differently."""
     if at.parsed.attributes.get("padding_mode") != "EXPLICIT_ROUND_UP":
         return False
     before, after, window, stride = (
@@ -65,7 +65,7 @@ def _padded(at: LayerScope, tensor: str, value: float) -> str:
 
 
 def _reached(at: LayerScope, tensor: str, value: float) -> str:
-    """A padded tensor extended at the end by a stride less one, which turns rounding down into rounding up."""
+    """A padded tensor extended at the end by stride - 1, which turns rounding down into rounding up."""
     strides = at.sizes("stride_nd") or ()
     return _extended(at, tensor, [0] * len(strides), [one - 1 for one in strides], value, "reach")
 
@@ -83,7 +83,7 @@ def _maximum(at: LayerScope) -> str:
 
 
 def _average(at: LayerScope) -> str:
-    """The sum over a window by the number of elements in it, of which the padding are some or none."""
+    """The sum over a window divided by its number of elements, with or without padding."""
     x = at.read(0)
     ones = at.emit("Expand", at.constant(1, "one", x.dtype), at.emit("Shape", x.name))
     counted = 0.0 if at.flag("average_count_excludes_padding") else 1.0

@@ -1,9 +1,9 @@
 """Raises a parsed network to declared layers: the equivalent spec with `parser: network`.
 
-    network.py     a whole network; what is refused, layer by layer
-    layers.py      which declared layer stands for a type, where its inputs must be constant for it
+    network.py     a whole network; which layers are rejected
+    layers.py      the declared layer for each type, if some of its inputs must be constant
     slices.py, quantization.py, normalization.py
-                   the longer ones of them
+                   longer ones of the same kind
     constants.py   tensors that depend on constants alone, as arrays
     writer.py      a declared layer as a spec writes it: defaults left out, weights by name
 

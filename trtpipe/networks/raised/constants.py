@@ -51,7 +51,7 @@ class Constants:
         return self._known.get(name)
 
     def _made(self, layer: Layer, depth: int) -> Array | None:
-        """The result of a layer on constants, apart from its dims."""
+        """The result of a layer on constants, without its dims."""
         if layer.type == "CONSTANT":
             return self.of_layer(layer)
         if layer.type not in (*_KEEP_ORDER, *_OF_NUMBERS) or not _keeps_order(layer):

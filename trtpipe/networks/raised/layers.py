@@ -35,7 +35,7 @@ class Raising:
     constants: Constants
 
     def array(self, index: int, what: str) -> Array:
-        """An input that a declared layer has constant. Raises ModelError when it is computed."""
+        """An input that must be constant in a declared layer. Raises ModelError when it is computed."""
         value = self.at.read(index)
         array = self.constants.array(value.name)
         if array is None:
@@ -43,11 +43,11 @@ class Raising:
         return array
 
     def ints(self, index: int, what: str) -> tuple[int, ...]:
-        """Whole numbers that a declared layer has constant. Raises ModelError when they are computed."""
+        """Whole numbers that must be constant in a declared layer. Raises ModelError when they are computed."""
         return tuple(int(one) for one in self.array(index, what).reshape(-1))
 
     def number(self, index: int, what: str) -> float:
-        """One number that a declared layer has constant. Raises ModelError when it is computed, or several."""
+        """A number that must be constant in a declared layer. Raises ModelError when it is computed, or not one."""
         array = self.array(index, what)
         if array.size != 1:
             self.at.refuse(f"has {array.size} numbers as its {what}, where a declared layer has one")
@@ -65,7 +65,7 @@ Form = Callable[[Raising], Raised]
 
 
 def identity(one: Raising) -> Raised:
-    """An identity; where the output has another type, the cast that it is."""
+    """An identity, or a cast if the output has another type."""
     x, made = one.at.read(0), one.at.dtype_made
     if x.dtype == made:
         return points.Identity, {"input": x.name}
@@ -87,13 +87,13 @@ def select(one: Raising) -> Raised:
 
 
 def parametric_relu(one: Raising) -> Raised:
-    """Its slopes are weights."""
+    """A parametric ReLU; its slopes are weights."""
     one.at.equal_ranks(one.at.read(0), one.at.read(1))
     return points.ParametricReLU, {"input": one.at.read(0).name, "slopes": one.array(1, "slopes")}
 
 
 def squeeze(one: Raising) -> Raised:
-    """The axes are constant; where none are given, those of length 1, which must be known."""
+    """Squeeze with constant axes; without any, the axes of length 1, which must be known."""
     x = one.at.read(0)
     if one.at.maybe(1):
         return shaped.Squeeze, {"input": x.name, "axes": one.ints(1, "axes")}
@@ -106,7 +106,7 @@ def squeeze(one: Raising) -> Raised:
 
 
 def unsqueeze(one: Raising) -> Raised:
-    """The axes are constant."""
+    """Unsqueeze with constant axes."""
     return shaped.Unsqueeze, {"input": one.at.read(0).name, "axes": one.ints(1, "axes")}
 
 
@@ -156,7 +156,7 @@ def cumulative(one: Raising) -> Raised:
 
 
 def nms(one: Raising) -> Raised:
-    """Boxes, scores, and what limits them."""
+    """Boxes, scores, and their limits."""
     at = one.at
     fields: Fields = {
         "inputs": (at.read(0).name, at.read(1).name),
@@ -188,7 +188,7 @@ def convolution(one: Raising) -> Raised:
 
 
 def pooling(one: Raising) -> Raised:
-    """As it is; but ONNX's last window may be TensorRT's last but one, which fixed sizes tell."""
+    """The declared pooling. Raises ModelError if ONNX might omit TensorRT's last window (known for fixed sizes)."""
     at = one.at
     if windows.may_reach_beyond(at) and any(dim is None for dim in at.dims(at.read(0))[2:]):
         at.refuse(

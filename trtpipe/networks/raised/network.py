@@ -60,7 +60,7 @@ _UNQUANTIZED = (
 
 @dataclass(frozen=True, slots=True)
 class RaisedLayer:
-    """A layer as a spec writes it, and what it came from."""
+    """A layer as it is written in a spec, and its origin."""
 
     layer: Layer
     model: Declared
@@ -201,7 +201,7 @@ class _Work:
             at.refuse(f"cannot be declared: {_words(error, at.layer.name)}")
 
     def _check(self, made: Declared, weights: Mapping[str, Array]) -> None:
-        """Lowers the layer alone, as a build would, between tensors as TensorRT says they are. Raises ModelError."""
+        """Lowers the layer alone, as a build would, with the tensor types that TensorRT reports. Raises ModelError."""
         tensors, makers = self.network.tensors, self.network.producers
         reads = {
             path: value_of(tensors[name], few(self.network, makers[name]) if name in makers else None)
@@ -221,14 +221,14 @@ def _refused(layer: Layer, label: str, fact: str) -> Problem:
 
 
 def _words(error: ValidationError, label: str) -> str:
-    """The first message of a spec's model about a layer, with the field that it concerns."""
+    """The first validation message about a layer, with the field that it concerns."""
     first = error.errors()[0]
     said = first["msg"].removeprefix("Value error, ").removeprefix(f"layer {label!r}").lstrip(": ")
     return ": ".join([*(str(one) for one in first["loc"][:1]), said])
 
 
 def _without_itself(fact: str, label: str) -> str:
-    """A message about a layer without the words that name the layer."""
+    """A message about a layer without the layer's name."""
     start = f"layer '{label}' ("
     if not fact.startswith(start):
         return fact

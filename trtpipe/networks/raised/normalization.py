@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def normalization(one: Raising) -> Raised:
-    """The type that the axes, the groups and the scale's dims come to."""
+    """The declared normalization that matches the axes, the groups and the scale's dims."""
     at = one.at
     x, axes, groups = at.read(0), at.axes_in("axes"), at.whole("num_groups")
     rank = at.rank(x)
@@ -42,7 +42,7 @@ def normalization(one: Raising) -> Raised:
 
 
 def _each(array: Array, channels: Dim, rank: int) -> bool:
-    """Whether there is a number for each channel."""
+    """Whether a tensor has one number per channel."""
     return array.ndim == rank and array.size == channels == array.shape[1]
 
 
@@ -51,7 +51,7 @@ def _flat(weights: list[Array]) -> Fields:
 
 
 def _in(array: Array, dims: list[int]) -> Array | None:
-    """Weights in the dims of the axes that are normalized, those before them being of length 1; None when not."""
+    """Weights with the dims of the normalized axes, if all axes before have length 1; None otherwise."""
     own = array.shape[-len(dims) :]
     if math.prod(own) != array.size or array.size != math.prod(dims):
         return None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def slice_(one: Raising) -> Raised:
-    """Start, shape and stride are dims, or inputs 1 to 3; the value of mode fill is input 4, axes may be input 5."""
+    """A declared slice; start, shape and stride are dims or inputs 1 to 3, the fill value input 4, axes input 5."""
     at = one.at
     mode = at.member("mode")
     fields: Fields = {"input": at.read(0).name}

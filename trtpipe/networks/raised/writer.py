@@ -45,7 +45,7 @@ class Arrays:
         self.names = tuple(self.arrays)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
-        """Dims of a tensor."""
+        """The dims of a tensor."""
         return tuple(self.arrays[name].shape)
 
     def dtype_of(self, name: str) -> str:
@@ -61,7 +61,7 @@ class Arrays:
         return self.arrays[name]
 
     def location(self, name: str) -> tuple[Path, int] | None:
-        """None: they are not in a file."""
+        """None, because these weights are not in a file."""
         return None
 
 
@@ -75,7 +75,7 @@ class WeightsFile:
     _known: dict[tuple[str, tuple[int, ...], str], str] = field(default_factory=dict)
 
     def add(self, wanted: str, array: Array, digest: str) -> str:
-        """Weights by their name in the file, which is not `wanted` where those bytes are there already."""
+        """Adds weights; returns their name: `wanted`, or another one if the same bytes are there already."""
         key = (str(array.dtype.name), tuple(array.shape), digest)
         if key not in self._known:
             name = self._known[key] = self.names(wanted)
@@ -85,7 +85,7 @@ class WeightsFile:
 
 
 def refusal_of(arrays: Mapping[str, Array]) -> str:
-    """Why weights cannot be written; empty when they can."""
+    """Why weights cannot be written; empty if they can."""
     for name, array in arrays.items():
         if _WIDER.get(array.dtype.name, array.dtype.name) not in WRITABLE:
             return f"its {name} are {array.dtype.name}, which .safetensors cannot hold"
@@ -120,7 +120,7 @@ def _is_default(model: type[Declared], name: str, value: object) -> bool:
 
 
 def _short(value: object) -> object:
-    """A float32 by the shortest digits that are its own."""
+    """A float32 with the fewest digits that identify it."""
     if isinstance(value, tuple):
         return tuple(_short(one) for one in value)
     if isinstance(value, float) and np.isfinite(value) and float(np.float32(value)) == value:
@@ -162,7 +162,7 @@ def _own(at: LayerScope, name: str, value: object, fields: Mapping[str, object])
 
 
 def _in_numbers(name: str, value: object, constants: Constants) -> object:
-    """Replaces a tensor of constants by numbers, where a field may have either."""
+    """Replaces a constant tensor by numbers if the field accepts both."""
     array = constants.array(value) if name in _DIMS | _COUNTS | _NUMBERS and isinstance(value, str) else None
     if array is None or (name not in _DIMS and array.size != 1):
         return value
@@ -182,7 +182,7 @@ def spec_of(
     weights: Mapping[str, Array],
     named: Callable[[str, Array], str],
 ) -> dict[str, Json]:
-    """The layer as an entry of a spec's `layers`; `named` puts weights into the file, and gives their name there."""
+    """The layer as an entry of a spec's `layers`; `named` puts weights into the file and returns their name there."""
     made: dict[str, Json] = {"layer": layer.kind, "name": layer.name}
     default = layer.model_copy(update={"outputs": ()}).output_names
     if outputs != default:
@@ -195,7 +195,7 @@ def spec_of(
             made[name] = named(name, array) if few is None else few
             told = few is None and array.dtype.name in _PLAIN
         elif name == "dtype" and told:
-            continue  # the file says the type
+            continue  # the weights file contains the type
         else:
             made[name] = _json(value)
     return made
