@@ -21,7 +21,7 @@ _COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrE
 def branch_inputs(proto: onnx.ModelProto) -> dict[str, Number]:
     """Each input of one element that an If's condition depends on, with a value to bind it to.
 
-    The value is the first constant that it is compared with; True for a boolean; else 1.
+    The value is the first constant that the input is compared with; True for a boolean; 1 otherwise.
     """
     scalars = {value.name: info for value in proto.graph.input if _is_scalar(info := tensor_info(value))}
     found: dict[str, Number] = {}

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Costs:
     """The costs; `uncounted` nodes have unknown shapes or are in nested graphs, and are missing from `flops`.
 
-    `activation_bytes` is None when the size of any tensor is not known; `peak_at` is the node that runs while they
-    are alive.
+    `activation_bytes` is None when the size of any tensor is unknown; `peak_at` is the node that runs at the
+    peak.
     """
 
     flops: int
@@ -82,7 +82,7 @@ def _peak(graph: onnx.GraphProto, inferred: Inferred) -> tuple[int | None, str]:
 
 
 def _came_alive(alive: dict[str, int], names: list[str], inferred: Inferred) -> bool:
-    """Whether the sizes of these tensors are all known; if so, they are counted as alive."""
+    """Adds the sizes of these tensors to those alive; False if one is unknown."""
     for name in names:
         size = nbytes_of_info(inferred.values.get(name))
         if size is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DynamicDim:
-    """A dimension without a fixed size: the places (`x[0]`) that share it, and in words where its size comes from."""
+    """A dimension without a fixed size: the places (`x[0]`) that share it, and the source of its size as text."""
 
     name: str
     places: tuple[str, ...]
@@ -57,7 +57,7 @@ def _dynamic(info: TensorInfo) -> Iterator[tuple[int, str]]:
 
 
 def _maker(value: str, symbol: str, makers: Mapping[str, onnx.NodeProto], inferred: Inferred) -> str:
-    """The node that produced a dimension, found by following it upwards as long as some input has it too."""
+    """The node that introduced a dimension, found by walking back while an input has the same dimension."""
     node = makers.get(value)
     if node is None:
         return "not known"

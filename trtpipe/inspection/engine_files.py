@@ -39,7 +39,7 @@ class NetworkLayer:
     outputs: tuple[tuple[str, str, tuple[int, ...]], ...]
 
     def to_json(self) -> dict[str, Json]:
-        """This layer as network.json has it."""
+        """This layer in the form of network.json."""
         outputs: list[Json] = [
             {"name": name, "dtype": dtype, "shape": list(shape)} for name, dtype, shape in self.outputs
         ]

@@ -26,7 +26,7 @@ _HEAD = 1 << 16
 def kind_of_file(path: Path) -> Kind:
     """The kind of a file by its first 64 KiB; `model` if it is no other kind.
 
-    What is none of them is refused by whoever reads it as a model, and told by its own name there. Raises ModelError.
+    Other files are rejected later, by the code that reads them as a model and names their format. Raises ModelError.
     """
     head = head_of(path)
     if _ENGINE.match(head):
@@ -44,14 +44,15 @@ def kind_of_file(path: Path) -> Kind:
 
 
 def _flow_spec(head: bytes) -> bool:
-    """A spec that is written as JSON: its first keys are a spec's."""
+    """Whether it is a spec written as JSON: its first keys are those of a spec."""
     return re.search(rb"['\"]pipeline['\"]\s*:", head) is not None and b'"cell"' not in head
 
 
 def head_of(path: Path) -> bytes:
     """The first 64 KiB of a regular file. Raises ModelError."""
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")  # a pipe would be waited for
+        # opening a named pipe would block
+        raise ModelError(Code.NOT_A_FILE, f"'{path}' is not a regular file")
     try:
         with path.open("rb") as file:
             return file.read(_HEAD)

@@ -69,14 +69,14 @@ def find_out(
 ) -> Draft:
     """Collects the findings about a canonical model, which is changed by the proposals.
 
-    A `narrow` profile is for a model that was
-    seen to fail at other shapes, which inference could not tell. Raises ModelError when nothing of it can be taken.
+    A `narrow` profile is for a model that failed at
+    other shapes when it ran. Raises ModelError when no part of the model can be used.
     """
     with (
         temporary_folder("init") as folder,
         Evaluator(Path(folder)) as evaluator,
     ):
-        view = view_model(proto)  # and anew after each change alone
+        view = view_model(proto)  # inferred once, and again only after a change
         outputs, why = _foreign_values_cut(view)
         if outputs:
             view = _changed(proto, evaluator, outputs=outputs)
@@ -114,7 +114,7 @@ def _profile_of(view: ModelView, hints: Hints | None, *, narrow: bool) -> Propos
 
 
 def _with_whole_windows(view: ModelView) -> Infer | None:
-    """Inference that also refuses poolings whose window lacks something; None where no window may lack anything."""
+    """Inference that also rejects poolings with incomplete windows; None if there are no such poolings."""
     windows = windows_of(view.proto)
     if not any(any(window.lacking) for window in windows):
         return None
@@ -127,7 +127,7 @@ def _with_whole_windows(view: ModelView) -> Infer | None:
 
 
 def refuse_training(proto: onnx.ModelProto) -> None:
-    """Raises ModelError for a model in training mode; `proto` is one as it was read, for importing drops the signs."""
+    """Raises ModelError for a model in training mode; `proto` is as read, because importing removes the signs."""
     view = view_model(proto)
     problems = in_training(view.proto, view.live_nodes())
     if problems:

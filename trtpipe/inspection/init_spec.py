@@ -64,10 +64,10 @@ def init_spec(
     half: HalfVariant | None = None,
     claim: Sequence[str] = (UNTRIED,),
 ) -> str:
-    """The text of a pipeline file for a model; without a draft, as much of it as says which model that is.
+    """The text of a pipeline file for a model; without a draft, only the part about the origin of the model.
 
     `targets` are GPUs as a spec names them, `DEFAULT_TARGETS` when left out; `half` is what is known of a variant in
-    fp16. `claim` are the sentences at its head: what was tried of it, and what came of that.
+    fp16. `claim` are the sentences at its top: what was tested, and the results.
     """
     found = (
         [_transform(draft), _profiles(draft), _variants(draft, half or HalfVariant())]
@@ -85,7 +85,7 @@ def init_spec(
 
 
 def unread_spec(head: ModelHead, *, name: str, why: str, targets: Sequence[str] | None = None) -> str:
-    """A spec for a model that cannot be read here: what its file and format say, and `why` it is not more."""
+    """A spec for a model that cannot be read here, from its file and format alone; `why` says why it is incomplete."""
     left_out = f"Profiles and transforms are left out, since the model was not read: {why}."
     sections = [
         _head(head, name, _comment(left_out)),
@@ -206,7 +206,7 @@ _ONLY_FLOAT = "variants:\n  fp32: {}"
 
 
 def _builder(draft: Draft | None) -> str:
-    """A larger workspace for a model whose tensors fill the usual one: TensorRT then builds no engine at all."""
+    """A larger workspace for a model with large tensors: TensorRT builds no engine if it is too small."""
     if draft is None or 2 * draft.largest < BuilderSpec().workspace:
         return ""
     wanted = 1 << math.ceil(math.log2(draft.largest * _SHARE / (1 << 30)))
@@ -217,7 +217,7 @@ builder: {{workspace: {wanted}GiB}}"""
 
 
 def _validate(draft: Draft | None) -> str:
-    """The section; with a threshold where the model's own rounding leaves less than what is asked for without one."""
+    """The section `validate`; with a threshold if rounding alone makes the model miss the default one."""
     if draft is None or draft.cosine is None:
         return _VALIDATE
     return f"""\

@@ -83,8 +83,8 @@ def describe_engine(
 ) -> EngineDescription:
     """The description of the engine at `path`.
 
-    `read_header` raises ModelError for what it does not know; that stands unless a manifest is found beside the engine
-    or by `find_manifest`. Raises ModelError.
+    `read_header` raises ModelError for an unknown header; the error is passed on unless a manifest is found beside
+    the engine or by `find_manifest`. Raises ModelError.
     """
     try:
         digest = digest_file(path)

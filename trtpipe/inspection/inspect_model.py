@@ -134,7 +134,7 @@ def describe_model(path: Path, asked: Asked = NOTHING_MORE, *, root: Path | None
 
 
 def describe_graph(proto: onnx.ModelProto, asked: Asked = NOTHING_MORE) -> GraphDescription:
-    """The description of a model or skeleton. Raises ModelError, and SpecError for shapes that are not its inputs'."""
+    """The description of a model or skeleton. Raises ModelError, and SpecError for shapes that do not fit."""
     view = view_model(proto)
     refuse_foreign_shapes(view.inputs, asked.shapes)
     shapes, inferred = at_likely_shapes(view, asked.shapes)
@@ -197,7 +197,7 @@ def _external_files(skeleton: Skeleton) -> tuple[ExternalFile, ...]:
 def at_likely_shapes(
     view: ModelView, given: Mapping[str, Shape] | None = None
 ) -> tuple[Mapping[str, Shape], Inferred]:
-    """Shape inference where every dynamic dimension has the size that is given, or a likely one."""
+    """Shape inference with every dynamic dimension set to the given size, or to a likely one."""
     given = given or {}
     if any(info.dims is None and info.name not in given for info in view.inputs):
         return {}, Inferred({})

@@ -12,7 +12,7 @@ from trtpipe.json_values import Json
 
 @dataclass(frozen=True, slots=True)
 class LayerLine:
-    """A declared layer: what it yields (name, data type, dims), and how many weights it holds."""
+    """A declared layer: its outputs (name, data type, dims), and its number of weights."""
 
     name: str
     kind: str

@@ -80,7 +80,7 @@ def _model(model: DeclaredModel, applied: Sequence[str]) -> Iterator[str]:
 
 
 def _sections(document: Document) -> dict[str, tuple[list[str], list[str]]]:
-    """Each top-level key: its lines, and those behind it that are blank or comments. What is before the first is ''."""
+    """Each top-level key with its lines and the blank and comment lines after it. The key '' has the lines before."""
     places, keys = document.places, document.places.keys
     if places.flow or any(mark.column != 0 for mark in keys.values()):
         return {key: ([f"{flow_yaml(key)}: {flow_yaml(value)}"], []) for key, value in document.data.items()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class NodeLine:
     """One node of the main graph. `outputs` are name, dtype and dims; None where unknown.
 
-    `parameters` counts the weights that it reads itself; of one that several read, each counts all.
+    `parameters` counts the weights that it reads itself; a shared weight is counted for each of its readers.
     """
 
     name: str

@@ -46,7 +46,7 @@ class Shapes:
         return sizes if dims is not None and len(sizes) == len(dims) else None
 
     def operand(self, node: onnx.NodeProto, index: int) -> Shape | None:
-        """The shape of one of a node's inputs; None where it has none or it is not known."""
+        """The shape of one of a node's inputs; None when the input is absent or its shape unknown."""
         return self.of(node.input[index]) if index < len(node.input) and node.input[index] else None
 
 
@@ -82,14 +82,14 @@ _TERM = re.compile(r"[A-Za-z]*")
 
 
 def _einsum(node: onnx.NodeProto, shapes: Shapes) -> int | None:
-    """None for an ellipsis, whose indices have no names, and for more than two operands, whose order is not known."""
+    """None for an ellipsis (unnamed indices), and for more than two operands (unknown order of evaluation)."""
     equation = attribute_of(node, "equation") or b""
     text = (equation.decode(errors="replace") if isinstance(equation, bytes) else str(equation)).replace(
         " ", ""
     )
     terms = text.partition("->")[0].split(",")
     if len(terms) == 1:
-        return 0  # a transpose, a sum or a diagonal
+        return 0  # one operand: a transpose, a sum or a diagonal needs no products
     found = [shapes.operand(node, index) for index in range(len(terms))]
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, found, strict=True):

@@ -45,14 +45,14 @@ def deciding_shapes(
 
 
 def _rankless_branches(view: ModelView) -> bool:
-    """Whether an If of the main graph has an output whose rank is not known."""
+    """Whether an If of the main graph has an output of unknown rank."""
     ends = [name for node in view.proto.graph.node if node.op_type == "If" for name in node.output if name]
     known = view.infer({}, {}) if ends else None
     return known is not None and any(known.shape(name) is None for name in ends)
 
 
 def _choices(inputs: Sequence[TensorInfo], opt: Shapes) -> Iterator[Shapes]:
-    """One input's sizes behind the first, then those of all, then every size of all."""
+    """Sizes to fix: one input's sizes after the first axis, then those of all inputs, then all sizes of all inputs."""
     behind = {
         info.name: tuple(-1 if axis == 0 and not isinstance(dim, int) else size for axis, (dim, size) in both)
         for info in inputs

@@ -47,7 +47,7 @@ def support_of(
 ) -> tuple[Support, ...]:
     """A line for each GPU generation, flavour and run of versions.
 
-    Unless generations are named they are all, and that no version of a flavour builds for one is not said.
+    Without named generations all are listed, except those that no version of a flavour builds for.
     """
     asked = capabilities or [one for one in known_capabilities() if one >= TURING and _has_builder(one)]
     operators = {version: operator_refusals(nodes, version) for version in VERSIONS["tensorrt_rtx"]}

@@ -42,7 +42,7 @@ def weight_lines(
     statistics: bool,
     told: Callable[[WeightStream], None] = lambda stream: None,
 ) -> tuple[WeightLine, ...]:
-    """A line for each tensor, in order; `told` hears of each before its values are read. Raises ModelError."""
+    """A line for each tensor, in order; `told` is called with each before its values are read. Raises ModelError."""
     lines = []
     for one in streams:
         told(one)

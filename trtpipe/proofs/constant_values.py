@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ConstantValues:
-    """The constants of `proto`, decoded when they are asked for."""
+    """The constants of `proto`, decoded on first access."""
 
     def __init__(self, proto: onnx.ModelProto) -> None:
         import onnx
@@ -36,7 +36,7 @@ class ConstantValues:
         return name in self._tensors or name in self._plain
 
     def number(self, name: str) -> float | None:
-        """The value of a constant of one element; None of anything else."""
+        """The value of a constant of one element; None for anything else."""
         import numpy as np
 
         if name in self._plain:

@@ -75,7 +75,7 @@ def values_at(profile: Profile, corner: Corner) -> dict[str, tuple[int, ...]]:
 def inference_of(proto: onnx.ModelProto) -> Infer:
     """Shape inference for one model or skeleton, which must not change meanwhile; see `infer_at`.
 
-    A branch that the given shapes decide is taken. The last few answers are kept: several proofs ask for one corner.
+    Branches that the given shapes decide are resolved. The last few results are cached for other proofs.
     """
     windows = windows_of(proto)
     branches = any(node.op_type == "If" for node in proto.graph.node)
@@ -116,7 +116,7 @@ def _with_branches_taken(
     model = type(proto)()
     model.CopyFrom(proto)
     for _ in range(_DEEPEST):
-        # a branch that is not taken need not fit: what comes before it is known without it
+        # first without branches, because the branch that is not taken may be inconsistent at these shapes
         known = infer_at(without_branches(model), shapes, values) if inferred.problems else inferred
         if known.problems or not decide_by_shapes(model, known):
             break
@@ -176,7 +176,7 @@ def _large_io(index: int, inputs: Sequence[str], outputs: Sequence[str], at_max:
 
 
 def nbytes_of_info(info: TensorInfo | None) -> int | None:
-    """The bytes of a tensor whose every dim and dtype is known; None otherwise."""
+    """The size in bytes of a tensor with known dims and dtype; None otherwise."""
     if info is None or info.dims is None:
         return None
     sizes = [dim for dim in info.dims if isinstance(dim, int)]

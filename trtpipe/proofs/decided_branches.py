@@ -36,7 +36,7 @@ def decide_branches(model: onnx.ModelProto, bound: Mapping[str, Json]) -> None:
 
 
 def decide_by_shapes(model: onnx.ModelProto, inferred: Inferred) -> bool:
-    """Replaces, in place, each If whose condition the shapes that were inferred decide; whether there was one."""
+    """Replaces, in place, each If whose condition follows from the inferred shapes; returns whether there was one."""
     if not any(node.op_type == "If" for node in model.graph.node):
         return False
     lift_constants(model)
@@ -49,7 +49,7 @@ def decide_by_shapes(model: onnx.ModelProto, inferred: Inferred) -> bool:
 
 
 def without_branches(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy without its Ifs and what depends on them, so with other outputs."""
+    """A copy without its Ifs and everything that depends on them; its outputs differ accordingly."""
     copy = type(model)()
     copy.CopyFrom(model)
     unknown: set[str] = set()
@@ -88,7 +88,7 @@ def _fix_shapes(model: onnx.ModelProto, inferred: Inferred) -> None:
 
 
 def _decide(model: onnx.ModelProto, condition: str, bound: Mapping[str, Json]) -> bool:
-    """Makes the condition an initializer if its value can be told; whether it is one now."""
+    """Makes the condition an initializer if its value is known; returns whether it is one now."""
     import numpy as np
     import onnx
 
@@ -132,7 +132,7 @@ def _value(model: onnx.ModelProto, condition: str, bound: Mapping[str, Json]) ->
         small = onnx.helper.make_model(graph, opset_imports=model.opset_import, functions=model.functions)
         (found,) = ReferenceEvaluator(small).run(None, feeds)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-        return None  # the reference does not know the operator, or the bound value does not suit it
+        return None  # the reference does not support the operator, or the bound value does not fit it
     value: Array = found
     return value
 

@@ -12,7 +12,7 @@ from trtpipe.canonical.summary import Dim, TensorInfo
 
 
 def shared_name(dim: Dim) -> str | None:
-    """The name that says which other dimensions this one equals; None for fixed and nameless ones."""
+    """The name that this dimension shares with equal ones; None for fixed and unnamed dimensions."""
     return dim if isinstance(dim, str) else None
 
 
@@ -26,7 +26,7 @@ def told_name(info: TensorInfo, axis: int) -> str | None:
 def describe_dims(info: TensorInfo, same: Mapping[str, str] | None = None) -> str:
     """`[batch, 3, ?, ?]`: the author's names as they are, `?` where there is none.
 
-    `same` has names for dimensions that canonical naming took apart.
+    `same` has the original names of dimensions that canonical naming renamed.
     """
     assert info.dims is not None
     given = same or {}

@@ -16,7 +16,7 @@ Role = Literal["batch", "space", "sequence", "other"]
 _BATCH = re.compile(r"n|b|bs|.*batch.*", re.IGNORECASE)
 _SPACE = re.compile(r"h|w|d|.*(height|width|depth|image_size).*", re.IGNORECASE)
 _SEQUENCE = re.compile(r"s|t|l|.*(seq|len|time|token|frame|sample|step).*", re.IGNORECASE)
-_MOST_CHANNELS = 4  # of an image whose channels come last
+_MOST_CHANNELS = 4  # the channel counts of an image with channels last
 
 
 def role_of(info: TensorInfo, axis: int) -> Role:

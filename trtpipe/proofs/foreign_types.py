@@ -65,7 +65,7 @@ def foreign_values(view: ModelView) -> ForeignValues | None:
 
 
 def without_maps(model: onnx.ModelProto) -> None:
-    """Forgets the declared types that hold a map, in place: onnx_ir cannot read a model that has one."""
+    """Removes declared types that contain a map, in place, because onnx_ir cannot read a model with one."""
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         if value.type.WhichOneof("value") not in (None, "tensor_type") and _holds_map(value.type):
             value.ClearField("type")

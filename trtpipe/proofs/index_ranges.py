@@ -34,7 +34,7 @@ _MOST_STEPS = 10_000
 
 
 def index_ranges(model: onnx.ModelProto) -> dict[str, Range]:
-    """Input → the range of its values, 0 or more, at which every lookup that it reaches stays inside its table."""
+    """Input → the range of its values, 0 or more, for which every lookup that it reaches stays inside its table."""
     graph = model.graph
     tables = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     inputs = {value.name for value in graph.input} - tables.keys()
@@ -93,7 +93,7 @@ class _Trace:
     makers: Mapping[str, onnx.NodeProto]
 
     def back(self, name: str, wanted: Range) -> Iterator[tuple[str, Range]]:
-        """The values without a maker that `name` is made of, each with its range when `name` is to have `wanted`."""
+        """The inputs that `name` is computed from, each with the range that keeps `name` in the range `wanted`."""
         pending = [(name, wanted)]
         for _ in range(_MOST_STEPS):
             if not pending:
@@ -115,7 +115,7 @@ class _Trace:
             yield from self._shifted(node, bounds)
 
     def _shifted(self, node: onnx.NodeProto, bounds: Range) -> Iterator[tuple[str, Range]]:
-        """A constant shifts the range; of two values that are added, each may have half of it."""
+        """The ranges of an addition's operands: a constant shifts the range; two variables get half of it each."""
         (first, second), (low, high) = node.input, bounds
         sign = 1 if node.op_type == "Add" else -1
         if second in self.constants:

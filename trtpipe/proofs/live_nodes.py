@@ -25,9 +25,9 @@ OF_SHAPE = frozenset({"Shape", "Size"})
 
 
 def cut_at(model: onnx.ModelProto, outputs: Collection[str]) -> None:
-    """Makes `outputs`, those that there are, the model's only ones, in place; drops what nothing reads any more.
+    """Makes the existing ones of `outputs` the model's only outputs, in place, and drops everything unread.
 
-    An input that only dropped nodes read goes too.
+    An input that only dropped nodes read is dropped too.
     """
     import onnx
 
@@ -60,7 +60,7 @@ def live_nodes(
 ) -> Iterator[onnx.NodeProto]:
     """The nodes that neither folding nor a decided branch removes; calls of the model's own functions are left out.
 
-    `known` are the values' inferred shapes, which tell whether a Shape is constant. Nodes must be in topological order.
+    `known` are the inferred shapes, which determine whether a Shape is constant. Nodes must be in topological order.
     """
     given = {tensor.name for tensor in model.graph.initializer}
     varying = {value.name for value in model.graph.input} - given - set(bound)

@@ -82,7 +82,7 @@ def prove_model(
 
 
 def _unused(view: ModelView) -> list[Problem]:
-    """Inputs that the engine requires but that have no effect: reported, because it may be a mask that was lost."""
+    """Reports inputs that the engine requires but that have no effect, because a mask may have been lost."""
     read = {name for node in nodes_of(view.proto) for name in node.input}
     read |= {value.name for graph in graphs_of(view.proto) for value in graph.output}
     return [
@@ -99,9 +99,9 @@ def _unused(view: ModelView) -> list[Problem]:
 
 
 def view_model(proto: onnx.ModelProto, transform: TransformSpec | None = None) -> ModelView:
-    """The model as its transform leaves it; `proto` is not changed. Where the transform does not fit, it is ignored.
+    """The model as its transform leaves it; `proto` is not changed. Parts of the transform that do not fit are ignored.
 
-    Raises ModelError when nodes wait for each other.
+    Raises ModelError when nodes form a cycle.
     """
     model = type(proto)()
     model.CopyFrom(proto)
@@ -130,7 +130,7 @@ def _fixed(info: TensorInfo) -> Shape | None:
 
 
 def _with_bound(model: onnx.ModelProto, bound: Mapping[str, Json]) -> Infer:
-    """Shape inference that knows the bound inputs' shapes, and the values of those of rank 0 and 1."""
+    """Shape inference that knows the bound inputs' shapes, and the values of bound inputs of rank 0 and 1."""
     import numpy as np
 
     infer = inference_of(model)
@@ -145,6 +145,6 @@ def _with_bound(model: onnx.ModelProto, bound: Mapping[str, Json]) -> Infer:
 
 
 def tensors_of_model(proto: onnx.ModelProto) -> set[str]:
-    """The names of the model's inputs and of what its nodes yield."""
+    """The names of the model's inputs and of its nodes' outputs."""
     produced = {name for node in proto.graph.node for name in node.output if name}
     return produced | {value.name for value in proto.graph.input}

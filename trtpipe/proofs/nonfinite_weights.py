@@ -5,10 +5,10 @@ Max after it even hides them. So the values themselves are checked, in chunks, s
 
 Whether such a value is intended is judged by the operators that read it:
 
-    NaN              an error, but for a single NaN that fills (Where, Pad, ConstantOfShape): a warning
-    infinities       an error where they are multiplied and summed (Conv, MatMul, normalizations, ...), for then they
-                     reach every output or become NaN; nothing is said of a mask: infinities beside one other value at
-                     most, which are added, chosen or compared; else a warning
+    NaN              an error, except for a single NaN as fill value (Where, Pad, ConstantOfShape): a warning
+    infinities       an error where they are multiplied and summed (Conv, MatMul, normalizations, ...), because they
+                     reach every output or become NaN; no message for a mask (infinities and at most one other value,
+                     which are added, chosen or compared); otherwise a warning
 
 Independent of files and of positions in a spec.
 """
@@ -53,7 +53,7 @@ _FILLS = frozenset({"ConstantOfShape", "Pad", "ScatterElements", "ScatterND", "W
 
 @dataclass(frozen=True, slots=True)
 class _Census:
-    """How many values of a tensor are NaN and infinite, and whether all others are one."""
+    """How many values of a tensor are NaN and infinite, and whether all others are equal."""
 
     nan: int
     infinite: int
@@ -98,7 +98,7 @@ def _readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def _real_readers(name: str, readers: Readers) -> list[onnx.NodeProto]:
-    """The nodes that compute with a value, after nodes that only pass it on; the latter if nothing follows them."""
+    """The nodes that compute with a value, skipping nodes that only pass it on, unless nothing follows these."""
     found: list[onnx.NodeProto] = []
     seen, pending = {name}, [name]
     while pending:

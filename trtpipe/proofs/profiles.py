@@ -2,7 +2,7 @@
 
 TensorRT silently accepts a profile for an unknown input, notices other mistakes only in the middle of a build, and
 stops at the first one; here all are reported in one pass. The inputs are those after the spec's transform. Independent
-of YAML: a Problem's path says where in the spec it stands.
+of YAML: a Problem's path is its place in the spec.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def prove_profiles(
 ) -> list[Problem]:
     """Everything that is wrong with the profiles of a model, all in one pass; empty when they are proved.
 
-    `inputs` are the model's after `transform`, which itself only helps to word a problem; `value_inputs` those whose
-    values set shapes; `outputs` count into the memory at max. Warnings and notes are among the result.
+    `inputs` are the model's after `transform`, which is only used for messages; `value_inputs` are those whose
+    values set shapes; `outputs` count for the memory at max. The result includes warnings and notes.
     """
     constants = {name: use for name, use in value_inputs.items() if use.only_constant}
     problems = [_only_constant(use) for use in constants.values()]

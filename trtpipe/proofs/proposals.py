@@ -112,7 +112,7 @@ class _Search:
                     self.roles.setdefault(self._key(info, axis), role_of(info, axis))
 
     def first_point(self, choices: Sequence[Values]) -> tuple[Point, Values, tuple[Problem, ...]]:
-        """The first sizes and values at which the model works; else the first of all, with its problems."""
+        """The first sizes and values at which the model works, or the first candidate with its problems."""
         first: tuple[Point, Values, tuple[Problem, ...]] | None = None
         tries = ((sizes, values) for sizes in self._points() for values in choices)
         known = [self._at_opt(profile) for profile in self.hints.failed]
@@ -130,9 +130,9 @@ class _Search:
         return shapes_at(self.inputs, profile, "opt"), values_at(profile, "opt")
 
     def above(self, opt: Point, values: Values) -> tuple[Point, Tie]:
-        """The largest of some sizes above that pass, and the tie that it took; opt's own when none does.
+        """The largest candidate above opt that passes, and the tie that it needed; opt itself when none does.
 
-        What holds at opt by chance may have to hold above it.
+        A relation that holds at opt by chance may be required above it, so ties that hold at opt are tried.
         """
         for point in self._above(opt):
             for tie in ({}, *islice(ties_that_hold(opt), _MOST_TIES // 2)):
@@ -161,7 +161,7 @@ class _Search:
         return profile
 
     def below(self, opt: Point, tie: Tie) -> Iterator[Point]:
-        """Smaller sizes: those that the author allows, then likely ones; never more than opt's."""
+        """Smaller sizes: first those that the author allows, then likely ones, never larger than opt's."""
         least = {key: low for key, (low, _) in self.hints.ranges.items() if low and key in opt}
         for kept in (least, {}) if least else ({},):
             for sizes in _below():
@@ -182,9 +182,9 @@ class _Search:
                 }
 
     def _points(self) -> Iterator[Point]:
-        """Points to try: a few likely ones, those with sizes that go together, then all others.
+        """Points to try: a few likely ones, then points with tied sizes, then all others.
 
-        Where a likely point was seen to fail, it is sizes that go together which were missed.
+        When a likely point fails, the usual cause is that sizes must be tied to each other.
         """
         ladder = [self._at(sizes) for sizes in self._ladder()]
         likely = ladder[:_LIKELY]
@@ -198,7 +198,7 @@ class _Search:
 
     @staticmethod
     def _tied(points: Sequence[Point], ties: Callable[[Point], Iterator[Tie]]) -> Iterator[Point]:
-        """The points with each of these ties applied; one tie is tried at every point before the next tie."""
+        """The points with each of these ties applied; a tie is tried at every point before the next one."""
         found: list[Point] = []
         for tie in islice(ties(points[0]), _MOST_TIES):
             tied = [applied(tie, point) for point in points]
@@ -237,7 +237,7 @@ class _Search:
         return sizes
 
     def _ladder(self) -> Iterator[Mapping[Role, int]]:
-        """Sizes by role, likely ones first."""
+        """Candidate sizes by role, likely ones first."""
         space = (*self._static_extents(), *_SPACE)
         roles: tuple[Role, Role, Role] = ("space", "sequence", "other")
         for step in range(max(len(space), len(_SEQUENCE))):
@@ -272,7 +272,7 @@ def _entry(info: TensorInfo, shapes: Sequence[Shape], values: tuple[int, ...] | 
 
 
 def _below() -> Iterator[Mapping[Role, int]]:
-    """Sizes by role; a role that is left out keeps opt's."""
+    """Smaller sizes by role; roles that are missing keep opt's sizes."""
     yield {"batch": 1, "space": 32, "sequence": 1, "other": 1}
     yield {"batch": 1, "space": 64, "sequence": 16, "other": 1}
     yield {"batch": 1, "space": 128, "sequence": 64, "other": 1}

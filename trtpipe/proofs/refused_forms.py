@@ -34,7 +34,7 @@ def refused_forms(
 ) -> list[Problem]:
     """One problem for each form among these nodes of `model` that TensorRT never builds, naming the nodes.
 
-    What importing writes out, for inputs of these shapes, is not told.
+    Forms that importing rewrites, for inputs of these shapes, are not reported.
     """
     nodes = list(nodes)
     return Forms(model, nodes, inputs).among(nodes)
@@ -43,7 +43,7 @@ def refused_forms(
 class Forms:
     """The unsupported forms among `nodes` of `model`.
 
-    What is asked of the whole model is found out once: asking node by node is as much work as asking for all.
+    Facts about the whole model are computed once and shared by all nodes.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Forms:
         self._of_model = [_too_old(self._opset, model)] if 0 < self._opset < BROADCASTING_SINCE else []
 
     def among(self, nodes: Iterable[onnx.NodeProto]) -> list[Problem]:
-        """As `refused_forms`, of some of the nodes."""
+        """Like `refused_forms`, for some of the nodes."""
         forms: dict[tuple[str, str], list[str]] = {}
         training: dict[str, list[str]] = {}
         for node in nodes:
@@ -83,7 +83,7 @@ def _trained(training: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
 
 
 def _too_old(opset: int, model: onnx.ModelProto) -> Problem:
-    """Of a model that was raised to a later opset where that could be done; broadcasting is all that is never taken."""
+    """Forms of old opsets in a model that could not be converted; only broadcasting by `axis` is always rejected."""
     fact = (
         f"the model is of opset {opset} and cannot be converted to a later one; TensorRT's parser takes 7 on"
     )
@@ -101,7 +101,7 @@ _FOR_INFERENCE = "export the model for inference: with PyTorch, call model.eval(
 
 
 def in_training(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> list[Problem]:
-    """Of these problems the one that no spec can cure: a model that was exported while it is trained."""
+    """The problem that no spec can fix: the model was exported in training mode."""
     return [one for one in refused_forms(model, nodes) if one.code == Code.TRAINING_MODE]
 
 

@@ -75,9 +75,9 @@ _BEYOND_ONNX = frozenset({
 
 
 def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Problem]:
-    """One problem for each operator that TensorRT-RTX `version` does not build, naming nodes; [] when it takes all.
+    """One problem for each operator that TensorRT-RTX `version` does not build, naming nodes; [] when it supports all.
 
-    A warning when the version is newer than those whose refusals are known.
+    The problems are warnings when the version is newer than the tested ones.
     """
     severity: Severity = "warning" if parse_version(version)[:2] > _NEWEST_TRIED else "error"
     refused: dict[tuple[str, str, str], list[str]] = {}
@@ -97,7 +97,7 @@ def operator_refusals(nodes: Iterable[onnx.NodeProto], version: str) -> list[Pro
 
 
 def _remedy(node: onnx.NodeProto) -> str:
-    """What helps, as tested: the parser of the flavour tensorrt has the same source and the same gaps."""
+    """The tested remedy. The flavour tensorrt does not help, because its parser has the same source and gaps."""
     op = str(node.op_type)
     if node.domain in _LAID_OUT:
         return "save it with optimizations up to ORT_ENABLE_EXTENDED, or give the model that it was made of"

@@ -62,10 +62,10 @@ def prove_samples(
     path: SpecPath = ("validate", "data"),
     samples: Sequence[str] = (),
 ) -> list[Problem]:
-    """Everything in the shapes of a data set's batches that the engine would not take; each fact once.
+    """All shapes in a data set's batches that the engine would reject, each fact once.
 
-    `data` is the set's name, `path` where the spec names it, `samples` what people call the sample of each batch, where
-    that tells them something. Profiles that are wrong in themselves are not judged here.
+    `data` is the set's name, `path` its place in the spec, `samples` the names of the batches' samples, if they have
+    names. Invalid profiles are not reported here.
     """
     found: dict[tuple[Hashable, ...], _Finding] = {}
     seen: set[tuple[tuple[str, Shape], ...]] = set()
@@ -154,7 +154,7 @@ def _misfits(batch: Batch, profile: Profile) -> Iterator[_Misfit]:
 
 
 def _widened(name: str, entry: ProfileInput, shapes: Iterable[Shape]) -> str:
-    """The entry, ready to paste, with a range that takes the shapes too."""
+    """The entry, ready to paste, with a range that includes the shapes."""
     assert entry.min is not None and entry.max is not None
     low, high = entry.min, entry.max
     for shape in shapes:

@@ -83,7 +83,7 @@ def _one_way(node: onnx.NodeProto, operand: int, what: str, sizes: Sizes) -> str
 
 
 def _by_channel(node: onnx.NodeProto, sizes: Sizes) -> str:
-    """Scale and bias have one value a channel, axis 1."""
+    """Scale and bias have one value per channel (axis 1)."""
     given = _of(node, 0, sizes)
     if given is None or len(given) < 2:
         return ""

@@ -13,8 +13,8 @@ from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import BuilderSpec, PipelineSpec, TargetSpec
 from trtpipe.targets.toolchain import TITLES, Flavour, parse_version
 
-_LEAST_WORKSPACE = 1 << 20  # at or below it RTX finds no kernel for anything
-_MOST_SHARED = 1 << 30  # RTX logs an error above it and keeps its own
+_LEAST_WORKSPACE = 1 << 20  # with this workspace or less RTX finds no kernel at all
+_MOST_SHARED = 1 << 30  # above it RTX logs an error and uses its own value
 _LEAST_SHARED = 2  # 0 and 1 fail an assertion in RTX
 
 _IGNORED = {

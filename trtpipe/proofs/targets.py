@@ -1,6 +1,6 @@
 """Checks cells (variant × target): whether the toolchain can build the typed model for those GPUs.
 
-Also reports what cannot be built or run on this machine, which is no error, since those cells are for another machine.
+Also reports what cannot be built or run on this machine, which is no error: those cells are for another machine.
 All facts about GPUs and toolchains are passed in as values.
 """
 
@@ -65,7 +65,7 @@ def prove_cells(
     present: Collection[ComputeCapability] = (),
     wanted: Callable[[str], bool] = lambda cell: True,
 ) -> tuple[tuple[CellProof, ...], list[Problem]]:
-    """A proof for each cell that is wanted, and all problems: of options, GPUs, operators and types, each said once.
+    """A proof for each cell that is wanted, and all problems of options, GPUs, operators and types, each reported once.
 
     `typed` has the typed model of each variant. `view` shows what the spec's transform leaves of the model; only that
     is judged. `present` are this machine's GPUs.
@@ -149,7 +149,7 @@ class _Judged:
 
 
 class _Left(NamedTuple):
-    """The remaining nodes of a typed model, kept alive so that its id is not reused."""
+    """The remaining nodes of a typed model. Holds the model, because caches use its id, which must not be reused."""
 
     whole: TypedModel
     model: TypedModel

@@ -29,10 +29,10 @@ def is_sum(tie: Tie) -> bool:
 
 
 def equal_ties(point: Point, *, to_one: bool = False) -> Iterator[Tie]:
-    """Every dimension but batches tied to another one, one at a time, the last first; those tied to a size of 1 apart.
+    """Every dimension but batches tied to another one, the last first; ties to a size of 1 are separate.
 
-    Of dimensions that have one size at the point, the first stands for all. What has the size 1 is broadcast, so
-    nearly any model takes it: such ties are to be tried last.
+    Of dimensions with the same size at the point, only the first is used. Size 1 broadcasts, so nearly any model
+    accepts it, and such ties should be tried last.
     """
     for key in _tieable(point):
         others = [other for other in _others(point, key, most=1) if (point[other] == 1) == to_one]
@@ -42,7 +42,7 @@ def equal_ties(point: Point, *, to_one: bool = False) -> Iterator[Tie]:
 def sum_ties(point: Point) -> Iterator[Tie]:
     """Every dimension but batches tied to the sum of two others, or to one more than another.
 
-    Of dimensions that have one size at the point, the first two stand for all.
+    Of dimensions with the same size at the point, only the first two are used.
     """
     for key in _tieable(point):
         others = [other for other in _others(point, key, most=2) if point[other] != 1]
@@ -68,7 +68,7 @@ def _tieable(point: Point) -> list[str]:
 
 
 def _others(point: Point, key: str, most: int) -> list[str]:
-    """The first dimensions of each size, but for the one in question."""
+    """The first dimensions of each size, except the one in question."""
     found: dict[int, list[str]] = {}
     for other, size in point.items():
         if other != key and len(found.setdefault(size, [])) < most:

@@ -17,9 +17,9 @@ from trtpipe.spec.pipeline import TransformSpec
 
 
 def inputs_after(inputs: Sequence[TensorInfo], transform: TransformSpec | None) -> tuple[TensorInfo, ...]:
-    """The inputs that are left after `bind`, with the dims that `set_shapes` gives them.
+    """The inputs that remain after `bind`, with the dims from `set_shapes`.
 
-    A dimension set to -1 keeps its name, or gets the one that canonical naming gives.
+    A dimension set to -1 keeps its name, or gets a canonical one.
     """
     if transform is None:
         return tuple(inputs)

@@ -35,13 +35,13 @@ class TypedModel:
         return self.inputs.union(*(node.dtypes for node in self.nodes))
 
     def reading(self, names: Collection[str], dtype: str, block: int = 0) -> TypedModel:
-        """The same, with these nodes reading a further type: what quantized operands are kept in, in blocks."""
+        """The same, with these nodes also reading the type in which their operands are quantized in blocks."""
         wanted = frozenset(names)
         nodes = (n._replace(dtypes=(*n.dtypes, dtype)) if n.name in wanted else n for n in self.nodes)
         return TypedModel(tuple(nodes), self.inputs, block)
 
     def joined(self, other: TypedModel) -> TypedModel:
-        """The union of the types of both, each node once for every way in which it may be computed."""
+        """The union of both; a node occurs once for each combination of types in which it may compute."""
         return TypedModel(tuple(dict.fromkeys((*self.nodes, *other.nodes))), self.inputs | other.inputs)
 
     def only(self, names: Collection[str]) -> TypedModel:
@@ -94,7 +94,7 @@ def _of_source(node: onnx.NodeProto, known: Mapping[str, TensorInfo]) -> TypedNo
 
 
 def _typed(node: TypedNode, chosen: str) -> TypedNode:
-    if chosen == "none" and node.op_type == "Cast":  # it goes, with the type it casts from
+    if chosen == "none" and node.op_type == "Cast":  # the Cast is removed, so its source type is not used
         return node._replace(dtypes=tuple(one for one in node.dtypes if one not in _WIDE_FLOATS))
     if chosen in ("none", "source"):
         return node
@@ -102,5 +102,5 @@ def _typed(node: TypedNode, chosen: str) -> TypedNode:
 
 
 def called(node: onnx.NodeProto) -> str:
-    """The node's name; operator and first output for one that has none, as precisions call it."""
+    """The node's name; operator and first output for an unnamed one, as in precisions."""
     return str(node.name) or f"{node.op_type}({node.output[0] if node.output else ''})"

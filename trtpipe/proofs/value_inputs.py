@@ -54,9 +54,9 @@ class ShapeUse:
 
 
 def shape_value_inputs(proto: onnx.ModelProto) -> dict[str, ShapeUse]:
-    """The graph inputs of rank 0 or 1 whose values feed a shape, each with the node that asks.
+    """The graph inputs of rank 0 or 1 whose values determine a shape, each with the node that uses it.
 
-    TensorRT takes integers at run time; floats (a Resize's scales), and axes of any type, as constants only.
+    TensorRT accepts integers at run time; floats (a Resize's scales) and axes must be constants.
     """
     given = {tensor.name for tensor in proto.graph.initializer}
     infos = [tensor_info(value) for value in proto.graph.input if value.name not in given]
@@ -76,14 +76,14 @@ def shape_value_inputs(proto: onnx.ModelProto) -> dict[str, ShapeUse]:
 def _asked(
     graph: onnx.GraphProto, producers: Mapping[str, onnx.NodeProto], operands: Mapping[str, tuple[int, ...]]
 ) -> dict[str, _Why]:
-    """Every value that one of these operands depends on → the node and operator that ask."""
+    """Every value that one of these operands depends on → the node and operator that use it."""
     asked: dict[str, _Why] = {}
     waiting = [
         (name, (node.name, node.op_type, index))
         for node in _all_nodes(graph)
         for index, name in _operands(node, operands)
     ]
-    waiting.reverse()  # the first node that asks is the one to be named
+    waiting.reverse()  # messages name the first node that uses the value
     while waiting:
         name, why = waiting.pop()
         if name in asked:
@@ -118,7 +118,7 @@ def _operands(node: onnx.NodeProto, operands: Mapping[str, tuple[int, ...]]) -> 
 
 
 def _sources(node: onnx.NodeProto, output: str) -> Iterator[str]:
-    """What `output` is computed from: the node's inputs, and for If, Loop and Scan their bodies' result."""
+    """The values that `output` is computed from: the node's inputs, and results of bodies for If, Loop and Scan."""
     position = list(node.output).index(output)
     for graph in _subgraphs(node):
         skipped = 1 if node.op_type == "Loop" else 0  # a Loop body's first output is its condition

@@ -24,7 +24,7 @@ _WINDOWED = frozenset({"AveragePool", "Conv", "LpPool", "MaxPool"})
 
 
 def windows_of(proto: onnx.ModelProto) -> list[Window]:
-    """The windows of the main graph's convolutions and poolings; those that pad by themselves always fit."""
+    """The windows of the main graph's convolutions and poolings; those with automatic padding always fit."""
     weights = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     nodes = (
         node for node in proto.graph.node if node.op_type in _WINDOWED and node.domain in ("", "ai.onnx")
@@ -48,7 +48,7 @@ class Window:
     def problem(self, inferred: Inferred, *, whole: bool = False) -> Problem | None:
         """The problem at the shapes that were inferred; None when it fits or the input's shape is not known.
 
-        A `whole` window may lack nothing.
+        With `whole`, windows must be complete.
         """
         lacking = (0,) * len(self.lacking) if whole else self.lacking
         sizes = [dim for dim in inferred.shape(self.input) or () if isinstance(dim, int)][2:]
@@ -90,5 +90,5 @@ def _integers(attributes: Mapping[str, onnx.AttributeProto], name: str) -> tuple
 
 
 def too_small(windows: Sequence[Window], inferred: Inferred, *, whole: bool = False) -> Iterator[Problem]:
-    """The problems of all windows at the shapes that were inferred, or of those that are not `whole`."""
+    """The problems of all windows at the inferred shapes; with `whole`, also of incomplete windows."""
     yield from filter(None, (window.problem(inferred, whole=whole) for window in windows))

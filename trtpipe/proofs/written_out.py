@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def written_out(
     model: onnx.ModelProto, inputs: Sequence[TensorInfo], candidates: Iterable[onnx.NodeProto]
 ) -> Collection[str]:
-    """The outputs of those candidates that importing `model`, with inputs of these shapes, expands.
+    """The outputs of the candidates that an import of `model`, with inputs of these shapes, expands.
 
-    Of a Resize whose sizes are computed, and come to fixed ones, that is taken for granted: only folding tells more.
+    A Resize whose computed sizes turn out to be fixed is assumed to be expanded; only folding could verify that.
     """
     wanted = {node.output[0]: node.SerializeToString() for node in candidates}
     if not wanted:
@@ -55,7 +55,7 @@ def _reshape(value: onnx.ValueInfoProto, inputs: Sequence[TensorInfo]) -> None:
 
 
 def _resized(model: onnx.ModelProto, wanted: Collection[str]) -> set[str]:
-    """Resizes among them whose sizes are no constants, but known before and after."""
+    """Resizes among them whose sizes are computed, but whose input and output sizes are known."""
     constants = {tensor.name for graph in graphs_of(model) for tensor in graph.initializer}
     nodes = [node for node in nodes_of(model) if node.op_type == "Resize" and node.output[0] in wanted]
     computed = [node for node in nodes if not constants & set(filter(None, node.input[2:]))]

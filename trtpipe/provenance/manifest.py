@@ -132,7 +132,7 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
 
 
 def _python_of(engine: Trace) -> str:
-    """The interpreter that ran TensorRT: that of the key, where the key has one."""
+    """The interpreter that ran TensorRT, from the key if the key has one."""
     return str(
         engine.fingerprint["tools"]["toolchain"].get("python") or engine.summary.get("python", "unknown")
     )
@@ -174,7 +174,7 @@ def _locked_choice(traces: Mapping[Stage, Trace]) -> dict[str, Fact]:
 
 
 def _origin(traces: Mapping[Stage, Trace]) -> dict[str, Json]:
-    """Where fetched files came from; addresses are in no key but the fetch step's."""
+    """The origins of fetched files; only the fetch step's key contains addresses."""
     return {"origin": dict(traces["fetch"].summary["files"])} if "fetch" in traces else {}
 
 
@@ -187,7 +187,7 @@ def _imported(trace: Trace) -> dict[str, Json]:
 def _elsewhere(audit: JsonObject) -> dict[str, Json]:
     """Known wrong results of other runtimes for the typed model beside the engine."""
     products = object_in(audit, "products") if audit.get("products") else {}
-    blocks = str(audit.get("asked", "")).startswith("mx")  # no other runtime has their operators
+    blocks = str(audit.get("asked", "")).startswith("mx")  # other runtimes lack the operators of these types
     return {"other_runtimes": [FP8_ELSEWHERE]} if FP8_DTYPE in products and not blocks else {}
 
 

@@ -37,7 +37,7 @@ MOST_FILES = 32
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """One thing that went in: its kind and name, its digests by algorithm, and where it was fetched from, if it was."""
+    """One input of an engine: its kind and name, its digests by algorithm, and where it was fetched from, if at all."""
 
     kind: Kind
     name: str
@@ -89,7 +89,7 @@ def _of_slot(
 
 
 def address(url: str) -> str:
-    """An address without what its query asks for and without a user: neither is shown anywhere."""
+    """An address without query and user name, which are never shown."""
     scheme, mark, rest = url.partition("?")[0].partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"

@@ -75,7 +75,7 @@ def bill_of(
 
 
 def _serial(blake3: str, cell: str) -> uuid.UUID:
-    """One number for one engine in one cell (RFC 4122, version 5)."""
+    """The same UUID for the same engine in the same cell (RFC 4122, version 5)."""
     return uuid.uuid5(uuid.NAMESPACE_URL, f"blake3:{blake3}:{cell}")
 
 
@@ -152,7 +152,7 @@ def _format(tensor: JsonObject) -> str:
 
 
 def _metrics(validation: JsonObject) -> Iterator[dict[str, str]]:
-    """Accuracy, then the worst value of each output's metrics, as the typed model had them."""
+    """Accuracy, then the worst value of each output's metrics, measured with the typed model."""
     if isinstance(validation.get("accuracy"), float):
         yield {"type": "accuracy", "value": repr(validation["accuracy"])}
     worst: dict[tuple[str, str], float] = {}

@@ -1,8 +1,9 @@
 """An engine's provenance: an in-toto Statement v1 whose predicate is SLSA Provenance v1.
 
-Formats: https://github.com/in-toto/attestation, spec/v1/statement.md and resource_descriptor.md; https://slsa.dev/spec/v1.0/
-provenance. Both let consumers ignore what they do not know, so BLAKE3 stands beside SHA-256. No time is written (SLSA
-has none that is required): the same engine has the same statement, whenever and from wherever it is delivered.
+Formats: https://github.com/in-toto/attestation, spec/v1/statement.md and resource_descriptor.md;
+https://slsa.dev/spec/v1.0/ provenance. Both let consumers ignore unknown fields, so BLAKE3 is given beside SHA-256. No
+time is written (SLSA requires none): the same engine has the same statement, whenever and from wherever it is
+delivered.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Trials(Generic[Candidate]):
         self._began = self.clock()
 
     def still_fails(self, candidate: Candidate) -> bool:
-        """Whether it does; if so, it is the best so far. Raises Spent before a trial that is one too many."""
+        """Whether the candidate fails alike; if so, it is the best so far. Raises Spent when no trial is left."""
         key = self.key(candidate)
         if key not in self.known:
             if self.most is not None and self.count >= self.most:

@@ -74,7 +74,7 @@ def reduce_model(
 def fewer_nodes(
     trials: Trials[Candidate], keep: Collection[str] = (), may_be_inputs: Collection[str] | None = None
 ) -> bool:
-    """Takes nodes away until no single one can go; False when not even all of them fail once taken apart."""
+    """Removes nodes until no single one can be removed; False when even the extraction of all nodes does not fail."""
     whole = Whole(trials.best, may_be_inputs)
 
     def does(nodes: Sequence[int]) -> bool:
@@ -85,11 +85,11 @@ def fewer_nodes(
 
     trials.phase = "ends"
     every = range(whole.candidate.nodes)
-    if not does(every):  # taken apart and put together, it fails otherwise
+    if not does(every):  # extracting all nodes already changes the failure
         return False
     left = trim(every, does)
     trials.phase = "nodes"
-    does(ddmin(left, does))  # the last trial need not be the one that is left
+    does(ddmin(left, does))  # the last trial need not be the final candidate
     return True
 
 
@@ -98,7 +98,7 @@ def _bypassed(trials: Trials[Candidate], keep: Collection[str]) -> bool:
     trials.phase = "bypasses"
     went = False
     for index in reversed(range(trials.best.nodes)):
-        if index >= trials.best.nodes:  # it went with another one
+        if index >= trials.best.nodes:  # it was removed together with another node
             continue
         for model in Whole(trials.best).parts.without(index, keep):
             if trials.still_fails(Candidate(model, trials.best.profiles)):

@@ -97,9 +97,9 @@ class Parts:
         return part
 
     def without(self, index: int, keep: Collection[str] = ()) -> Iterator[onnx.ModelProto]:
-        """Models without a node: readers of what it makes read a tensor before it that is like it, the nearest first.
+        """Models without a node: its readers read an earlier tensor of the same type and shape, the nearest first.
 
-        Nodes between the two that nothing else reads go as well.
+        Nodes between the two that nothing else reads are removed as well.
         """
         node = self.model.graph.node[index]
         fixed = {*keep, *(one.name for one in self.model.graph.output)}

@@ -54,7 +54,7 @@ def _random_bytes(tensor: onnx.TensorProto, generator: np.random.Generator) -> b
     if name not in _FINITE_BITS and name not in _PACKED:
         return None
     drawn = np.frombuffer(generator.bytes(nbytes_of(tensor)), np.uint8)
-    if name == "bfloat16":  # small numbers: the exponent's upper bits are 0011 1100 or less
+    if name == "bfloat16":  # limits the exponent's upper bits to 0011 1100, so that the numbers are small
         pairs = drawn.reshape(-1, 2).copy()
         pairs[:, 1] = (pairs[:, 1] & 0x83) | 0x3C
         if not _has_negative(tensor):

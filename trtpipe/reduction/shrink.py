@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SIZES = (1, 2, 8, 32)
 _SMALL = 16  # weights of fewer elements are parameters: scales, slopes, bounds
-_LARGEST = 512 << 20  # what is made anew is held in memory, and protobuf takes no more than 2 GiB
+_LARGEST = 512 << 20  # new tensors are held in memory, and protobuf is limited to 2 GiB
 _WHOLE_BYTES = frozenset(
     {"float64", "float32", "float16", "bfloat16", "int8", "uint8", "int32", "int64", "bool"}
 )
@@ -39,7 +39,7 @@ def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def attributes_of(model: onnx.ModelProto) -> list[tuple[int, str]]:
-    """Every attribute that could go, as node and name."""
+    """Every attribute that could be removed, as node and name."""
     return [
         (index, attribute.name)
         for index, node in enumerate(model.graph.node)
@@ -57,7 +57,7 @@ def without_attribute(model: onnx.ModelProto, node: int, name: str) -> onnx.Mode
 
 
 def is_valid(model: onnx.ModelProto) -> bool:
-    """Whether the standard takes it: an attribute that an operator needs must stay."""
+    """Whether the copy is valid ONNX: a required attribute must stay."""
     try:
         check_model(model)
     except ModelError:
@@ -73,7 +73,7 @@ def sizes_of(model: onnx.ModelProto) -> list[int]:
 
 
 def resized(model: onnx.ModelProto, size: int) -> Iterator[onnx.ModelProto]:
-    """Copies in which `size` is less wherever it occurs, smallest first, as far as ONNX's inference takes them."""
+    """Copies in which `size` is less wherever it occurs, smallest first, as far as ONNX's inference accepts them."""
     for less in sorted({one for one in (*_SIZES, size // 2) if 0 < one < size}):
         made = _with_sizes(model, {size: less})
         if made is None:
@@ -94,7 +94,7 @@ def _shape_outputs(model: onnx.ModelProto, known: Mapping[str, TensorInfo]) -> N
 
 
 def _cut(tensor: onnx.TensorProto, sizes: Mapping[int, int]) -> bool:
-    """Cuts a weight to the sizes, where it has any of them; False where it cannot be."""
+    """Cuts a weight along axes with these sizes; False when that is impossible."""
     if not any(dim in sizes for dim in tensor.dims) and dtype_name(tensor.data_type) != "int64":
         return True
     if dtype_name(tensor.data_type) not in _WHOLE_BYTES:
@@ -123,7 +123,7 @@ def _with_sizes(model: onnx.ModelProto, sizes: Mapping[int, int]) -> onnx.ModelP
 
 
 def _renumbered(array: Array, sizes: Mapping[int, int]) -> Array:
-    """Integer constants that hold the size (of a reshape, say) hold the new one."""
+    """Replaces the size in integer constants, such as the target of a Reshape."""
     import numpy as np
 
     if array.dtype != np.int64 or array.ndim > 1:

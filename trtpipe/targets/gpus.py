@@ -38,8 +38,8 @@ _BRAND = re.compile(r"nvidia|geforce|tesla|quadro|jetson|rtx|gtx")
 def resolve_gpu(text: str) -> ComputeCapability | Problem:
     """The compute capability of `NVIDIA GeForce RTX 4090`, `rtx4090`, `sm89`, `sm_89`, `8.9` or `89`.
 
-    Otherwise a problem: an unknown name comes with the nearest ones, an ambiguous one with what it may be, an older
-    GPU than TensorRT supports with its architecture. `this` is not a name: whoever detects GPUs resolves it.
+    Otherwise a problem: an unknown name comes with the nearest ones, an ambiguous one with what it may be, a GPU
+    that is too old with its architecture. `this` is not a name; it is resolved where GPUs are detected.
     """
     name = text.strip()
     try:
@@ -103,7 +103,7 @@ def _ambiguous(name: str, found: Found) -> Problem:
 
 
 def _unknown(name: str) -> Problem:
-    from difflib import get_close_matches  # only a mistake needs it
+    from difflib import get_close_matches  # imported here, because only an error message needs it
 
     forms = {_driver_form(known): known for known in gpu_names()}
     near = [forms[form] for form in get_close_matches(_driver_form(name), list(forms), n=3, cutoff=0.6)]

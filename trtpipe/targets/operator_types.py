@@ -38,9 +38,9 @@ def type_refusal(op_type: str, variable: str, dtype: str) -> TypeRefusal | None:
 
 
 def newest_refuses(op_type: str, variable: str, dtype: str) -> TypeRefusal | None:
-    """The refusal, if it is the newest version's that was tried: what only older ones refuse may be built yet.
+    """The refusal, if the newest tested version has it; types that only older versions reject may still be built.
 
-    Of an operator with several type variables, all of them of that type, where that was tried.
+    For an operator with several type variables, the result with all of them of that type is used, if tested.
     """
     together = (op_type, ALL, dtype)
     found = type_refusal(op_type, ALL if together in _table().taken else variable, dtype)

@@ -45,7 +45,7 @@ class Toolchain:
     def facts(self) -> dict[str, str]:
         """The facts that enter a key, none of which depends on where the toolchain is installed.
 
-        The interpreter does unless it is proved to build what others build: its engines may differ from another's.
+        The interpreter is included unless it is proved to build the same engines as others.
         """
         known = {"flavour": self.flavour, "version": self.version}
         proved = is_proved_equal(self.flavour, self.version, self.python_version)

@@ -109,7 +109,7 @@ def _nearest(flavour: Flavour, weakest: ComputeCapability, dtype: str) -> str:
 
 
 def block_refusals(flavour: Flavour, dtypes: Iterable[str], block: int) -> list[Problem]:
-    """Why TensorRT does not take weights in blocks of this size (0: in none); TensorRT-RTX takes all of 16 to 128."""
+    """Why TensorRT does not support weights in blocks of this size (0: no blocks); TensorRT-RTX supports 16 to 128."""
     sizes = _BLOCKS.get(flavour, {})
     refused = [
         one
@@ -133,11 +133,11 @@ def gemm_refusals(
     capabilities: Iterable[ComputeCapability],
     nodes: Iterable[TypedNode | tuple[str, str, tuple[str, ...]]],
 ) -> list[Problem]:
-    """The float32 nodes that TensorRT-RTX, from 1.7 on, cannot build for Turing, one problem a kind, naming them.
+    """The float32 nodes that TensorRT-RTX cannot build for Turing from 1.7 on, one problem per kind, with names.
 
-    A node is its name, operator and inputs' types; with its first input's rank, 3-D convolutions are found too.
+    A node is its name, operator and inputs' types; the rank of its first input is needed to find 3-D convolutions.
     Matrix products (MatMul, Gemm, an Einsum of two inputs, recurrent and attention operators) and convolutions over
-    three spatial axes. Quantised ones are float32 too when what they dequantise to is.
+    three spatial axes. Quantised ones count as float32 if they dequantise to it.
     """
     refuses = flavour == "tensorrt_rtx" and parse_version(version) >= _TURING_LOST_FLOAT32
     if not refuses or TURING not in set(capabilities):
@@ -157,7 +157,7 @@ def _refused_kind(node: TypedNode) -> str:
     if node.op_type in _CONVOLUTIONS:
         return "3-D convolution" if node.rank is not None and node.rank > _IMAGE_RANK else ""
     if node.op_type == "Einsum" and len(node.dtypes) == 1:
-        return ""  # a transpose, a sum or a diagonal: no product
+        return ""  # an Einsum of one operand is a transpose, a sum or a diagonal, not a product
     return "matrix product" if node.op_type in _PRODUCTS else ""
 
 

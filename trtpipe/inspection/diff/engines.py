@@ -40,7 +40,7 @@ _MOST_NAMES = 200
 
 @dataclass(frozen=True, slots=True)
 class LayerChange:
-    """The first layer of network.json that differs: its place, and what it is on each side (None: there is none)."""
+    """The first layer of network.json that differs: its position, and the layer on each side (None if missing)."""
 
     index: int
     old: JsonObject | None
@@ -77,7 +77,7 @@ class EngineChanges:
 
 
 def diff_engines(a: JsonObject, b: JsonObject, *, normalised: tuple[str, str]) -> EngineChanges:
-    """What changed from A to B, two descriptions of engines as JSON, whose normalised digests are given."""
+    """The changes from A to B, two engines' descriptions as JSON with their normalised digests."""
     unknown = [
         f"no manifest is known for {side}"
         for side, one in (("the old engine", a), ("the new engine", b))

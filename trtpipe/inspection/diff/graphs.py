@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trtpipe.arrays import Array
 
-_SHOWN = 8  # elements of a tensor in an attribute
+_SHOWN = 8  # the most elements of a tensor in an attribute that are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def identify(
     inputs: Mapping[str, Hashable],
     outer: Mapping[str, int] | None = None,
 ) -> tuple[list[int], dict[str, int]]:
-    """The identity of each vertex, and of each value. `inputs` say what an input is equal to on the other side."""
+    """The identity of each vertex, and of each value. `inputs` has that of each input."""
     values = dict(outer or {})
     values |= {name: numbers.of(("input", inputs[name])) for name in inputs}
     values |= {name: numbers.of(("weight", view.weight_key(name))) for name in view.weights}
@@ -164,7 +164,7 @@ _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool
 
 
 def _implied(attribute: onnx.AttributeProto, node: onnx.NodeProto) -> bool:
-    """Whether an attribute of a window equals its default: ones, no padding, the kernel of the weights."""
+    """Whether a window attribute equals its default: ones, zero padding, the kernel size of the weights."""
     if node.op_type not in _WINDOWS:
         return False
     if attribute.name == "kernel_shape":
@@ -213,7 +213,7 @@ def _tensor_text(tensor: onnx.TensorProto) -> str:
 
 
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """The tensor of a Constant node; None for other nodes, and for texts and sparse tensors."""
+    """The tensor of a Constant node; None for other nodes, and for strings and sparse tensors."""
     import numpy as np
     import onnx
 

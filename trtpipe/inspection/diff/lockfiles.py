@@ -36,7 +36,7 @@ CAUSES = (
 
 @dataclass(frozen=True, slots=True)
 class FactChange:
-    """One fact of a cell; empty where it is not there. Lists are joined by commas, texts by name are `FACT.NAME`."""
+    """One fact of a cell, empty if missing. Lists are joined by commas, entries of a mapping are `FACT.NAME`."""
 
     field: str
     old: str
@@ -45,7 +45,7 @@ class FactChange:
 
 @dataclass(frozen=True, slots=True)
 class CellChange:
-    """A cell that both lockfiles have."""
+    """The changes of a cell that is in both lockfiles."""
 
     cell: str
     facts: tuple[FactChange, ...]
@@ -55,7 +55,7 @@ class CellChange:
 class CauseGroup:
     """Cells that changed for the same causes; `why` describes the change if no cause is recorded.
 
-    `follows` counts in how many of them each other fact changed; `bytes` are their engines, old and new.
+    `follows` counts the cells in which each other fact changed; `bytes` are the sizes of their engines, old and new.
     """
 
     causes: tuple[FactChange, ...]
@@ -126,7 +126,7 @@ def is_cause(field: str) -> bool:
 def _groups(
     changed: Sequence[CellChange], a: Mapping[str, Entry], b: Mapping[str, Entry]
 ) -> tuple[CauseGroup, ...]:
-    """The largest group first."""
+    """The changed cells grouped by cause, the largest group first."""
     found: dict[tuple[tuple[FactChange, ...], str], list[CellChange]] = {}
     for one in changed:
         causes = tuple(sorted((f for f in one.facts if is_cause(f.field)), key=_order))

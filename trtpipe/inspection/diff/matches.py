@@ -1,6 +1,6 @@
 """Matches the nodes of two graphs: by function, by wiring, by name, by weights, in this order.
 
-Nodes that compute the same are paired first, so that new names and another order are no change. Then a node is paired
+Nodes that compute the same are paired first, so that renaming and reordering are not changes. Then a node is paired
 with one of the same operator that reads the same values, or is read at the same place; then by name; then by weights.
 Unpaired nodes at the same place, or with the same name, count as replaced by another operator. Wiring comes before
 names because exporters renumber names when a node is inserted.
@@ -19,7 +19,7 @@ _MOST_ROUNDS = 100
 
 @dataclass(slots=True)
 class Matching:
-    """Pairs of vertices, by index; `same` are those of A that compute exactly what their partners do."""
+    """Pairs of vertices, by index; `same` are vertices of A that compute exactly the same as their partners."""
 
     a: GraphView
     b: GraphView
@@ -52,7 +52,7 @@ class Matching:
         return [one for one in self.b.vertices if one.index not in self.back]
 
     def in_b(self, value: str) -> Hashable | None:
-        """What a value of A is in B: another value's place, a weight; None for what has no partner."""
+        """The counterpart in B of a value of A: another value's place, or a weight; None without a partner."""
         if not value:
             return ""
         if value in self.a.weights:
@@ -66,7 +66,7 @@ class Matching:
         return None if partner is None else ("made", partner, made[1])
 
     def place_b(self, value: str) -> Hashable:
-        """A value of B in the words of `in_b`."""
+        """A value of B in the form that `in_b` returns."""
         if not value:
             return ""
         if value in self.b.weights:
@@ -78,7 +78,7 @@ class Matching:
         return ("input", value) if value in known else ("outer", value)
 
     def agree(self, one: str, other: str) -> bool:
-        """Whether a value of A and one of B correspond; any two weights do."""
+        """Whether a value of A and one of B correspond; any two weights count as corresponding."""
         known = self.of_a.get(one)
         if known is not None and known == self.of_b.get(other):
             return True
@@ -154,7 +154,7 @@ def _tells(places: Iterable[Hashable]) -> bool:
 
 
 def _backwards(found: Matching) -> None:
-    """From outputs and partners to what makes the values that they read, and on from each new pair."""
+    """Pairs the producers of values that outputs and paired nodes read, and continues from each new pair."""
     waiting = sorted(found.partner)
     for info, other in reversed(shared(found.a.outputs, found.b.outputs)):
         waiting += _pair_makers(found, info.name, other.name)
@@ -167,7 +167,7 @@ def _backwards(found: Matching) -> None:
 
 
 def _pair_makers(found: Matching, value: str, other: str) -> list[int]:
-    """Pairs the nodes that make two values, when both are free and have the same operator; the new pair's index."""
+    """Pairs the producers of two values if both are free and of the same operator; returns the pair's index."""
     made, there = found.a.producers.get(value), found.b.producers.get(other)
     if made is None or there is None or made[1] != there[1]:
         return []
@@ -203,9 +203,9 @@ def _replaced_by_name(found: Matching) -> None:
 
 
 def _loosely(found: Matching) -> None:
-    """Pairs nodes of one operator that read the same values but for free nodes between, the nearest ones first.
+    """Pairs nodes of one operator that read the same values through unpaired nodes, the nearest ones first.
 
-    Exporters fold a bias into one node or write it as two; what comes behind is the same all the same.
+    Exporters write a bias as part of one node or as a second node; the nodes after it should still be paired.
     """
     for _ in range(_MOST_ROUNDS):
         near_a, near_b = _Nearest(found.a, found.partner), _Nearest(found.b, found.back)
@@ -235,7 +235,7 @@ class _Nearest:
         self._known: dict[str, str] = {}
 
     def of(self, value: str) -> str:
-        """Where the chain that ends at a value begins."""
+        """The value at the beginning of the chain that ends at this value."""
         passed = []
         while value not in self._known:
             above = self._above(value)
@@ -258,7 +258,7 @@ class _Nearest:
 
 
 def _replaced_in_place(found: Matching) -> None:
-    """Pairs what reads the same values, whatever the operator, when nothing else does on either side."""
+    """Pairs nodes of any operator that are the only ones on their side to read the same values."""
     of_a: dict[Hashable, list[Vertex]] = {}
     of_b: dict[Hashable, list[Vertex]] = {}
     for one in found.free_a():
@@ -300,7 +300,7 @@ def _pair_groups(
 
 
 def _pair_alike(found: Matching, group: list[Vertex], others: list[Vertex]) -> None:
-    """Pairs as many as there are: by name, by what they make, by the weights that they hold, then in order."""
+    """Pairs as many as possible: by name, by outputs, by weights, then in order."""
 
     def held(view: GraphView) -> Callable[[Vertex], Hashable]:
         return lambda one: tuple(view.weight_key(name) for name in one.inputs if name in view.weights)
@@ -321,7 +321,7 @@ def _pair_equal(
     key_a: Callable[[Vertex], Hashable],
     key_b: Callable[[Vertex], Hashable],
 ) -> None:
-    """Pairs those whose keys are equal; an empty key is none."""
+    """Pairs vertices with equal keys; empty keys are ignored."""
     waiting: dict[Hashable, list[Vertex]] = {}
     for other in reversed(others):
         if other.index not in found.back:

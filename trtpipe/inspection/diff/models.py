@@ -1,8 +1,8 @@
 """Compares two models: graph, weights, inputs and outputs, types, costs.
 
-New names, another order of nodes, and defaults that were written explicitly are reported, but are no change. A node
-that was inserted or removed explains that its neighbours read something else; only nodes for which this is no
-explanation count as rewired.
+New names, another order of nodes, and defaults that were written explicitly are reported, but are not changes. A node
+that was inserted or removed explains that its neighbours read something else; only nodes for which this does not
+explain it count as rewired.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NodeChange:
 
 @dataclass(frozen=True, slots=True)
 class GraphChanges:
-    """What changed in a graph and in what it holds. Nodes are (name, operator)."""
+    """What changed in a graph and its nested graphs. Nodes are (name, operator)."""
 
     added: tuple[tuple[str, str], ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
@@ -53,7 +53,7 @@ class GraphChanges:
 
     @property
     def any(self) -> bool:
-        """Whether it computes something else, as far as is known."""
+        """Whether the graph may compute something different."""
         return any(
             (
                 self.added, self.removed, self.changed, self.weights, self.added_weights, self.removed_weights,
@@ -75,7 +75,7 @@ class GraphChanges:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceChange:
-    """An input or output: (old, new) as text `NAME dtype dims`, empty where it is not there."""
+    """An input or output: (old, new) as text `NAME dtype dims`, empty on the side where it is missing."""
 
     mode: str
     old: str
@@ -98,7 +98,7 @@ class ModelChanges:
 
     @property
     def any(self) -> bool:
-        """Whether anything differs that counts: names, order, sizes of files and who made it do not."""
+        """Whether there is a relevant difference; names, order, file sizes and the producer do not count."""
         return bool(self.graph.any or self.interface or self.opsets or self.functions)
 
     def to_json(self) -> dict[str, Json]:
@@ -189,7 +189,7 @@ def _reordered(found: Matching) -> bool:
 
 
 def _weights(found: Matching) -> tuple[tuple[WeightChange, ...], tuple[str, ...], tuple[str, ...], int]:
-    """Weights that changed; names of those that only B or only A has; the number with another name."""
+    """Weights that changed; names of those only in B or only in A; the number of renamed ones."""
     partner = _weight_pairs(found)
     changes = []
     for one, other in partner.items():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class TypeChanges:
     """Nodes per type on both sides, and the nodes (by A's names) that changed: (old, new) → names.
 
-    Empty where types are equal, or cannot be told, of which `unknown` says so.
+    Empty when the types are equal; `unknown` says whether some could not be inferred.
     """
 
     old: tuple[tuple[str, int], ...] = ()
@@ -54,7 +54,7 @@ def _types(proto: onnx.ModelProto) -> dict[str, str]:
 
 
 def _computes_in(one: Vertex, known: dict[str, str]) -> str:
-    """The first floating-point type that a node reads, else what it makes first."""
+    """The first floating-point type that a node reads, or the type of its first output."""
     read = [known[name] for name in one.inputs if name in known]
     made = [known[name] for name in one.outputs if name in known]
     floats = [dtype for dtype in read if "float" in dtype]

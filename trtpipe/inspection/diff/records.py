@@ -28,7 +28,7 @@ def diff_records(a: object, b: object, *, without: Collection[str] = ()) -> tupl
 def _leaves(
     value: object, without: Collection[str], path: str = "", depth: int = 0
 ) -> Iterator[tuple[str, object]]:
-    """Objects are entered, and lists of objects that have names, which take the place of indices."""
+    """The leaves by path. Objects in a list are addressed by their names instead of indices, if they have names."""
     if isinstance(value, Mapping) and value and depth < _DEEPEST:
         for name, inner in value.items():
             if name not in without:

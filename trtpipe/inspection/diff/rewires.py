@@ -1,4 +1,4 @@
-"""Finds nodes that read other values than before, where inserted or removed nodes do not explain it."""
+"""Finds nodes that read other values than before, unless inserted or removed nodes explain it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trtpipe.inspection.diff.matches import Matching
 
 
 def rewired_inputs(found: Matching, one: Vertex, other: Vertex) -> Iterator[tuple[int, str, str]]:
-    """The places at which two partners read different values: the place, and what makes the values."""
+    """The inputs at which two paired nodes read different values, with the producers of these values."""
     for place in range(max(len(one.inputs), len(other.inputs))):
         old = one.inputs[place] if place < len(one.inputs) else ""
         new = other.inputs[place] if place < len(other.inputs) else ""
@@ -39,7 +39,7 @@ def maker_of(view: GraphView, value: str) -> str:
 
 
 def _explained(found: Matching, old: str, new: str) -> bool:
-    """Whether some value reached from one side through free nodes alone is one that is so reached from the other."""
+    """Whether unpaired nodes lead back to the same value on both sides."""
     if not old or not new:
         return False
     before = _reached(found.a, old, found.partner)
@@ -54,7 +54,7 @@ def _explained(found: Matching, old: str, new: str) -> bool:
 
 
 def _reached(view: GraphView, value: str, paired: dict[int, int]) -> set[str]:
-    """The value, and those above it that only nodes without a partner lie between."""
+    """The value, and the earlier values that are connected to it by unpaired nodes only."""
     found, waiting = set[str](), [value]
     while waiting:
         name = waiting.pop()

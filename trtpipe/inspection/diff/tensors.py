@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WeightChange:
-    """A weight that is another now. Shapes and types are (old, new); `a` and `b` are its names.
+    """A weight that changed. Shapes and types are (old, new); `a` and `b` are its names.
 
     Changes are in float64, None where shapes differ, or nothing is finite on both sides: `largest` is
     max |new - old|; `relative` the same by max |old|, and `mean_relative` mean |new - old| by mean |old| (None
@@ -70,7 +70,7 @@ def _measured(a: WeightStream, b: WeightStream) -> tuple[int, float | None, floa
 
 
 def _is_nan(values: Array) -> Array:
-    """Where values are not equal to themselves; of types whose NaN numpy does not know, too."""
+    """Where values are NaN, also for types whose NaN numpy's isnan does not support."""
     import numpy as np
 
     return np.not_equal(values, values)

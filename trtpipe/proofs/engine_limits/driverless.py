@@ -40,7 +40,7 @@ def refused_without_driver(graph: TypedGraph, version: str) -> Iterator[Refusal]
 
 
 def _is_int8_convolution(node: NodeView, makers: Mapping[str, onnx.NodeProto]) -> bool:
-    """Whether both operands come of int8. Transposed ones in groups are built: they are not fused."""
+    """Whether both operands are int8. Grouped transposed convolutions can be built, because they are not fused."""
     apart = node.op == "ConvTranspose" and integer_of(node.node, "group", 1) != 1
     if node.op not in ("Conv", "ConvTranspose") or apart:
         return False

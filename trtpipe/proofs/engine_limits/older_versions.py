@@ -13,7 +13,7 @@ _IMAGE_RANK = 4
 _QUANTIZED = (
     "TensorRT-RTX 1.4 takes int8 only from QuantizeLinear, or of an input that DequantizeLinear reads"
 )
-_INT8 = 3  # as ONNX numbers types
+_INT8 = 3  # a TensorProto.DataType
 _STASHED = "its stash_type is int8, which the builder of TensorRT-RTX before 1.7 does not compute in"
 _NO_SWISH = "the parser of TensorRT-RTX 1.4 does not know it"
 _NEWER = "build with TensorRT-RTX 1.5 or newer"

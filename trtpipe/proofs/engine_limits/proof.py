@@ -31,9 +31,9 @@ def engine_refusals(
 ) -> list[Problem]:
     """One problem for each reason why TensorRT-RTX `version` does not build a typed model; [] when none is known.
 
-    `source` is the model as the user has it, named as `name_nodes` does: a node that importing made is called by the
-    node whose work it does. `driver` says whether the machine that builds may have an NVIDIA driver. Warnings when the
-    version is newer than those that were tried.
+    `source` is the model as the user has it, nodes named by `name_nodes`; a node that importing made is named by the
+    user's node that it belongs to. `driver` says whether the build machine may have an NVIDIA driver. Returns warnings
+    instead when the version is newer than the tested ones.
     """
     graph = TypedGraph(typed)
     names = _Names(typed, source)
@@ -94,7 +94,7 @@ class _Names:
                 self._readers.setdefault(name, []).append(node)
 
     def of(self, name: str) -> str:
-        """The node with its operator, or the node of the source that the work is done for."""
+        """The node with its operator, or the source's node that it belongs to."""
         node = self._typed[name]
         user = self._user(node)
         if user is None:
@@ -108,7 +108,7 @@ class _Names:
         return str(user.name) if user is not None else name
 
     def _user(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
-        """The user's node: of the same name and operator, or the first behind it that makes a value of the source."""
+        """The user's node: of the same name and operator, or the first after it that makes a value of the source."""
         known = self._source.get(node.name)
         if known is not None and known.op_type == node.op_type:
             return known

@@ -120,7 +120,7 @@ def _resized(node: NodeView) -> Said:
 def _branched(node: NodeView) -> Said:
     branches = [[_rank(value) for value in graph.output] for graph in subgraphs(node.node)]
     for ranks in zip(*branches, strict=False):
-        known = sorted({rank for rank in ranks if rank})  # of scalars some are declared that are none
+        known = sorted({rank for rank in ranks if rank})  # some values that are declared as scalars are not
         if len(known) > 1:
             told = f"its branches yield {known[0]} and {known[1]} dimensions"
             yield f"{told}, and TensorRT's builder takes equal ranks only", CUT
@@ -128,7 +128,7 @@ def _branched(node: NodeView) -> Said:
 
 
 def _together(node: NodeView) -> Said:
-    """Sizes that are known and do not broadcast: a normalization that is written out has a scale that does not fit."""
+    """Known sizes that do not broadcast, for example the scale of an expanded normalization."""
     shapes = [node.dims(index) for index in range(len(node.node.input))]
     known = [shape for shape in shapes if shape is not None]
     for sizes in zip_longest(*(reversed(shape) for shape in known), fillvalue=1):

@@ -58,9 +58,8 @@ def refused_types(node: NodeView, version: str) -> Iterator[tuple[str, str]]:
     if node.op == "Cast" and (stored := sorted(_STORED.intersection((*read, *made)))):
         yield f"it casts {stored[0]}, which TensorRT only quantizes to and dequantizes from", CUT
         return
-    if (
-        node.op not in _STORING and not node.node.domain
-    ):  # operators of TensorRT's own domain store such constants
+    # operators of TensorRT's own domain store such constants
+    if node.op not in _STORING and not node.node.domain:
         constants = [name for name in node.node.input if name in node.graph.constants]
         kinds = sorted({node.graph.dtype(name) for name in constants} & _QUANTIZED)
         if kinds:
@@ -113,7 +112,7 @@ def _by_table(node: NodeView, version: str) -> tuple[str, TypeRefusal] | None:
 
 
 def bindings(node: NodeView, schema: onnx.defs.OpSchema) -> dict[str, str]:
-    """Type variable → the type that the node's inputs give it, of those that are known."""
+    """Type variable → the type that the node's inputs give it, as far as known."""
     found: dict[str, str] = {}
     last = len(schema.inputs) - 1
     for index in range(len(node.node.input)):
