@@ -54,7 +54,7 @@ def _is_narrow(value: onnx.ValueInfoProto) -> bool:
 
 
 def _starts(graph: onnx.GraphProto, narrow: set[str]) -> Iterator[onnx.NodeProto]:
-    """Casts behind the inputs and weights; all that reads an input reads it rounded."""
+    """Casts after the inputs and weights, so that all nodes read rounded inputs."""
     inputs = {value.name for value in graph.input if value.name in narrow}
     for name in sorted(inputs):
         yield from _rounding(name, f"{name}{_HELD}")

@@ -122,7 +122,7 @@ def tensors_before(
 def _behind_casts(
     node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto], shared: set[str]
 ) -> onnx.NodeProto:
-    """The node that makes what casts make of it."""
+    """The node before a chain of casts."""
     while node.op_type == "Cast" and node.input[0] in makers and node.input[0] not in shared:
         node = makers[node.input[0]]
     return node
@@ -191,7 +191,7 @@ def _same_shape(name: str, expected: Array, actual: Array) -> None:
 
 @contextmanager
 def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Iterator[Feeds]:
-    """A function that returns the data's batches and labels, each time from the first. Raises SpecError, StepFailed."""
+    """A function that yields the data's batches and labels from the beginning. Raises SpecError, StepFailed."""
     request = request_of(task)
     inputs = summarize(typed.proto).inputs
     if "golden" in task.inputs:

@@ -122,7 +122,7 @@ class _Comparison:
             self.compare(lot[middle:])
 
     def compare_outputs(self) -> None:
-        """Tries outputs after the failing node one by one, since they need not depend on it."""
+        """Tries outputs after the failing node one by one, because they need not depend on it."""
         for name in self.typed.outputs():
             if name in self.broken:
                 self.broken[name] = self._measure([name])
@@ -130,7 +130,7 @@ class _Comparison:
                     del self.broken[name]
 
     def _measure(self, lot: Sequence[str]) -> str:
-        """Measures a lot on all of the data; why the network cannot be run, or an empty text."""
+        """Measures a group on all of the data; returns why the network cannot be run, or an empty text."""
         places = {name: TensorDifference(name, None, self.bound) for name in lot}
         samples = 0
         with ExitStack() as opened:
@@ -152,11 +152,12 @@ class _Comparison:
         return ""
 
     def _numbers(self, name: str, expected: Array, actual: Array) -> tuple[Array, Array]:
-        """Quantized values of one type as numbers, so that a step more or less counts as a step."""
+        """Quantized values as numbers, so that an error of one quantization step counts as one."""
         dtype = self.quantized.get(name, "")
         if not dtype or expected.dtype != actual.dtype:
             return expected, actual
-        if dtype.startswith("float8") and expected.dtype == np.uint8:  # ONNX Runtime hands out their bits
+        # ONNX Runtime returns the bits of such types
+        if dtype.startswith("float8") and expected.dtype == np.uint8:
             return expected.view(numpy_type(dtype)), actual.view(numpy_type(dtype))
         if expected.dtype.name == dtype:
             return expected.astype(np.float32), actual.astype(np.float32)
@@ -179,7 +180,7 @@ def _fed(feed: Mapping[str, Array], inputs: Iterable[str]) -> dict[str, Array]:
     return {name: feed[name] for name in inputs if name in feed}
 
 
-# -- what came of it
+# -- results
 
 
 def _record(
@@ -211,7 +212,7 @@ def _record(
 def _tensor(
     comparison: _Comparison, parsed: ParsedNetwork, errors: Mapping[str, float], name: str
 ) -> dict[str, Json]:
-    """A tensor with what makes it: the ONNX node and TensorRT's layer."""
+    """A tensor's record with its producers: the ONNX node and TensorRT's layer."""
     found, made = comparison.found[name], comparison.makers[name]
     layer = parsed.producers.get(name)
     inputs, _ = tensors_before(name, comparison.makers, set(errors), {})
@@ -229,7 +230,7 @@ def _tensor(
 
 
 def _not_run(parsed: ParsedNetwork, lowered: Lowered, comparison: _Comparison) -> list[dict[str, Json]]:
-    """What could not be compared, outputs by name: each with the reason."""
+    """The tensors that could not be compared (outputs by name), with the reasons."""
     found: list[dict[str, Json]] = []
     for name in comparison.typed.outputs():
         if name in lowered.cut:
@@ -246,7 +247,7 @@ def _not_run(parsed: ParsedNetwork, lowered: Lowered, comparison: _Comparison) -
 
 
 def _before(parsed: ParsedNetwork, lowered: Lowered, output: str) -> str:
-    """Which layers without a reader an output depends on."""
+    """The unreadable layers that an output depends on."""
     needed = Nesting(parsed).needed([output])
     names = {(parsed.layers[number].name, parsed.layers[number].type) for number in needed}
     missing = [one for one in lowered.unread if (one.name, one.type) in names]

@@ -1,6 +1,6 @@
 """Inputs for the corners of a profile, made from the data set's own samples by repeating and cropping them.
 
-Random numbers would not do: a network's output for noise says little about its precision, and masks, lengths and
+Random numbers would not be useful: a network's output for noise says little about its precision, and masks, lengths and
 indices need meaningful values. Independent of models and runners.
 """
 
@@ -34,7 +34,7 @@ class CornerInputs:
 
 
 def impossible_at(corner: CornerInputs, why: Problem) -> Problem:
-    """What is said of a corner at which the model itself does not run, in the words in which `check` says it."""
+    """The message for a corner at which the model itself does not run, with the wording of `check`."""
     at = corner.place.partition(" at ")[2]
     fact = f"profile {corner.profile} is impossible at {at}: {why.fact}"
     remedy = "give a profile that leaves such shapes out, or export the model so that it takes them"

@@ -25,7 +25,7 @@ _AXES_ARE_INPUTS_SINCE = 18
 
 
 def normalizing_as_defined(model: RunnableModel) -> RunnableModel:
-    """A copy that computes float32 ones of the main graph as defined; the same when there are none."""
+    """A copy that computes those in float32 in the main graph as defined; the same model when there are none."""
     import onnx
 
     found = [node for node in model.proto.graph.node if _is_one(node, model)]

@@ -29,14 +29,14 @@ _SMALLEST = 2.0**-126
 
 
 def dynamic_types(model: RunnableModel) -> tuple[str, ...]:
-    """The formats that activations are quantized to as they come: `nvfp4`, `mxfp8`."""
+    """The formats to which activations are quantized at run time: `nvfp4`, `mxfp8`."""
     return tuple(
         sorted({_DYNAMIC[node.op_type] for node in model.proto.graph.node if node.op_type in _DYNAMIC})
     )
 
 
 def computing_blocks(model: RunnableModel) -> RunnableModel:
-    """A copy that quantizes activations in blocks with standard operators; the same when it quantizes none so."""
+    """A copy that quantizes activations in blocks with standard operators; the same model if there are none."""
     import onnx
 
     if not dynamic_types(model):
@@ -65,7 +65,7 @@ def computing_blocks(model: RunnableModel) -> RunnableModel:
 
 @dataclass
 class _Writer:
-    """Adds nodes and constants; the names of those without one begin with the tensor's that they stand for."""
+    """Adds nodes and constants; generated names begin with the name of the tensor that they belong to."""
 
     graph: onnx.GraphProto
     nodes: list[onnx.NodeProto] = field(default_factory=list)
@@ -115,7 +115,7 @@ class _Writer:
 
 
 def _quantize(new: _Writer, node: onnx.NodeProto) -> None:
-    """Elements, and scales of blocks as a column with a row for each, in float32."""
+    """Elements, and the blocks' scales as a column with one row per block, in float32."""
     source, (quantized, scales) = node.input[0], node.output
     size = next(one.i for one in node.attribute if one.name == "block_size")
     new.begin(quantized)
@@ -129,7 +129,7 @@ def _quantize(new: _Writer, node: onnx.NodeProto) -> None:
 
 
 def _nvfp4(new: _Writer, blocks: str, amax: str, whole: str, scales: str) -> str:
-    """Blocks as e2m1 elements; `scales` are made of it. A block whose scale vanishes comes to zero either way."""
+    """Blocks as e2m1 elements and their `scales`. A block whose scale is rounded to 0 becomes zero in any case."""
     exact = new.op("Div", new.op("Div", amax, new.number(6)), whole)
     new.e4m3(new.op("Min", exact, new.number(448)), output=scales)
     scale = new.op("Mul", scales, whole)
@@ -143,10 +143,10 @@ def _nvfp4(new: _Writer, blocks: str, amax: str, whole: str, scales: str) -> str
 
 
 def _mxfp8(new: _Writer, blocks: str, amax: str, scales: str) -> str:
-    """Blocks as e4m3 elements; `scales` are made of it."""
+    """Blocks as e4m3 elements and their `scales`."""
     exact = new.op("Max", new.op("Div", amax, new.number(448)), new.number(_SMALLEST))
     logarithm = new.op("Div", new.op("Log", exact), new.number(np.log(2)))
-    power = new.op("Pow", new.number(2), new.op("Ceil", logarithm))  # off by one where the logarithm is
+    power = new.op("Pow", new.number(2), new.op("Ceil", logarithm))  # may be off by one
     half, double = new.op("Mul", power, new.number(0.5)), new.op("Mul", power, new.number(2))
     above = new.op("Where", new.op("Less", half, exact), power, half)
     new.op("Where", new.op("Less", above, exact), double, above, output=scales)
@@ -155,7 +155,7 @@ def _mxfp8(new: _Writer, blocks: str, amax: str, scales: str) -> str:
 
 
 def _dequantize(new: _Writer, node: onnx.NodeProto, narrow: set[str], declared: dict[str, int]) -> None:
-    """Elements times scales. What is made of a column of scales is such a column too."""
+    """Elements times scales. The result for a column of scales is a column too."""
     import onnx
 
     elements, scale, output = node.input[0], node.input[1], node.output[0]

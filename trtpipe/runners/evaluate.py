@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RememberedReference(SourceReference):
-    """A reference whose answers are read from files once they were given, by the order in which they are asked for."""
+    """A reference that stores its outputs in files and reads them again, in the order of the requests."""
 
     folder: Path = field(default_factory=Path)
     order: Iterator[int] = field(default_factory=count)
@@ -54,7 +54,7 @@ class RememberedReference(SourceReference):
 
 @dataclass
 class Measuring:
-    """Measures typed models; `folder` is for what is kept between them."""
+    """Measures typed models; `folder` is for files that are kept between them."""
 
     folder: Path
     opened: dict[str, SourceReference] = field(default_factory=dict)
@@ -71,8 +71,8 @@ class Measuring:
     def measure(self, request: ValidationRequest, options: JsonObject) -> dict[str, Json]:
         """The measurements: `places` and `not_run`, as a validation's report has them.
 
-        `options` are those that the request was made of. Where ONNX Runtime lacks a kernel, or cannot load the source,
-        there are no places and `not_run` says why. Raises ModelError or StepFailed.
+        `options` are those of the request. If ONNX Runtime lacks a kernel or cannot load the source, there are no
+        places and `not_run` says why. Raises ModelError or StepFailed.
         """
         model = runnable_model(request.typed)
         inputs = summarize(model.proto).inputs
@@ -96,7 +96,7 @@ class Measuring:
         model: RunnableModel,
         inputs: tuple[TensorInfo, ...],
     ) -> RememberedReference:
-        """The reference, its memory at the start: what it is asked follows from the options and the inputs' types."""
+        """The reference, rewound to its first output; its requests depend only on the options and the inputs' types."""
         fed = [[info.name, info.dtype] for info in inputs]
         key = key_of([json.loads(json.dumps(options)), fed, model.outputs()])
         folder = self.folder / key[:16]

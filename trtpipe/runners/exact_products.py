@@ -40,7 +40,7 @@ _LARGEST = 1 << 30
 
 
 def with_unsigned_weights(model: RunnableModel) -> RunnableModel:
-    """A copy whose int8 weights are uint8 where ONNX Runtime multiplies them; the same if there are none."""
+    """A copy whose int8 weights are uint8 where ONNX Runtime multiplies them; the same model if there are none."""
     import onnx
 
     if not any(node.op_type in _WEIGHTS for node in model.proto.graph.node):
@@ -62,7 +62,7 @@ def with_unsigned_weights(model: RunnableModel) -> RunnableModel:
 
 
 def _signed(model: RunnableModel, constants: Constants) -> Iterator[tuple[onnx.NodeProto, int, int]]:
-    """Nodes with constant int8 weights and zero points, and the places of both."""
+    """Nodes with constant int8 weights and zero points, and the input positions of both."""
     for node in model.proto.graph.node:
         for weights, zero in _WEIGHTS.get(node.op_type, ()):
             known = model.values.get(node.input[0])

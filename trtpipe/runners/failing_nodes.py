@@ -25,7 +25,7 @@ _PLACE = re.compile(r"^(?:\S*\.(?:cc|cpp|h|hpp):\d+ )(?:[\w:~<>]+(?:\([^)]*\))?(
 
 
 def shortened(text: str) -> str:
-    """What it says, without the places in its source."""
+    """The message without ONNX Runtime's source positions."""
     parts = [part.strip() for part in _STATUS.split(text.rpartition("Status Message:")[2]) if part.strip()]
     words = _PLACE.sub("", _INITIALIZING.sub("", parts[-1] if parts else text)).strip()
     words = words or text
@@ -33,7 +33,7 @@ def shortened(text: str) -> str:
 
 
 def refused_node(model: RunnableModel, load: Callable[[bytes], object]) -> onnx.NodeProto | None:
-    """The first node of the main graph that `load` refuses by itself, where the whole was refused; None without one."""
+    """The first node of the main graph that `load` rejects by itself, after it rejected the whole; None without one."""
     for single, node in _alone(model):
         if not _loads(load, single):
             return node
@@ -43,13 +43,13 @@ def refused_node(model: RunnableModel, load: Callable[[bytes], object]) -> onnx.
 def _loads(load: Callable[[bytes], object], encoded: bytes) -> bool:
     try:
         load(encoded)
-    except Exception:  # whatever it raises: the whole was refused already
+    except Exception:  # any exception: loading the whole model has failed already
         return False
     return True
 
 
 def _alone(model: RunnableModel) -> Iterator[tuple[bytes, onnx.NodeProto]]:
-    """Each node as a model of its own, as far as its types are known; of those that are alike the first."""
+    """Each node as a model of its own, if its types are known; of equal nodes only the first."""
     import onnx
 
     nodes = model.proto.graph.node

@@ -45,7 +45,7 @@ def open_lifted(
 ) -> Iterator[tuple[OnnxRuntimeRunner, LiftedModel]]:
     """The model in float64, giving `outputs` by their names in `LiftedModel.names`. Raises ModelError if it cannot be.
 
-    Kernels that are missing show when the model is loaded; their operators stay narrow then.
+    Missing kernels are found by loading the model; their operators then stay narrow.
     """
     missing: set[str] = set()
     while True:
@@ -68,7 +68,7 @@ def open_lifted(
 
 
 def lift(model: RunnableModel, narrow: Collection[str] = ()) -> LiftedModel:
-    """A copy in float64 but for the operators in `narrow`."""
+    """A copy in float64, except for the operators in `narrow`."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -129,7 +129,7 @@ class _Lifting:
         self.nodes.append(made)
 
     def _cast(self, node: onnx.NodeProto) -> None:
-        """A cast reads either type; one to float32 is one to float64."""
+        """A Cast node: it can read either type; a cast to float32 becomes one to float64."""
         import onnx
 
         if node.input[0] in self.lifted:
@@ -143,7 +143,7 @@ class _Lifting:
         self.nodes.append(node)
 
     def _wide(self, node: onnx.NodeProto) -> tuple[set[int], set[int]]:
-        """The inputs and outputs that are float64, by index; none of a node that stays narrow."""
+        """The inputs and outputs that are float64, by index; empty for a node that stays narrow."""
         import onnx
 
         if node.op_type in self.narrow or _has_body(node):
@@ -189,7 +189,7 @@ class _Lifting:
 
 
 def _domain(name: str) -> str:
-    """ONNX's own domain has two names."""
+    """The domain with one name for ONNX's own, which has two."""
     return "" if name == "ai.onnx" else name
 
 

@@ -86,7 +86,7 @@ class Flips:
 
     @property
     def allowed(self) -> float:
-        """The share of elements that may be a step off: those that the floats before them bring over to the next."""
+        """The share of elements that may be a step off: as many as the error of the floats before explains."""
         return min(_MOST_FLIPPED, 2 * self.bound * _STEPS)
 
     @property
@@ -112,7 +112,7 @@ class Flips:
 def quantized_in(typed: RunnableModel, network: RunnableModel) -> list[Quantized]:
     """The activations that both models dequantize under one name, with constant scales, in the first one's order.
 
-    Outputs are left out: they are compared as such.
+    Outputs are left out, because they are compared anyway.
     """
     known = typed.values
     constants = {tensor.name: tensor for tensor in typed.proto.graph.initializer}
@@ -132,7 +132,7 @@ def _activation(
     constants: Mapping[str, onnx.TensorProto],
     known: Mapping[str, TensorInfo],
 ) -> Iterator[Quantized]:
-    """The dequantized tensor; none where it is a weight's, or its scale is not a constant that is here."""
+    """The dequantized activation; None for a weight, and if its scale is not a known constant."""
     source, scale = made.get(node.input[0]), constants.get(node.input[1])
     if source is None or source.op_type != "QuantizeLinear" or scale is None or is_external(scale):
         return
@@ -168,5 +168,5 @@ def forced(network: RunnableModel, tensors: Mapping[str, str]) -> RunnableModel:
 
 
 def own_name(tensor: str) -> str:
-    """What a forced model calls the tensor that it makes itself."""
+    """The name of the tensor that a forced model computes itself."""
     return tensor + _OWN

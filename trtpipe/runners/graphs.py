@@ -60,7 +60,7 @@ class RunnableModel:
         return {name for node in self.proto.graph.node for name in node.output if name}
 
     def with_free_shapes(self, inputs: Iterable[str]) -> RunnableModel:
-        """A copy whose named inputs take any shape, and that says nothing of the shapes that follow from them."""
+        """A copy whose named inputs accept any shape, without the shapes that depend on them."""
         import onnx
 
         free = set(inputs)
@@ -130,7 +130,7 @@ def runnable_model(path: Path) -> RunnableModel:
                 if entry.key == "location":
                     entry.value = os.path.relpath(location, folder)
     sort_nodes(skeleton.proto)
-    name_nodes(skeleton.proto)  # ONNX Runtime wants distinct names, and tells them
+    name_nodes(skeleton.proto)  # ONNX Runtime requires distinct names, and uses them in messages
     return RunnableModel(skeleton.proto, folder, path)
 
 
@@ -168,7 +168,7 @@ def _rounded(node: onnx.NodeProto, halves: set[str]) -> Iterator[onnx.NodeProto]
 
 
 def overflowing_model() -> onnx.ModelProto:
-    """`x * 1e4 * 1e-4` in float16: infinite for x = 10 when rounded as it must be, 10 when not."""
+    """`x * 1e4 * 1e-4` in float16: infinite for x = 10 if rounded correctly, otherwise 10."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-_SMALLEST = 1 << 20  # what is below is not worth a call
+_SMALLEST = 1 << 20  # smaller mappings are not worth a system call
 _DONT_NEED = 4
 _PRIVATE_DATA = re.compile(r"([0-9a-f]+)-([0-9a-f]+) [r-][w-]-p \S+ \S+ [1-9]\d* ")
 
@@ -36,7 +36,7 @@ def let_go_of_mapped_pages() -> int:
 
 
 def _unwritten() -> Iterator[tuple[int, int]]:
-    """The large file mappings of which this process has no page of its own; those would be lost."""
+    """The large file mappings without modified pages, because modified pages would be lost."""
     mapping: re.Match[str] | None = None
     for line in Path("/proc/self/smaps").read_text(errors="replace").splitlines():
         if "-" in line.split(" ", 1)[0]:

@@ -24,7 +24,7 @@ _MXFP8 = "TRT_MXFP8DequantizeLinear"
 
 
 def dequantizing_weights(model: RunnableModel) -> RunnableModel:
-    """A copy whose float4 and mxfp8 weights ONNX Runtime can dequantize; the same when there are none."""
+    """A copy whose float4 and mxfp8 weights ONNX Runtime can dequantize; the same model when there are none."""
     import onnx
 
     tensors = {one.name: one for one in model.proto.graph.initializer}
@@ -83,7 +83,7 @@ def _dequantized(
 
 
 def _dtype_of(scale: str, tensors: dict[str, onnx.TensorProto], graph: onnx.GraphProto) -> int:
-    """The type of a scale: a constant's own, else what is declared of it."""
+    """The type of a scale: a constant's own type, or the declared one."""
     import onnx
 
     if scale in tensors:

@@ -117,7 +117,7 @@ def _largest(
     try:
         values = _values(reference, shared, feed, threads)
     except TrtpipeError:
-        return {}  # without those of the reference, the tensors are named without their sizes
+        return {}  # without the reference's values, the tensors are reported without magnitudes
     return {name: float(np.abs(np.asarray(v, np.float64)).max(initial=0.0)) for name, v in values.items()}
 
 

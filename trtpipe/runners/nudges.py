@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 """The distance of 1 to the next larger number (IEEE 754; bfloat16 has 7 bits of mantissa)."""
-_LEAST_RANK = 2  # what is smaller may be a size, and those are not rounded
+_LEAST_RANK = 2  # smaller tensors may be sizes, which are not rounded
 
 
 def nudged(model: RunnableModel, seed: int) -> RunnableModel:
@@ -51,7 +51,7 @@ def _nudged(node: onnx.NodeProto, model: RunnableModel, seed: int) -> Iterator[o
 
 
 def _is_rounded(node: onnx.NodeProto, info: TensorInfo) -> bool:
-    """Whether what a node makes is rounded to its type: computed, or cast to a narrower one."""
+    """Whether a node's result is rounded to its type: it is computed, or cast to a narrower type."""
     if info.dtype not in _UNITS or info.dims is None or len(info.dims) < _LEAST_RANK:
         return False
     if node.op_type == "Cast":

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+\(\d+\)) node with name '([^']*)'")
-_LARGE = 256 << 20  # reading the pages of less again costs more than it saves
-_FATAL = 4  # what the runtime would log is in the exception
+_LARGE = 256 << 20  # for smaller models, reading the pages again costs more than it saves
+_FATAL = 4  # log fatal errors only, because exceptions contain the messages
 FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 
 
@@ -101,12 +101,12 @@ def open_runner(
 
 
 def _as_defined(model: RunnableModel) -> RunnableModel:
-    """The same model, written so that ONNX Runtime's kernels compute what ONNX says."""
+    """The same model, rewritten so that ONNX Runtime's kernels compute what ONNX defines."""
     return normalizing_as_defined(with_unsigned_weights(model))
 
 
 def _threads(model: RunnableModel, wanted: int) -> int:
-    """One thread for DynamicQuantizeLSTM, since several split the batch and quantize each part by its own range."""
+    """One thread for DynamicQuantizeLSTM, because threads split the batch and quantize parts by their own ranges."""
     return 1 if any(node.op_type == "DynamicQuantizeLSTM" for node in model.proto.graph.node) else wanted
 
 
@@ -114,7 +114,7 @@ _NUMPY = {"tensor(float16)": "float16", "tensor(float)": "float32", "tensor(doub
 
 
 def _held(array: Array, kind: str) -> Array:
-    """A float as the model takes it, which may be another type than the source's; anything else as it is."""
+    """A float array in the model's input type, which may differ from the source's; other arrays unchanged."""
     import numpy as np
 
     wanted = _NUMPY.get(kind, "")
@@ -125,7 +125,7 @@ def _held(array: Array, kind: str) -> Array:
 
 
 def half_is_rounded() -> bool:
-    """Whether this ONNX Runtime rounds to float16 where `graphs.rounding_halves` asks for it."""
+    """Whether this ONNX Runtime rounds to float16 as `graphs.rounding_halves` requires."""
     import numpy as np
 
     model = RunnableModel(overflowing_model(), Path(), Path("overflow.onnx"))
@@ -146,7 +146,7 @@ def _session(
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    # Nodes run when their results are needed: else every half weight would be cast for the CPU before the first runs.
+    # Order nodes by need; otherwise all float16 weights would be cast for the CPU before the first node runs.
     options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     options.use_deterministic_compute = True
     options.log_severity_level = _FATAL
@@ -167,7 +167,7 @@ def _session(
 def _naming(
     error: TrtpipeError, model: RunnableModel, load: Callable[[bytes], onnxruntime.InferenceSession]
 ) -> TrtpipeError:
-    """The error with the node that it is about, where ONNX Runtime did not say which."""
+    """Adds the failing node to an error if ONNX Runtime did not name it."""
     (problem,) = error.problems
     whole = f"ONNX Runtime cannot run '{model.path.name}': "
     node = refused_node(model, load) if problem.fact.startswith(whole) else None
@@ -181,9 +181,9 @@ def _naming(
 def mapped_error(
     error: Exception, path: Path, kind: type[TrtpipeError], nodes: Sequence[onnx.NodeProto] = ()
 ) -> TrtpipeError:
-    """ONNX Runtime's exceptions share no base class but Exception; bugs of ours pass through.
+    """Maps exceptions of ONNX Runtime, which have no common base class; trtpipe's own bugs pass through.
 
-    `nodes` are those of the model: what trtpipe made is told by the node of the user's that it stands beside.
+    `nodes` are those of the model; a generated node is reported by the user's node next to it.
     """
     if not type(error).__module__.startswith("onnxruntime") and not isinstance(
         error, (RuntimeError, ValueError)

@@ -29,13 +29,13 @@ _LARGEST = 0.02
 
 
 class NothingToExpect(Exception):
-    """Rounding alone changes the outputs so much that comparing them proves nothing; with the cosine that was seen."""
+    """Rounding alone changes the outputs so much that comparing them proves nothing; holds the measured cosine."""
 
 
 def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float | None:
     """The cosine to expect of another implementation of the model; None for a model that does not round to integers.
 
-    `outputs` are what it makes of these feeds, by place. Raises NothingToExpect.
+    `outputs` are its outputs for these feeds, by place. Raises NothingToExpect.
     """
     if not any(node.op_type == "Round" for node in nodes_of(model.proto)):
         return None
@@ -53,7 +53,7 @@ def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float
 
 
 def _cosine(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float:
-    """The least of the outputs that are numbers."""
+    """The lowest cosine of the numeric outputs."""
     from trtpipe.metrics.metrics import Accumulator
 
     found = [1.0]
@@ -67,7 +67,7 @@ def _cosine(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float
 
 
 def _rounded_up(room: float) -> float:
-    """A number of one digit that is at least as large; 0 of what float32 does not tell from it."""
+    """A number with one digit that is at least as large; 0 for values below float32's resolution."""
     if room < 1e-7:
         return 0.0
     unit = 10.0 ** math.floor(math.log10(room))

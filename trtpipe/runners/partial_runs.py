@@ -78,14 +78,14 @@ def record(task: Task, out: Path) -> dict[str, Json]:
 
 
 def _lots(names: Sequence[str], size: int) -> Iterator[tuple[int, Sequence[str]]]:
-    """The names in groups; how large a tensor is shows when it is there, so groups are small where inputs are large."""
+    """The names in groups. Tensor sizes are unknown beforehand, so groups are small if inputs are large."""
     count = max(1, min(len(names), LOT_BYTES // max(1, 4 * size)))
     for start in range(0, len(names), count):
         yield start, names[start : start + count]
 
 
 def _write(folder: Path, arrays: Mapping[str, Array], start: int = 0) -> int:
-    """Writes arrays; the bytes. Inputs go by their names' place among the inputs, tensors by theirs in the index."""
+    """Writes arrays and returns their size. Files are named by the index of the input or tensor."""
     total = 0
     for index, (name, array) in enumerate(arrays.items(), start):
         kind = "in" if name.startswith("in:") else "t"
@@ -100,7 +100,7 @@ def _write(folder: Path, arrays: Mapping[str, Array], start: int = 0) -> int:
 
 
 class Recorded:
-    """What `record` left in a folder. Raises ModelError when that is damaged."""
+    """The files that `record` wrote. Raises ModelError when they are damaged."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -123,13 +123,13 @@ class Recorded:
         return _load(folder / f"in{inputs.index(name)}.npy", mapped=True)
 
     def labels(self, batch: int) -> Array | None:
-        """The labels of a batch; None without any."""
+        """The labels of a batch; None if there are none."""
         path = self.folder / str(batch) / "labels.npy"
         return _load(path) if path.exists() else None
 
 
 def _object_at(path: Path) -> JsonObject:
-    """The object in a file. Raises ModelError when there is none, Malformed for what it holds."""
+    """The JSON object in a file. Raises ModelError when there is none, Malformed when its content is invalid."""
     try:
         return read_object(path.read_bytes())
     except OSError as error:
@@ -182,7 +182,7 @@ def measure(
 
 @dataclass(frozen=True, slots=True)
 class _Reduction:
-    """What of a reduction is run again."""
+    """The parts of a reduction that are needed to run it again."""
 
     output: str
     threshold: Threshold
@@ -219,5 +219,5 @@ def _reduction_in(path: Path) -> _Reduction:
         record = _object_at(path)
         threshold = Threshold.model_validate(object_in(record, "threshold"))
         return _Reduction(text_in(record, "output"), threshold)
-    except ValueError as error:  # Malformed, or pydantic's
+    except ValueError as error:  # Malformed, or pydantic's ValidationError
         raise _damaged(path) from error

@@ -39,7 +39,7 @@ EXACT = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How much a precision rounds."""
+    """The size of a precision's rounding errors."""
 
     relative: float
     """For all computed values, weights and inputs: half a unit in the last place."""
@@ -65,7 +65,7 @@ e4m3 has 3 bits of mantissa and e2m1 has 1; int8 has 127 steps on either side an
 
 
 def noise_of(precision: str, base: str) -> Noise | None:
-    """The noise of a precision; `base` is the type of what is not quantized. None when it is not known here."""
+    """The noise of a precision; `base` is the type of what is not quantized. None when it is unknown."""
     if precision in _FLOATS:
         return Noise(_FLOATS[precision])
     known = _OPERANDS.get(precision)
@@ -73,13 +73,13 @@ def noise_of(precision: str, base: str) -> Noise | None:
 
 
 def perturbed(model: RunnableModel, noise: Noise, seed: int) -> RunnableModel:
-    """A copy whose tensors are off at random; the same seed gives the same copy. Reads no weight."""
+    """A copy whose tensors have random errors; the same seed gives the same copy. Reads no weight."""
     import onnx
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model.proto)
     known = infer_values(copy)
-    # Of rank two and more: what is smaller may be a size, and those are not rounded.
+    # Only rank two and more, because tensors of lower rank may be sizes, which are not rounded.
     floats = {n for n, one in known.items() if one.dtype == "float32" and len(one.dims or (0, 0)) >= 2}
     weights = {tensor.name for tensor in copy.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     work = _Perturbing(noise, floats, weights, count(seed * 100_003))
@@ -105,7 +105,7 @@ class _Perturbing:
     known: dict[tuple[str, bool], str] = field(default_factory=dict)
 
     def take(self, node: onnx.NodeProto) -> None:
-        """Append a node that reads perturbed tensors, and perturbs what it makes."""
+        """Append a node that reads perturbed tensors, and perturb its outputs."""
         import onnx
 
         made = onnx.NodeProto()

@@ -5,7 +5,7 @@ differs, the tensors that kept their name. The error is the larger of two: |a - 
 difference relative to the largest value. The bound for rounding is the unit roundoff of the narrowest type that the
 typed model computes in, times the root of the number of roundings, since they add up like random steps; at least four
 roundings are assumed, and the bound is never less than 1e-4, since sums are computed in a different order. Integers and
-booleans must be equal if nothing is rounded to less than float32; otherwise as many may differ as that bound says.
+booleans must be equal if nothing is rounded to less than float32; otherwise the share that may differ is that bound.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Feed: TypeAlias = "Mapping[str, Array]"
 LEAST = 1e-4
 """The bound for float32 computation."""
 _NARROW = ("float16", "bfloat16")
-_LOT = 64  # tensors that are looked at in one run
+_LOT = 64  # the most tensors that are compared in one run
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class TensorDifference:
 
     @property
     def error(self) -> float:
-        """The larger of the two errors; infinite where shapes or what is not finite differ."""
+        """The larger of the two errors; infinite if shapes or non-finite elements differ."""
         if self.misfit or self.measured.onset:
             return float("inf")
         largest = self.measured.largest or 1.0

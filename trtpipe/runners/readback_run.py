@@ -87,7 +87,7 @@ def run_readback(task: Task, out: Path) -> dict[str, Json]:
 
 
 def read_back(request: ValidationRequest, network: Path, outputs: Path) -> dict[str, Json]:
-    """The measurements: `network` is the lowered network, `outputs` what the validation kept of the typed model."""
+    """The measurements: `network` is the lowered network, `outputs` are those that the validation stored."""
     typed, lowered = runnable_model(request.typed), runnable_model(network)
     known = lowered.outputs()
     names = [name for name in typed.outputs() if name in known]
@@ -195,7 +195,7 @@ class _AtPlace:
         self.samples += max(counted, default=1)
 
     def widen(self, noise: Mapping[str, float]) -> None:
-        """Allow for differences of these sizes."""
+        """Widens the bounds so that differences of these sizes are accepted."""
         for name, size in noise.items():
             difference = self.outputs[name].difference
             if math.isfinite(size):
@@ -270,14 +270,14 @@ class _Run:
             self.first = first_departing(self.typed, self.whole, self.bound, feeds, self.request.threads)
 
     def _recorded(self, runner: OnnxRuntimeRunner) -> Feed:
-        """The recorded inputs; those that corners are made of."""
+        """Compares on the recorded inputs; returns those that corners are made of."""
         runs = read_golden(self.request.reference, [info.name for info in self.inputs])
         self._place(runner, _RECORDED, _RECORDED, lambda: (run.inputs for run in runs))
         rows = rows_at(corners_of(self.request, self.inputs))
         return gather_rows(((run.inputs, None) for run in runs), rows)
 
     def _data(self, runner: OnnxRuntimeRunner) -> Feed:
-        """The data set's samples, in the types that the validation gave them in; those that corners are made of."""
+        """Compares on the data set's samples, fed as in validation; returns the samples that corners are made of."""
         spec = dataset_of(self.request, self.inputs, self.typed)
         assert spec is not None, "the plan has no readback without data"
         profiles = self.request.profiles
@@ -303,7 +303,7 @@ class _Run:
         self._place(runner, corner.place, "corner", lambda: [feed])
 
     def _place(self, runner: OnnxRuntimeRunner, place: str, kind: str, feeds: Feeds) -> None:
-        """Measure one place; where one of the two cannot be run there, why."""
+        """Measure one place; if one of the two models cannot be run there, returns the reason."""
         found = _AtPlace(
             {name: _Measured(difference) for name, difference in self._differences().items()},
             {name: Flips(one, self.bound) for name, one in self.held.items()},

@@ -43,7 +43,7 @@ _LONGEST_PLACE = 200
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One set of inputs, and what came out."""
+    """One set of inputs with its outputs."""
 
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class RecordedRun:
         return sum(int(array.nbytes) for array in arrays) + (0 if self.labels is None else self.labels.nbytes)
 
     def plain(self) -> RecordedRun | None:
-        """The run in types that NumPy's files hold; None when an input has none, outputs without are left out."""
+        """The run in types that NumPy's files support; None if an input has another, outputs of others are left out."""
         inputs, outputs, got = (
             {name: plain for name, array in some.items() if (plain := _plain(array)) is not None}
             for some in (self.inputs, self.outputs, self.got)
@@ -91,8 +91,8 @@ def _plain(array: Array) -> Array | None:
 
 
 def write_recording(path: Path, runs: Sequence[RecordedRun]) -> None:
-    """Write runs, each of plain types, as one archive that appears whole or not at all. Raises OSError."""
-    arrays: dict[str, Any] = {}  # what NumPy says of savez takes no other
+    """Write runs, each of plain types, as one archive, atomically. Raises OSError."""
+    arrays: dict[str, Any] = {}  # the annotation of savez does not allow an argument list by name
     for number, run in enumerate(runs):
         before = f"{number}/" if len(runs) > 1 else ""
         arrays |= {before + name: array for name, array in run.arrays()}
@@ -115,7 +115,7 @@ def is_recorded(name: str) -> bool:
 
 
 def read_recording(path: Path) -> tuple[RecordedRun, ...]:
-    """The runs of an archive, in order; mapped from it. Raises ModelError when it is damaged, or none."""
+    """The runs of an archive, in order; memory-mapped. Raises ModelError when it is damaged or not a recording."""
     found: dict[int, dict[str, dict[str, Array]]] = {}
     with ExitStack() as stack:
         archive = Archive(path, path.name, stack)
@@ -166,13 +166,13 @@ class Recorder:
 
 @dataclass
 class Worst:
-    """Keeps of each place the run with the largest error, cut to one sample where that is possible."""
+    """Keeps for each place the run with the largest error, cut to one sample if possible."""
 
     limit: int = LARGEST_BATCH
     found: dict[str, tuple[float, RecordedRun]] = field(default_factory=dict)
 
     def add(self, run: RecordedRun, outputs: Iterable[str], *, cut: bool) -> None:
-        """Look at a run; `outputs` are those that count, `cut` says whether one sample alone may be run."""
+        """Consider a run; `outputs` are those that count, `cut` says whether a single sample may be run alone."""
         names = [name for name in outputs if name in run.outputs and name in run.got]
         if not names:
             return
@@ -191,7 +191,7 @@ class Worst:
             self.found[run.place] = (score, _copied(kept))
 
     def runs(self) -> list[RecordedRun]:
-        """What was kept, in the order of the places."""
+        """The kept runs, in the order of the places."""
         return [run for _, run in self.found.values()]
 
 

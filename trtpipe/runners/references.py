@@ -1,8 +1,8 @@
 """The references for a typed model: the source model in ONNX Runtime (in float64 if requested), or recorded outputs.
 
 Both provide `expected(feed)`, which returns outputs by name. Inputs that the transform bound to constants are fed to
-the source as those constants. The source is cut where the typed model ends, so that nothing has to run which the
-transform removed: it is often cut because of plugins, for which ONNX Runtime has no kernels.
+the source as those constants. The source is cut where the typed model ends, so that the parts which the
+transform removed need not run: models are often cut because of plugins, which ONNX Runtime cannot run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SourceReference:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What it gives, by the source's names."""
+        """The outputs, by the source's names."""
         known = {other: name for name, other in self.names.items()}
         return tuple(known.get(name, name) for name in self.runner.outputs)
 
@@ -56,9 +56,9 @@ class SourceReference:
         made = {}
         for info in self.inputs:
             value = typed.get(info.name, self.bound.get(info.name))
-            if value is None:  # the typed model dropped it because nothing reads it
+            if value is None:  # an unused input, which the typed model does not have
                 value = np.zeros([dim if isinstance(dim, int) else 1 for dim in info.dims or ()])
-            # No engine takes strings: only what the transform cut off reads them.
+            # An engine has no string inputs, so only nodes that the transform cut off read them.
             array = np.asarray(value).astype(np.dtype(_IN_NUMPY.get(info.dtype, info.dtype)), copy=False)
             static = info.dims is not None and all(isinstance(dim, int) for dim in info.dims)
             if info.name in self.bound and static and array.size == 1:
@@ -85,7 +85,7 @@ def open_source(
     reshaped: Iterable[str] = (),
     wide: bool = False,
 ) -> Iterator[SourceReference]:
-    """The source model at `path`, giving those of `outputs` that it has; `wide` asks for float64. Raises ModelError.
+    """The source model at `path`, with those of `outputs` that it has; `wide` requests float64. Raises ModelError.
 
     `reshaped` names the inputs whose shapes the transform has set: the source must accept the new ones. If the source
     cannot be run in float64, it is run unchanged, and the reference says why.

@@ -58,7 +58,7 @@ class ValidationRequest:
 
     @property
     def resolve(self) -> GivenFiles:
-        """What finds the data set's files by name."""
+        """A function that finds the data set's files by name."""
         return GivenFiles(self.files)
 
 
@@ -100,7 +100,7 @@ def dataset_of(
 ) -> DatasetSpec | None:
     """The data set to run; random inputs take the shapes of the first profile's opt, 1 where nothing is known.
 
-    Random numbers that pick rows of a table stay within it, unless the data set says itself what they are.
+    Random indices stay within their table, unless the data set defines the range itself.
     """
     spec = request.dataset
     if request.random is not None:
@@ -121,12 +121,12 @@ def _ones(info: TensorInfo) -> Shape:
 
 
 def corners_of(request: ValidationRequest, inputs: Sequence[TensorInfo]) -> list[CornerInputs]:
-    """Every corner of every profile, if corners are asked for."""
+    """Every corner of every profile, if corners are requested."""
     return all_corners(request.profiles, inputs) if request.corners else []
 
 
 def all_corners(profiles: Sequence[Profile], inputs: Sequence[TensorInfo]) -> list[CornerInputs]:
-    """Every corner of every profile; corners of one profile that are equal are run once."""
+    """Every corner of every profile; equal corners of one profile are run once."""
     found: list[CornerInputs] = []
     for index, profile in enumerate(profiles):
         same: dict[str, tuple[list[str], CornerInputs]] = {}

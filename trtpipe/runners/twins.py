@@ -21,12 +21,12 @@ _TWINS: tuple[tuple[str, str, Callable[[RunnableModel], RunnableModel]], ...] = 
 
 
 def twin_of(model: RunnableModel) -> RunnableModel:
-    """The model as the CPU runs it; the same when it needs no twin."""
+    """The model in the form that the CPU can run; the same model when it needs no twin."""
     for _, _, made in _TWINS:
         model = made(model)
     return model
 
 
 def twins_in(model: RunnableModel) -> Mapping[str, str]:
-    """Type → what is run on the CPU in its place; empty for a model that runs as it is."""
+    """Type → what is run on the CPU instead; empty for a model that runs unchanged."""
     return {name: words for name, words, made in _TWINS if made(model) is not model}

@@ -47,7 +47,7 @@ class OutputsWriter:
         self._write(_FED, np.frombuffer(json.dumps(dtypes, sort_keys=True).encode(), np.uint8))
 
     def add(self, place: str, outputs: Mapping[str, Array]) -> None:
-        """The next batch of a place. Types that NumPy's files lack end what is kept, as the limit does."""
+        """The next batch of a place. Keeping ends at an unsupported type or at the size limit."""
         number = self._batches.get(place, 0)
         self._batches[place] = number + 1
         arrays = {name: np.asarray(array) for name, array in outputs.items()}
@@ -68,14 +68,14 @@ class OutputsWriter:
 
 @contextmanager
 def writing_outputs(path: Path) -> Iterator[OutputsWriter]:
-    """What keeps outputs in a file, while the context lasts. Raises OSError."""
+    """A writer that stores outputs in a file, while the context lasts. Raises OSError."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         yield OutputsWriter(archive)
 
 
 @dataclass(frozen=True)
 class KeptOutputs:
-    """An archive read again; made by `open_outputs`."""
+    """The stored outputs; made by `open_outputs`."""
 
     archive: Archive
     dtypes: Mapping[str, str]

@@ -111,8 +111,8 @@ class Kept:
 def validate(request: ValidationRequest, kept: Kept) -> tuple[dict[str, Json], dict[str, float]]:
     """The measurements, and the seconds that each place took; samples go to `kept`.
 
-    Where ONNX Runtime lacks a kernel for the typed model, or cannot load the source at all (which importing may have
-    mended), nothing is measured and the report says so.
+    If ONNX Runtime lacks a kernel for the typed model, or cannot load the source at all (which importing may have
+    repaired), nothing is measured and the report says so.
     """
     model = runnable_model(request.typed)
     inputs = summarize(model.proto).inputs
@@ -247,7 +247,7 @@ class Run:
             self._corner(reference, corner, samples)
 
     def _require_fitting(self, spec: DatasetSpec, data: Dataset) -> None:
-        """Shapes of samples that are only known now must fit a profile; those of files were checked before."""
+        """Checks that sample shapes which are only known now fit a profile; those of files were checked before."""
         if not runs_code(spec):
             return
         shapes = [shapes for shapes, _ in data.shapes_by_sample()]
@@ -314,7 +314,7 @@ class Run:
         return {name: made() for name in self.compared if name in expected}
 
     def _keep(self, place: str, feed: Feed, expected: Feed, actual: Feed, labels: Array | None) -> None:
-        """Data is recorded from its beginning; for every place the worst sample is kept."""
+        """Records the first samples of the data, and keeps the worst sample of every place."""
         if self.kept is None:
             return
         self.kept.outputs.add(place, actual)

@@ -49,7 +49,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Feed:
-    """Inputs by name at a place; the profile is left to their shapes unless it is named."""
+    """Inputs by name at a place; the profile follows from their shapes unless it is given."""
 
     place: str
     inputs: Mapping[str, Array]
@@ -60,7 +60,7 @@ class Infer(Protocol):
     """A function that runs what is validated."""
 
     def __call__(self, feeds: Sequence[Feed]) -> list[Mapping[str, Array]]:
-        """Outputs by name for each feed. Raises TrtpipeError when one cannot be run, and says nothing of the others."""
+        """Outputs by name for each feed. Raises TrtpipeError when any of them fails."""
 
 
 @dataclass
@@ -171,7 +171,7 @@ class _Measuring:
 
 
 def typed_inputs(infos: Sequence[TensorInfo], inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Inputs in the types of the typed model, which are the engine's."""
+    """Inputs in the types of the typed model, which the engine has too."""
     made = {}
     for info in infos:
         with np.errstate(over="ignore"):
@@ -180,7 +180,7 @@ def typed_inputs(infos: Sequence[TensorInfo], inputs: Mapping[str, Array]) -> di
 
 
 def measure_engine(subject: EngineSubject, infer: Infer, worst: Worst) -> dict[str, Json]:
-    """The measurements, in the form of a validation's report; `broken` has the places where nothing came out.
+    """The measurements, in the form of a validation's report; `broken` has the places without outputs.
 
     Raises ModelError for a damaged directory, ToolchainError where this machine cannot run the engine.
     """
@@ -278,7 +278,7 @@ def _expected(reference: OnnxRuntimeRunner, feed: Mapping[str, Array]) -> tuple[
 
 
 def _answers(feeds: Sequence[Feed], infer: Infer, run: _Measuring) -> list[Mapping[str, Array] | None]:
-    """Outputs for each feed, all at once; when that fails, one by one, to tell where."""
+    """Outputs for each feed, all at once; if that fails, one by one, to find the failing one."""
     if not feeds:
         return []
     try:
@@ -290,7 +290,7 @@ def _answers(feeds: Sequence[Feed], infer: Infer, run: _Measuring) -> list[Mappi
     found: list[Mapping[str, Array] | None] = []
     for feed in feeds:
         known = [one["place"] for one in run.broken]
-        if feed.place in known:  # another batch of the same data
+        if feed.place in known:  # the other batches of the same data are reported together
             found.append(None)
             continue
         try:

@@ -48,7 +48,7 @@ def gpu_state(uuid: str, index: int, nvml: ModuleType | None = None) -> dict[str
 
 
 def _errors(nvml: ModuleType) -> tuple[type[Exception], ...]:
-    """What its calls raise: its own errors, and RuntimeError where the driver's library is not to be found."""
+    """The exceptions of its calls: its own errors, and RuntimeError when the driver's library is not found."""
     return (nvml.NvmlError, RuntimeError)
 
 
@@ -78,7 +78,7 @@ def _state(nvml: ModuleType, uuid: str, index: int) -> dict[str, Json]:
 
 
 def _told(nvml: ModuleType, ask: Callable[[], Told]) -> Told | None:
-    """The answer, or None where the driver or the GPU has none."""
+    """The result of a query, or None when the driver or the GPU does not support it."""
     try:
         return ask()
     except (nvml.NvmlError, RuntimeError, AttributeError):
@@ -86,7 +86,7 @@ def _told(nvml: ModuleType, ask: Callable[[], Told]) -> Told | None:
 
 
 def _temperature(nvml: ModuleType, device: int) -> int:
-    """Degrees Celsius; a number, or a structure that holds it, by version."""
+    """Degrees Celsius; depending on the version, NVML returns a number or a structure."""
     found = nvml.device_get_temperature_v(device, nvml.TemperatureSensors.TEMPERATURE_GPU)
     return int(getattr(found, "temperature", found))
 

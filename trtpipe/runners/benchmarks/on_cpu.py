@@ -77,7 +77,7 @@ def _session(model: RunnableModel, threads: int) -> onnxruntime.InferenceSession
 
 
 def _feed(session: onnxruntime.InferenceSession, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The inputs in the types that the session takes: a twin's may be wider."""
+    """The inputs in the session's types, which may be wider than the typed model's."""
     kinds = {value.name: _NUMPY.get(value.type) for value in session.get_inputs()}
     return {name: array.astype(kinds[name]) if kinds.get(name) else array for name, array in arrays.items()}
 
@@ -103,7 +103,7 @@ def _timed(
                     steadiness.add(times[-1], now)
                     if steadiness.done(now):
                         return
-        except Exception as error:  # a thread's error is the measurement's
+        except Exception as error:  # re-raises an error of a thread
             failures.append(error)
 
     threads = [threading.Thread(target=go_on) for _ in range(streams - 1)]

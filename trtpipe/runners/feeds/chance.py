@@ -1,4 +1,4 @@
-"""Random inputs from a seed: standard normal floats, integers 0 and 1. Results that used them say so.
+"""Random inputs from a seed: standard normal floats, integers 0 and 1. Results state that they were used.
 
 The numbers depend only on the seed and on the inputs' names, types and shapes.
 """

@@ -38,7 +38,7 @@ class Feed:
 
 
 def unknown_inputs(names: Sequence[str], signature: Signature) -> Iterator[Problem]:
-    """A problem for each name that is no input, with the nearest one that is."""
+    """A problem for each name that is not an input, with the most similar input."""
     for name in names:
         if name not in signature.names:
             yield Problem(
@@ -51,7 +51,7 @@ def unknown_inputs(names: Sequence[str], signature: Signature) -> Iterator[Probl
 def checked_feed(feed: Feed, signature: Signature, *, cast: bool) -> Feed:
     """The feed with every array in its input's type. Raises SpecError with every problem.
 
-    With `cast`, numbers of another type are converted; without, they are refused, except for types that NumPy's files
+    With `cast`, numbers of another type are converted; without, they are rejected, except for types that NumPy's files
     lack.
     """
     problems = [*unknown_inputs(list(feed.arrays), signature)]
@@ -91,13 +91,13 @@ def _misshapen(info: TensorInfo, array: Array) -> Iterator[Problem]:
 
 
 def _typed(info: TensorInfo, array: Array, *, cast: bool) -> Array | Problem:
-    """The array in the input's type, or what is wrong with its own."""
+    """The array in the input's type, or why its own type does not fit."""
     try:
         wanted = element_type(info.dtype)
     except TypeError:
         return Problem(Code.INPUT_TYPE, f"input '{info.name}' is {info.dtype}, which cannot be fed here")
     if array.dtype.name == wanted.name:
-        return array.astype(wanted, copy=False)  # of the other byte order, perhaps
+        return array.astype(wanted, copy=False)  # the array may have the other byte order
     has, foreign = type_name(array), not _in_numpy(info.dtype)
     if array.dtype.kind not in _NUMBERS or not (cast or foreign):
         remedy = f"convert it: array.astype('{info.dtype}'), or say --cast"
@@ -120,7 +120,7 @@ def _in_numpy(dtype: str) -> bool:
 
 
 def checked_profile(feed: Feed, signature: Signature, wanted: int | None, *, can_split: bool = False) -> int:
-    """The profile that takes the feed. Raises SpecError, which tells of --batch where that would help."""
+    """The profile that takes the feed. Raises SpecError, which suggests --batch if that would help."""
     valued = {name for profile in signature.profiles for name, entry in profile.items() if entry.values}
     values = {name: tuple(int(value) for value in feed.arrays[name].reshape(-1)) for name in sorted(valued)}
     try:
@@ -143,7 +143,7 @@ def _too_many_rows(feed: Feed, signature: Signature) -> bool:
 
 
 def split_feed(feed: Feed, signature: Signature, batch: int) -> Iterator[Feed]:
-    """The feed in pieces of `batch` rows, the last one smaller; inputs with a fixed first dim go whole with each.
+    """The feed in pieces of `batch` rows, the last one smaller; inputs with a fixed first dim are whole in each.
 
     Raises SpecError when the inputs to split have different numbers of rows.
     """

@@ -28,7 +28,7 @@ MOST_BYTES = 16 << 30
 
 @dataclass(slots=True)
 class Given:
-    """What was named: arrays, and images by the input that they are for (None when it was not said)."""
+    """The given arrays, and images by the input that they are for (None if it was not named)."""
 
     arrays: dict[str, Array] = field(default_factory=dict)
     images: dict[str | None, list[str]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ def _take(text: str, given: Given, signature: Signature, cwd: Path, images: tupl
 
 
 def named_file(text: str, names: Sequence[str], cwd: Path) -> tuple[str | None, str]:
-    """`NAME=FILE` in two, where NAME may hold `=` itself if it is an input's; None when there is only a file."""
+    """`NAME=FILE` split in two (an input's name may contain `=` itself); NAME is None when there is only a file."""
     for name in sorted(names, key=len, reverse=True):
         if text.startswith(f"{name}="):
             return name, text[len(name) + 1 :]

@@ -31,7 +31,7 @@ def sampled_feeds(
     samples: int | None,
     batch: int | None,
 ) -> list[Feed]:
-    """The first samples of a data set as it feeds them, `batch` at a time or as the set says. Raises SpecError."""
+    """The first samples of a data set, `batch` at a time or in the set's own batch size. Raises SpecError."""
     if runs_code(spec):
         fact = f"data set {name!r} runs code of the project, which only a build does"
         raise SpecError(
@@ -94,9 +94,8 @@ def image_feeds(
                 )
             return [*_feeds(data, infos)]
     except SpecError as error:
-        error.problems = tuple(
-            Problem(one.code, one.fact, one.remedy) for one in error.problems
-        )  # no file of ours
+        # not one of the given image files
+        error.problems = tuple(Problem(one.code, one.fact, one.remedy) for one in error.problems)
         raise
 
 
@@ -135,7 +134,7 @@ def _by_images(spec: DatasetSpec, input_: str, signature: Signature) -> bool:
 
 
 def _most(signature: Signature, infos: Sequence[TensorInfo]) -> int | None:
-    """The most images in one run: what every input's first dim, or the widest profile, allows."""
+    """The most images in one run that every input's first dim, or the widest profile, allows."""
     limits = []
     for info in infos:
         first = info.dims[0] if info.dims else None
@@ -148,7 +147,7 @@ def _most(signature: Signature, infos: Sequence[TensorInfo]) -> int | None:
 
 
 def _derived(spec: DatasetSpec, by_input: Mapping[str, Sequence[str]], batch: int) -> DatasetSpec:
-    """The set's preprocessing with other images, each input's in an array of its own name."""
+    """The set's preprocessing applied to other images; each input's images are an array of its name."""
     inputs = {
         name: spec.inputs[name].model_copy(update={"array": name}) for name in by_input if name in spec.inputs
     }

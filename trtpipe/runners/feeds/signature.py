@@ -44,14 +44,14 @@ _PROFILES: TypeAdapter[list[dict[str, ProfileInput]]] = TypeAdapter(list[dict[st
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Inputs in order, with their profiles; a dim is an int, or a name or None where it is dynamic."""
+    """Inputs in order, with their profiles; a dim is an int; a dynamic one is a name or None."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()
 
     def input(self, name: str) -> TensorInfo:
-        """The input of a name, which must be one."""
+        """The input with this name, which must exist."""
         return next(one for one in self.inputs if one.name == name)
 
     @property
@@ -60,7 +60,7 @@ class Signature:
         return tuple(one.name for one in self.inputs)
 
     def shapes(self, profile: int) -> dict[str, Shape]:
-        """Every input's shape at the opt of a profile; inputs whose shape nothing tells are left out."""
+        """Every input's shape at the opt of a profile; inputs of unknown shape are left out."""
         return shapes_at(self.inputs, self._profile(profile), "opt")
 
     def values(self, profile: int) -> dict[str, tuple[int, ...]]:
@@ -71,7 +71,7 @@ class Signature:
         return self.profiles[index] if self.profiles else {}
 
     def described(self) -> str:
-        """The inputs for people: `'image' float32 ?x1x8x8`."""
+        """The inputs as text for people: `'image' float32 ?x1x8x8`."""
         return ", ".join(f"'{one.name}' {one.dtype} {dims_text(one.dims)}" for one in self.inputs) or "none"
 
 
@@ -83,11 +83,11 @@ def dims_text(dims: Sequence[object] | None) -> str:
 
 
 def signature_of_manifest(manifest: JsonObject, path: Path) -> Signature:
-    """What an engine's manifest says that it takes. Raises ModelError when it does not say so."""
+    """The inputs of an engine according to its manifest. Raises ModelError when they are missing."""
     try:
         profiles = _PROFILES.validate_json(json.dumps(list_in(manifest, "profiles")))
         io = [_port(one) for one in objects_in(manifest, "io")]
-    except (ValueError, RecursionError) as error:  # Malformed, or pydantic's
+    except (ValueError, RecursionError) as error:  # Malformed, or pydantic's ValidationError
         raise ModelError(
             Code.MANIFEST_DAMAGED, f"{path} is a damaged manifest", "build the cell again, or copy it again"
         ) from error
@@ -96,14 +96,14 @@ def signature_of_manifest(manifest: JsonObject, path: Path) -> Signature:
 
 
 def _port(record: JsonObject) -> tuple[bool, TensorInfo]:
-    """Whether it is an input, and what it takes or gives. Raises Malformed."""
+    """Whether it is an input, and its name, type and shape. Raises Malformed."""
     name, dtype, shape = text_in(record, "name"), text_in(record, "dtype"), integers_in(record, "shape")
     dims = tuple(dim if dim >= 0 else None for dim in shape)
     return text_in(record, "mode") == "input", TensorInfo(name, dtype, dims)
 
 
 def signature_of_model(path: Path, profiles: Iterable[Profile] = ()) -> Signature:
-    """What a typed model takes. Raises ModelError."""
+    """The inputs of a typed model. Raises ModelError."""
     from trtpipe.canonical.reader import read_skeleton
     from trtpipe.canonical.summary import summarize
 
@@ -115,7 +115,7 @@ def signature_of_model(path: Path, profiles: Iterable[Profile] = ()) -> Signatur
 
 
 def signature_of_engine(facts: JsonObject) -> Signature:
-    """What an engine said of itself when it was described (`Inference.engine`). Raises Malformed."""
+    """The inputs from an engine's own description (`Inference.engine`). Raises Malformed."""
     ports = objects_in(facts, "io")
     inputs = [one for one in ports if flag_in(one, "is_input")]
     outputs = tuple(text_in(one, "name") for one in ports if not flag_in(one, "is_input"))
@@ -132,7 +132,7 @@ def _info(port: JsonObject) -> TensorInfo:
 
 
 def _entry(port: JsonObject, index: int) -> ProfileInput | None:
-    """A port's limits in a profile; those of one that is static say nothing."""
+    """A port's limits in a profile; empty for a static one."""
     record: dict[str, Json] = {}
     shapes, values = list_in(port, "shapes"), list_in(port, "values")
     if index < len(shapes) and -1 in integers_in(port, "shape"):
@@ -154,7 +154,7 @@ def profile_for(
     values: Mapping[str, tuple[int, ...]],
     wanted: int | None,
 ) -> int:
-    """The profile that an engine would take for these shapes, and values of shape tensors: 0 where there are none.
+    """The index of the profile that an engine would use for these shapes and shape tensor values; 0 without profiles.
 
     Raises SpecError with the ranges that were missed.
     """

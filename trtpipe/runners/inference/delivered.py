@@ -38,7 +38,7 @@ class DeliveredEngine:
 def delivered_engine(place: Path, *, vouched: Collection[str] = ()) -> DeliveredEngine:
     """The engine in a directory, or a file; its manifest vouches for it as `vouched` (BLAKE3 in hex) does.
 
-    Without a manifest its header tells what it is, which that of the flavour tensorrt does not. Raises ModelError.
+    Without a manifest, the facts come from its header, which the flavour tensorrt lacks. Raises ModelError.
     """
     path = place / ENGINE if place.is_dir() else place
     manifest = read_manifest(path.with_name(MANIFEST))
@@ -52,7 +52,7 @@ def delivered_engine(place: Path, *, vouched: Collection[str] = ()) -> Delivered
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What of a manifest is needed to run its engine."""
+    """The parts of a manifest that are needed to run its engine."""
 
     blake3: str
     flavour: Flavour
@@ -71,7 +71,7 @@ class Told:
 
 
 def read_manifest(path: Path) -> JsonObject | None:
-    """A manifest that says what is needed here, or None where there is no such file. Raises ModelError."""
+    """The needed parts of a manifest, or None when there is no such file. Raises ModelError."""
     try:
         if not path.exists():
             return None

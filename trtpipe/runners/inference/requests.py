@@ -20,7 +20,7 @@ Specialization = Literal["lazy", "eager", "none"]
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """One set of inputs; the profile is the first that takes their shapes unless one is named by its index."""
+    """One set of inputs; the profile is the first that allows their shapes, unless its index is given."""
 
     inputs: Mapping[str, StoredTensor]
     profile: int | None = None
@@ -28,7 +28,7 @@ class EngineRun:
 
 @dataclass(frozen=True, slots=True)
 class BuiltFor:
-    """What an engine's header or manifest says; only for wording what does not match the machine it runs on."""
+    """Facts from an engine's header or manifest, used only for messages about a machine that does not fit."""
 
     compute_capabilities: tuple[str, ...] = ()
     version: str = ""
@@ -36,7 +36,7 @@ class BuiltFor:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """When times are steady: three windows of at least `window` seconds in a row whose medians lie `within` a share."""
+    """When times count as steady: the medians of three windows in a row (at least `window` s) are `within` a share."""
 
     window: float = 0.5
     within: float = 0.02
@@ -46,7 +46,7 @@ class Steady:
 
 @dataclass(frozen=True, slots=True)
 class HowToRun:
-    """Everything about running but what is run. Times in seconds, sizes in bytes."""
+    """How to run an engine. Times in seconds, sizes in bytes."""
 
     warm_up: int = 0
     iterations: int = 1

@@ -43,7 +43,7 @@ class GpuFacts:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """One set of inputs, run."""
+    """The result of running one set of inputs."""
 
     index: int
     profile: int
@@ -56,7 +56,7 @@ class FinishedRun:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How long executions took."""
+    """The times of executions."""
 
     microseconds: NDArray[np.float64]
     """float64 [executions, 5]: copies to the GPU, compute, copies back, these together (all by CUDA events), and the
@@ -72,14 +72,14 @@ class Timings:
     """`executions`, `seconds`, `median_us` of the total and `first` (execution), of each window."""
 
     def column(self, name: str) -> NDArray[np.float64]:
-        """One of TIMES."""
+        """A column of times, by its name in TIMES."""
         return self.microseconds[:, TIMES.index(name)]
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """Bytes by purpose. Those of tensors are counted; engine and contexts are differences of what was free, which
-    other programs on the GPU blur."""
+    """Bytes by purpose. Those of tensors are counted; those of engine and contexts are differences of free memory,
+    which other programs on the GPU distort."""
 
     gpu_total: int
     gpu_free_before: int
@@ -100,7 +100,7 @@ class DeviceMemory:
 
 @dataclass(frozen=True, slots=True)
 class Graphs:
-    """Use of CUDA graphs; `why_not` says what stood in the way."""
+    """Use of CUDA graphs; `why_not` says why they were not used."""
 
     captured: int = 0
     replayed: int = 0

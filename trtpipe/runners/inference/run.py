@@ -62,7 +62,7 @@ def run_engine(
     Outputs, `timings.npy` and `run.log` are written into `folder`, which must exist and is the process's own. When
     cancelled it stops between two runs, within five seconds; when killed at once. Raises ToolchainError where this
     machine cannot run the engine (GPU, version, driver), ModelError for one that is damaged or changed, SpecError for
-    inputs that the engine does not take, StepFailed when it fails on the GPU, Interrupted.
+    inputs that do not fit the engine, StepFailed when it fails on the GPU, Interrupted.
     """
     request = request_json(toolchain, _site_of(toolchain), engine, runs, how)
     (folder / "request.json").write_text(json.dumps(request))

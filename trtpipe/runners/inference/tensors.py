@@ -43,7 +43,7 @@ class StoredTensor:
     shape: tuple[int, ...]
 
     def to_json(self) -> dict[str, Json]:
-        """As a request names it."""
+        """The tensor in the form of a request."""
         return {"file": str(self.path.absolute()), "dtype": self.dtype, "shape": list(self.shape)}
 
     def array(self) -> Array:
@@ -110,7 +110,7 @@ def store_tensor(array: Array, stem: Path) -> StoredTensor:
 
 
 def _packed(elements: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Two elements a byte, the first in the lower half; the last byte may be half empty."""
+    """Packs two elements into a byte, the first in the lower half; the last byte may be half empty."""
     import numpy as np
 
     even = np.append(elements & 0xF, np.zeros(len(elements) % 2, np.uint8))
@@ -119,7 +119,7 @@ def _packed(elements: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _unpacked(raw: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """A byte an element, as ml_dtypes has them."""
+    """Unpacks to one byte per element, as in ml_dtypes."""
     import numpy as np
 
     return np.stack([raw & 0xF, raw >> 4], axis=1).reshape(-1)[:count].astype(np.uint8)

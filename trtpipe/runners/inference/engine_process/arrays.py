@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b"\x93NUMPY"
 _ALIGNMENT = 64
-_HEADER_LIMIT = 1 << 16  # a longer one is not of a plain array
+_HEADER_LIMIT = 1 << 16  # the longest header that is read; a plain array's is shorter
 
 
 class ElementType(NamedTuple):
@@ -53,7 +53,7 @@ ELEMENT_TYPES = {
 
 
 class TensorFile(NamedTuple):
-    """Where a tensor's bytes stand in a file."""
+    """The position of a tensor's bytes in a file."""
 
     path: str
     dtype: str
@@ -87,7 +87,7 @@ def find_tensor(name: str, entry: SavedTensor) -> TensorFile:
 
 
 def _npy_offset(name: str, path: str, kind: ElementType, shape: tuple[int, ...]) -> int:
-    """Where the elements begin; the header must say what the request says."""
+    """The offset of the elements; the header must agree with the request."""
     with open(path, "rb") as file:  # noqa: PTH123
         head = file.read(12)
         start = 10 if head[6:7] == b"\x01" else 12
@@ -119,7 +119,7 @@ def write_tensor(stem: str, kind: ElementType, shape: Sequence[int], data: memor
 
 
 def npy_header(descr: str, shape: Sequence[int]) -> bytes:
-    """All that stands before the elements of a `.npy` file of version 1."""
+    """Everything before the elements of a `.npy` file of version 1."""
     text = repr({"descr": descr, "fortran_order": False, "shape": tuple(shape)})
     padding = -(len(_MAGIC) + 4 + len(text) + 1) % _ALIGNMENT
     header = (text + " " * padding + "\n").encode()

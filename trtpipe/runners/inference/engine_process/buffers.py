@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from .devices import CudaError, Gpu
 from .events import Failure
 
-_GRANULE = 512  # CUDA aligns to 256; rounding up spares growing for a few bytes more
+_GRANULE = 512  # CUDA aligns to 256 bytes; rounding up avoids growing for a few more bytes
 
 
 @dataclass
 class Memory:
-    """What the tensors take, in bytes."""
+    """The memory that tensors occupy, in bytes."""
 
     gpu: Gpu
     limit: int | None = None
@@ -27,7 +27,7 @@ class Memory:
     pinned_peak: int = 0
 
     def count(self, *, device: int = 0, pinned: int = 0) -> None:
-        """Take note of bytes taken, or given back when negative."""
+        """Count allocated bytes; negative for freed ones."""
         self.device += device
         self.pinned += pinned
         self.device_peak = max(self.device_peak, self.device)
@@ -40,7 +40,7 @@ class Memory:
             raise Failure("memory", fact, "raise the memory limit, or use fewer streams or smaller shapes")
 
     def no_room(self, size: int, purpose: str, where: str) -> Failure:
-        """The error for an allocation that CUDA refused."""
+        """The error for a failed CUDA allocation."""
         free, total = self.gpu.memory()
         fact = f"no room {where} for {size} bytes of {purpose}"
         remedy = "use smaller shapes or fewer streams, or end other programs on it"
@@ -50,14 +50,14 @@ class Memory:
 
 
 class HostBuffer:
-    """Pinned memory, from which copies run beside the host's and the GPU's work."""
+    """Pinned memory, which allows copies to overlap with other work of host and GPU."""
 
     def __init__(self, memory: Memory, purpose: str) -> None:
         self._memory, self._purpose = memory, purpose
         self.address, self.capacity = 0, 0
 
     def reserve(self, size: int) -> bool:
-        """Make room for `size` bytes, at least one; whether the address changed. Nothing may be using it."""
+        """Make room for `size` bytes, at least one; returns whether the address changed. Not while it is in use."""
         size = max(size, 1)
         if size <= self.capacity:
             return False
@@ -82,7 +82,7 @@ class HostBuffer:
         )
 
     def free(self) -> None:
-        """Give the memory back; may be called again."""
+        """Free the memory; may be called repeatedly."""
         if self.capacity:
             self._memory.gpu.call("cuMemFreeHost", self.address)
             self._memory.count(pinned=-self.capacity)
@@ -90,14 +90,14 @@ class HostBuffer:
 
 
 class DeviceBuffer:
-    """Memory on the GPU, taken and given back in the order of one stream."""
+    """Memory on the GPU, allocated and freed in the order of one stream."""
 
     def __init__(self, memory: Memory, purpose: str, stream: int) -> None:
         self._memory, self._purpose, self._stream = memory, purpose, stream
         self.address, self.capacity = 0, 0
 
     def reserve(self, size: int) -> bool:
-        """Make room for `size` bytes, at least one; whether the address changed. What it held is lost."""
+        """Make room for `size` bytes, at least one; returns whether the address changed. The content is lost."""
         size = max(size, 1)
         if size <= self.capacity:
             return False
@@ -115,7 +115,7 @@ class DeviceBuffer:
         return True
 
     def free(self) -> None:
-        """Give the memory back once the stream's work so far is done; may be called again."""
+        """Free the memory once the stream's current work is done; may be called repeatedly."""
         if self.capacity:
             self._memory.gpu.call("cuMemFreeAsync", self.address, self._stream)
             self._memory.count(device=-self.capacity)

@@ -30,7 +30,7 @@ class CudaError(Exception):
 
     @property
     def no_room(self) -> bool:
-        """Whether memory was what was missing."""
+        """Whether the call failed for lack of memory."""
         return self.name == _NO_ROOM
 
 
@@ -53,7 +53,7 @@ class Gpu:
         self.cuda = version_text(self.call("cuDriverGetVersion"))
 
     def call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - each function of CUDA has its own
-        """What a function of the driver API returns, of its own type, without its error code. Raises CudaError."""
+        """Call a function of the driver API; returns its result without the error code. Raises CudaError."""
         error, *values = getattr(self._driver, name)(*arguments)
         if int(error):
             raise CudaError(name, error.name, self._text_of(error))
@@ -64,7 +64,7 @@ class Gpu:
         return str(text.decode()) if text else "unknown"
 
     def facts(self) -> dict[str, object]:
-        """What the parent is told of it; memory in bytes."""
+        """The facts about the GPU for the parent; memory in bytes."""
         free, total = self.memory()
         facts: dict[str, object] = {
             "index": self.index,
@@ -87,7 +87,7 @@ class Gpu:
         return int(self.call("cuStreamCreate", int(self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)))
 
     def new_event(self) -> int:
-        """An event that keeps time."""
+        """An event that records its time."""
         return int(self.call("cuEventCreate", int(self._driver.CUevent_flags.CU_EVENT_DEFAULT)))
 
     def microseconds(self, start: int, end: int) -> float:
@@ -101,7 +101,7 @@ class Gpu:
         try:
             enqueue()
         except BaseException:
-            with contextlib.suppress(CudaError):  # of a capture that was broken, the graph is null
+            with contextlib.suppress(CudaError):  # after a broken capture the graph is null
                 self._drop_graph(self.call("cuStreamEndCapture", stream))
             raise
         graph = self.call("cuStreamEndCapture", stream)
@@ -122,7 +122,7 @@ def version_text(number: int) -> str:
 
 @contextlib.contextmanager
 def open_gpu(index: int) -> Iterator[Gpu]:
-    """The GPU of that index, its primary context retained and current. Raises Failure where there is none."""
+    """The GPU with this index, its primary context retained and current. Raises Failure when there is none."""
     driver = _load_driver()
     try:
         gpu = Gpu(driver, _checked_index(driver, index))
@@ -135,16 +135,16 @@ def open_gpu(index: int) -> Iterator[Gpu]:
         yield gpu
     except BaseException as error:
         let_go(error)
-        with contextlib.suppress(CudaError):  # after a failed launch CUDA refuses even this
+        with contextlib.suppress(CudaError):  # after a failed launch even this call fails
             gpu.call("cuDevicePrimaryCtxRelease", gpu.handle)
         raise
     gpu.call("cuDevicePrimaryCtxRelease", gpu.handle)
 
 
 def let_go(error: BaseException | None) -> None:
-    """Free what the functions that an error has ended still hold: contexts and engines go before their GPU."""
+    """Free objects that an exception's frames still hold: contexts and engines must go before their GPU."""
     if error is not None:
-        import traceback  # slow to import
+        import traceback  # imported here, because it is slow to import and rarely needed
 
         traceback.clear_frames(error.__traceback__)
 
@@ -157,7 +157,7 @@ def _load_driver() -> ModuleType:
         raise Failure("environment", text, "install cuda-python for this interpreter") from error
     try:
         (state,) = driver.cuInit(0)
-    except RuntimeError as missing:  # what cuda-python raises where there is no driver library
+    except RuntimeError as missing:  # cuda-python raises this when there is no driver library
         raise _no_driver() from missing
     if int(state):
         raise Failure("environment", f"CUDA does not start: {state.name}", "see what nvidia-smi says")

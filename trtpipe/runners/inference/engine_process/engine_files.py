@@ -60,7 +60,10 @@ class Loader:
         self._load_plugins(logger)
         try:
             self.runtime = trt.Runtime(logger)
-        except (TypeError, RuntimeError) as error:  # pybind: the factory returned nothing
+        except (
+            TypeError,
+            RuntimeError,
+        ) as error:  # pybind raises this when the factory returned a null pointer
             raise Failure("environment", f"{self._title} does not start{spoken.because()}") from error
 
     def _load_plugins(self, logger: tensorrt.ILogger) -> None:
@@ -81,7 +84,7 @@ class Loader:
     def load(self, plan: bytes) -> tensorrt.ICudaEngine:
         """The engine. Raises Failure that says what does not match."""
         runtime = self.runtime
-        if hasattr(runtime, "get_engine_validity"):  # RTX from 1.4 on
+        if hasattr(runtime, "get_engine_validity"):  # available in RTX from 1.4 on
             validity, bits = runtime.get_engine_validity(plan)
             if validity == self._trt.EngineValidity.INVALID:
                 raise self._mismatch(int(bits))
@@ -92,7 +95,7 @@ class Loader:
         return engine
 
     def _mismatch(self, bits: int) -> Failure:
-        """What TensorRT-RTX's diagnostics mean, in the order in which they are worth reading."""
+        """The explanation of TensorRT-RTX's diagnostics, the most useful one first."""
         found = getattr(self._trt, "EngineInvalidityDiagnostics", None)
         flags = {name: int(value) for name, value in getattr(found, "__members__", {}).items()}
         names = [name for name, value in flags.items() if bits & value]
@@ -143,7 +146,7 @@ class Loader:
         )
 
     def _refused(self) -> Failure:
-        """Why there is no engine: by what is known of it, else in TensorRT's words."""
+        """Why there is no engine: from the known facts, or TensorRT's own message."""
         errors = self._spoken.take_errors()
         built, here = self._request["built_for"], self._gpu.compute_capability
         targets, version = built.get("compute_capabilities"), built.get("version")
@@ -156,5 +159,5 @@ class Loader:
 
 
 def put_on_path(folders: list[str]) -> None:
-    """Where TensorRT and cuda-python lie."""
+    """Add the directories of TensorRT and cuda-python to the import path."""
     sys.path += [folder for folder in folders if folder not in sys.path]

@@ -18,7 +18,7 @@ _SOURCE = re.compile(r" In \S+ at \S+:\d+$|^\[\S+\.(?:cpp|h|cu)\b[^]]*\] ")
 
 
 class Failure(Exception):
-    """What ends the work: an error event in the making."""
+    """An exception that ends the work and becomes an error event."""
 
     def __init__(self, kind: str, message: str, remedy: str = "", details: list[str] | None = None) -> None:
         super().__init__(message)
@@ -26,16 +26,16 @@ class Failure(Exception):
 
 
 class Stop:
-    """Why the work should stop, once it should: set by a signal or a limit, asked between runs."""
+    """The reason to stop the work, if any: set by a signal or a limit, checked between runs."""
 
     reason = ""
 
     def on_signal(self, *_: object) -> None:
-        """Cancel, unless it is being stopped already."""
+        """Cancel the work, unless it is being stopped already."""
         self.reason = self.reason or "cancelled"
 
     def check(self) -> None:
-        """Raises Failure once there is a reason."""
+        """Raises Failure if there is a reason to stop."""
         if self.reason == "timeout":
             raise Failure("timeout", "the time limit was reached", "raise the time limit")
         if self.reason:
@@ -51,28 +51,28 @@ class Events:
         self.phase = "starting"
 
     def send(self, event: str, **fields: object) -> None:
-        """An event."""
+        """Write an event."""
         view = memoryview(json.dumps({"event": event, **fields}).encode() + b"\n")
         with self._lock:
             try:
                 while view:
                     view = view[os.write(self._fd, view) :]
             except OSError:
-                os._exit(4)  # nobody listens any more
+                os._exit(4)  # the reader has closed the pipe
 
     def begin(self, name: str) -> None:
-        """A phase of the work, so that a crash can be placed."""
+        """Announce a phase of the work, so that a crash can be attributed to it."""
         self.phase = name
         self.send("phase", name=name)
 
     def fail(self, failure: Failure) -> None:
-        """The error event of what ended the work."""
+        """Send the error event for what ended the work."""
         fields = {"message": failure.message, "remedy": failure.remedy, "details": failure.details}
         self.send("error", kind=failure.kind, **fields)
 
 
 class Spoken:
-    """Messages of TensorRT's logger: its errors are the reasons that TensorRT's calls do not return."""
+    """Messages of TensorRT's logger. Its errors are the reasons for failures that TensorRT's calls do not give."""
 
     def __init__(self) -> None:
         self._errors: list[str] = []

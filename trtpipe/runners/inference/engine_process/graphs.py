@@ -28,7 +28,7 @@ class Graph:
         self.why_not = ""
 
     def run(self, execute: Callable[[], None]) -> bool:
-        """Do what `execute` does; whether it was by a graph."""
+        """Run `execute`, or replay its graph; returns whether a graph was used."""
         if self._went_plain and not self._made and not self.why_not:
             self._capture(execute)
         if not self._made:
@@ -52,7 +52,7 @@ class Graph:
         self.captured += 1
 
     def forget(self) -> None:
-        """The context gets another state: destroy the graph and begin again."""
+        """Destroy the graph, because the context's state changes."""
         if self._made:
             self._gpu.call("cuGraphExecDestroy", self._made)
         self._made, self._went_plain = 0, False

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     from .request import Request
 
-_TIMES = 5  # numbers a row of timings.npy
-_TOTAL = 3  # the one by which runs are steady or not
+_TIMES = 5  # the columns of timings.npy
+_TOTAL = 3  # the column that decides whether runs are steady
 
 
 @dataclass
 class Taken:
-    """Free bytes on the GPU at some moments, and resident ones of the process."""
+    """Free bytes on the GPU at certain moments, and resident bytes of the process."""
 
     before: int
     loaded: int = 0
@@ -49,7 +49,7 @@ class Taken:
 
 
 class Job:
-    """One request; `result` fills up on the way."""
+    """One request; `result` is filled in step by step."""
 
     def __init__(self, request: Request, events: Events, stop: Stop) -> None:
         self.request, self.events, self.stop = request, events, stop
@@ -60,13 +60,13 @@ class Job:
         self._steady = Steadiness(**request["steady"]) if request["steady"] else None
 
     def run(self) -> None:
-        """All of it. Raises Failure, CudaError, OSError."""
+        """Carry out the request. Raises Failure, CudaError, OSError."""
         self.events.begin("opening the GPU")
         with open_gpu(self.request["device"]) as gpu:
             self._on(gpu)
 
     def _on(self, gpu: Gpu) -> None:
-        """The work on an open GPU; nothing of TensorRT outlives it."""
+        """The work on an open GPU; all TensorRT objects are freed when it returns."""
         request, events = self.request, self.events
         events.send("gpu", **gpu.facts())
         events.begin("importing TensorRT")
@@ -91,7 +91,7 @@ class Job:
 
     def _tell_engine(self, engine: tensorrt.ICudaEngine, ports: list[Port]) -> None:
         """Reports the engine's description."""
-        size = getattr(engine, "device_memory_size_v2", None)  # not in 10.0
+        size = getattr(engine, "device_memory_size_v2", None)  # missing in TensorRT 10.0
         facts = {
             "name": engine.name,
             "layers": engine.num_layers,
@@ -103,7 +103,7 @@ class Job:
         self.result["engine"] = facts
 
     def _tell_memory(self, gpu: Gpu, memory: Memory, taken: Taken) -> None:
-        """Bytes on the GPU, by purpose; other programs on it blur all but those of the tensors."""
+        """Reports bytes on the GPU by purpose; other programs on the GPU distort all except those of the tensors."""
         self.result["memory"] = {
             "gpu_total": gpu.memory()[1],
             "gpu_free_before": taken.before,
@@ -144,7 +144,7 @@ class Job:
         self._write_times()
 
     def _checked_runs(self, ports: list[Port]) -> list[Run]:
-        """The request's runs, all of them looked at before the first goes."""
+        """The request's runs, all of them checked before the first one starts."""
         runs = []
         for number, entry in enumerate(self.request["runs"]):
             tensors = {name: find_tensor(name, one) for name, one in entry.get("inputs", {}).items()}
@@ -187,7 +187,7 @@ class Job:
             raise Failure("run", fact, remedy if len(self.request["runs"]) > 1 else "") from error
 
     def _warm_up(self, lanes: list[Lane], runs: list[Run]) -> None:
-        """The untimed iterations, of which nothing is kept."""
+        """The untimed iterations; their results are discarded."""
         for _ in range(self.request["warm_up"]):
             deque(self._round(lanes, runs, deque()), maxlen=0)
 
@@ -221,7 +221,7 @@ class Job:
             self._timed["steadiness"] = self._steady.to_json()
 
     def _goes_on(self, began: float) -> bool:
-        """Whether time asks for another iteration."""
+        """Whether another iteration is needed, by the time limits."""
         now = time.perf_counter()
         unsteady = self._steady is not None and not self._steady.done(now)
         return unsteady or now - began < self.request["duration"]
@@ -229,7 +229,7 @@ class Job:
     def _round(
         self, lanes: list[Lane], runs: list[Run], busy: deque[Lane], *, drain: bool = True
     ) -> Iterator[tuple[Lane, Run, list[Output], tuple[float, ...]]]:
-        """Every run once, by lanes in turn; what finished comes out in order. Without `drain`, lanes stay busy."""
+        """Executes every run once, with lanes in turn; yields finished runs. Without `drain`, lanes stay busy."""
         for run in runs:
             self.stop.check()
             if len(busy) == len(lanes):
@@ -299,7 +299,7 @@ class Job:
 
 
 def resident_bytes() -> int | None:
-    """Resident memory of this process; None where the system does not say."""
+    """Resident memory of this process; None when the system does not report it."""
     try:
         with open("/proc/self/statm") as file:  # noqa: PTH123
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -308,7 +308,7 @@ def resident_bytes() -> int | None:
 
 
 def closing_lane(lane: Lane) -> Callable[..., None]:
-    """Closes a lane; after a failure CUDA may refuse even that, and only the failure is told."""
+    """Closes a lane; after a failure even that may fail; then only the first failure is reported."""
 
     def close(kind: object, error: BaseException | None, trace: object) -> None:
         let_go(error)

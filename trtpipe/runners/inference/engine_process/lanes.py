@@ -31,7 +31,7 @@ MARKS = 4
 
 @dataclass(frozen=True)
 class Run:
-    """One set of inputs, checked; the number is its place in the request."""
+    """One checked set of inputs; `number` is its position in the request."""
 
     number: int
     tensors: Mapping[str, TensorFile]
@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a finished run; its bytes stand in pinned memory until the lane takes another run."""
+    """One output of a finished run; its bytes are in pinned memory until the lane begins another run."""
 
     name: str
     type: ElementType
@@ -60,11 +60,11 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tensor in its present shape."""
+        """The size of the tensor in bytes at its current shape."""
         return self.port.type.nbytes(self.shape)
 
     def reserve(self) -> None:
-        """Make room for the present shape."""
+        """Make room for the current shape."""
         self.host.reserve(self.nbytes)
         if self.device is not None:
             self.device.reserve(self.nbytes)
@@ -75,13 +75,13 @@ class Tensor:
         return self.host.address if self.device is None else self.device.address
 
     def values(self) -> Shape | None:
-        """The values of a shape tensor; None where they are no whole numbers."""
+        """The values of a shape tensor; None when they are not integers."""
         count = self.nbytes * 8 // self.port.type.bits
         letter = {"int32": "i", "int64": "q"}.get(self.port.type.name)
         return struct.unpack(f"<{count}{letter}", self.host.view(self.nbytes)) if letter else None
 
     def free(self) -> None:
-        """Give back what it has."""
+        """Free its memory."""
         if self.device is not None:
             self.device.free()
         self.host.free()
@@ -102,9 +102,9 @@ def new_output_allocator(trt: ModuleType, tensor: Tensor) -> tensorrt.IOutputAll
             self, name: str, memory: int, size: int, alignment: int, stream: int
         ) -> int:
             try:
-                device.reserve(size)  # CUDA's alignment of 256 bytes is more than TensorRT asks for
-            except (Failure, CudaError) as error:  # an exception would be lost in TensorRT
-                error.__cause__ = error.__context__ = None  # their frames hold the execution context
+                device.reserve(size)  # CUDA's alignment of 256 bytes exceeds what TensorRT requests
+            except (Failure, CudaError) as error:  # TensorRT would swallow it; raised later
+                error.__cause__ = error.__context__ = None  # its frames keep the context alive
                 self.failure = error.with_traceback(None)
                 return 0
             return device.address
@@ -128,7 +128,7 @@ class Shared(NamedTuple):
 
 
 class Lane:
-    """An execution context and what belongs to it; to be closed."""
+    """An execution context with its stream, buffers and graphs; must be closed."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class Lane:
         self.run = run
 
     def finish(self) -> tuple[Run, list[Output], tuple[float, ...]]:
-        """Wait for the run that was begun: it, its outputs, and its microseconds. Raises CudaError."""
+        """Wait for the current run; returns it, its outputs, and its times in microseconds. Raises CudaError."""
         assert self.run is not None
         self._gpu.call("cuStreamSynchronize", self.stream)
         host = (time.perf_counter() - self._began) * 1e6
@@ -199,7 +199,7 @@ class Lane:
         self._gpu.call("cuEventRecord", self._marks[index], self.stream)
 
     def _moved(self, *, inputs: bool) -> Iterator[tuple[Tensor, DeviceBuffer]]:
-        """The tensors that are copied: not those on the host, and none without bytes."""
+        """The tensors that must be copied: those on the GPU that are not empty."""
         for tensor in self._tensors.values():
             if tensor.port.is_input == inputs and tensor.device is not None and tensor.nbytes:
                 yield tensor, tensor.device
@@ -207,7 +207,7 @@ class Lane:
     # -- before the stream: bytes, shapes, addresses
 
     def _hold(self, run: Run) -> None:
-        """Take a run's inputs into pinned memory, and tell TensorRT of shapes and addresses when these changed."""
+        """Copy a run's inputs into pinned memory, and pass shapes and addresses to TensorRT when they changed."""
         self._held = -1
         for name, found in run.tensors.items():
             tensor = self._tensors[name]
@@ -280,7 +280,7 @@ class Lane:
                 )
             return
         if name in self._allocators:
-            context.set_output_allocator(name, None)  # before its Python half goes
+            context.set_output_allocator(name, None)  # before its Python object is freed
             del self._allocators[name]
         tensor.shape = shape
         tensor.reserve()
@@ -311,13 +311,13 @@ class Lane:
             raise Failure("run", f"TensorRT did not run the engine{reason}")
 
     def close(self) -> None:
-        """Wait, and give everything back in reverse order. Raises CudaError when the GPU is lost."""
+        """Wait for the GPU, and free everything in reverse order. Raises CudaError when the GPU is lost."""
         self._gpu.call("cuStreamSynchronize", self.stream)
         if self.graph is not None:
             self.graph.forget()
         for tensor in reversed(self._tensors.values()):
             tensor.free()
-        self._gpu.call("cuStreamSynchronize", self.stream)  # what was freed goes back to the GPU
+        self._gpu.call("cuStreamSynchronize", self.stream)  # return the pool's freed memory to the GPU
         self._context = self.graph = None
         self._allocators.clear()
         for event in reversed(self._marks):

@@ -14,7 +14,7 @@ _FILE = "layers.json"
 
 
 def write_layers(trt: ModuleType, engine: tensorrt.ICudaEngine) -> str | None:
-    """Write what the inspector says of all layers, which is JSON, as layers.json; its name, or None when it is mute."""
+    """Write the inspector's JSON about all layers as layers.json; returns its name, or None without information."""
     inspector = engine.create_engine_inspector()
     text: str = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:

@@ -67,7 +67,7 @@ def checked_request(raw: dict[str, Any]) -> Request:
 
 
 def carry_out(job: Job) -> Failure | None:
-    """Run the job; what ended it, if anything did."""
+    """Run the job; returns the exception that ended it, if any."""
     try:
         job.run()
     except Failure as failure:
@@ -79,8 +79,8 @@ def carry_out(job: Job) -> Failure | None:
     except OSError as error:
         fact = f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
         return Failure("input" if isinstance(error, (FileNotFoundError, PermissionError)) else "run", fact)
-    except Exception as error:  # whatever a binding raises must still end in an event
-        import traceback  # slow to import, for run.log
+    except Exception as error:  # any exception of a binding must still become an event
+        import traceback  # imported here, because it is slow to import; the traceback goes to run.log
 
         traceback.print_exc()
         return Failure("internal", f"{type(error).__name__}: {error}")
@@ -88,7 +88,7 @@ def carry_out(job: Job) -> Failure | None:
 
 
 def finish(result: dict[str, object], failure: Failure | None, events: Events) -> int:
-    """The last events, and the exit code."""
+    """Send the last events; returns the exit code."""
     if failure is not None:
         events.fail(failure)
     events.send("result", ok=failure is None, python=sys.version.split()[0], **result)
@@ -96,7 +96,7 @@ def finish(result: dict[str, object], failure: Failure | None, events: Events) -
 
 
 def mind(worker: threading.Thread, time_limit: float | None, stop: Stop, began: float) -> bool:
-    """Wait for the working thread, set the limit's reason; False when it hangs on a reason to stop."""
+    """Wait for the working thread and enforce the time limit; False when the thread does not stop when asked to."""
     give_up = None
     while worker.is_alive():
         worker.join(_WATCH_SECONDS)
@@ -111,13 +111,13 @@ def mind(worker: threading.Thread, time_limit: float | None, stop: Stop, began: 
 
 
 def main() -> None:
-    """Read the request, do the work, end without tearing native libraries down."""
+    """Read the request, do the work, exit without unloading native libraries, which may crash."""
     began = time.monotonic()
     stop, failures = Stop(), []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop.on_signal)
     events = Events(os.dup(1))
-    os.dup2(2, 1)  # what native code prints must not stand between the events
+    os.dup2(2, 1)  # output of native code must not get between the events
     try:
         with open(sys.argv[1], "rb") as file:  # noqa: PTH123
             raw = json.load(file)

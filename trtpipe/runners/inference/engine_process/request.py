@@ -1,4 +1,4 @@
-"""The request as types: what `__init__` documents, with every default filled in."""
+"""The request as types, as documented in `__init__`, with every default filled in."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class RunEntry(TypedDict, total=False):
 
 
 class BuiltFor(TypedDict, total=False):
-    """What is said of the engine, for wording only."""
+    """Facts about the engine, for error messages only."""
 
     compute_capabilities: list[str]
     version: str
 
 
 class SteadyRule(TypedDict):
-    """When times are steady."""
+    """The rule for when times count as steady."""
 
     window: float
     within: float

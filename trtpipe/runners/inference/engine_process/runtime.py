@@ -1,5 +1,5 @@
-"""Execution contexts, as the request wants them; what only TensorRT-RTX has: graph strategy, kernel specialization and
-the runtime cache, which spares compiling kernels on the GPU again."""
+"""Execution contexts as requested, and features of TensorRT-RTX only: graph strategy, kernel specialization and the
+runtime cache, which avoids compiling kernels on the GPU again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _configure(
 def _runtime_cache(
     config: tensorrt_rtx.IRuntimeConfig, paths: CachePaths, events: Events
 ) -> tensorrt_rtx.IRuntimeCache:
-    """A runtime cache, filled from its file when that fits this GPU, driver and version."""
+    """A runtime cache, loaded from its file if that fits this GPU, driver and version."""
     cache = config.create_runtime_cache()
     path = paths.get("read")
     if path and os.path.exists(path):  # noqa: PTH110
@@ -68,7 +68,7 @@ def _runtime_cache(
 
 
 def save_runtime_cache(request: Request, cache: tensorrt_rtx.IRuntimeCache | None, events: Events) -> None:
-    """Write the runtime cache as it is after the runs; the file appears whole."""
+    """Write the runtime cache after the runs, atomically."""
     path = (request["runtime_cache"] or {}).get("write")
     if cache is None or not path:
         return

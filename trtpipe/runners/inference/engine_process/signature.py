@@ -36,7 +36,7 @@ class Port:
     """The range for each profile, for a shape tensor that is an input."""
 
     def to_json(self) -> dict[str, object]:
-        """What the parent is told."""
+        """The port as a JSON object for the parent."""
         facts = {**asdict(self), "type": None, "dtype": self.type.name}
         return {name: value for name, value in facts.items() if name != "type"}
 
@@ -68,7 +68,7 @@ def _port(trt: ModuleType, engine: tensorrt.ICudaEngine, name: str) -> Port:
 
 
 def _values(engine: tensorrt.ICudaEngine, name: str, profiles: range) -> tuple[Range | None, ...]:
-    """The limits of a shape tensor's values; the index comes first here, and last where shapes are asked for."""
+    """The limits of a shape tensor's values. In this call of TensorRT's the profile's index is the first argument."""
     return tuple(_range(engine.get_tensor_profile_values(index, name)) for index in profiles)
 
 
@@ -102,8 +102,8 @@ def _fits_static(shape: Shape, wanted: Shape) -> bool:
 def choose_profile(
     ports: Sequence[Port], shapes: Mapping[str, Shape], values: Mapping[str, Shape | None], wanted: int | None
 ) -> int:
-    """The profile for these shapes, and values of shape tensors: the wanted one, or else one whose opt they are, or
-    else the first that takes them. Raises Failure with the ranges that were missed."""
+    """The profile for these shapes and shape tensor values: the requested one, else one whose opt equals them, else
+    the first that allows them. Raises Failure with the ranges that were missed."""
     count = max((len(port.shapes) for port in ports), default=0)
     if wanted is not None and not 0 <= wanted < max(count, 1):
         raise Failure("input", f"the engine has no profile {wanted}", f"choose from 0 to {max(count, 1) - 1}")
@@ -128,7 +128,7 @@ def _is_opt(port: Port, shapes: Mapping[str, Shape], index: int) -> bool:
 def _missed(
     ports: Sequence[Port], shapes: Mapping[str, Shape], values: Mapping[str, Shape | None], index: int
 ) -> list[str]:
-    """What of these shapes and values lies outside one profile."""
+    """The shapes and values that are outside a profile."""
     found = []
     for port in ports:
         limits = port.shapes[index] if index < len(port.shapes) else None

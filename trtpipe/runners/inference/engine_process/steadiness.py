@@ -17,7 +17,7 @@ LEAST_EXECUTIONS = 10
 
 @dataclass
 class Steadiness:
-    """Windows of executions; feed it with `add`, ask `done` between two executions. Seconds and microseconds."""
+    """Windows of executions: call `add` after each execution and check `done` before the next. Limits in seconds."""
 
     window: float
     """The minimum length of a window."""
@@ -34,11 +34,11 @@ class Steadiness:
     _over: bool = False
 
     def start(self, now: float) -> None:
-        """The first window opens."""
+        """Open the first window."""
         self.began = self._opened = now
 
     def add(self, microseconds: float, now: float) -> None:
-        """An execution is over; one that ends after `done` said so, in another stream, no longer counts."""
+        """Record an execution; one that ends in another stream after `done` was true no longer counts."""
         if self._over:
             return
         self._times.append(microseconds)
@@ -65,12 +65,12 @@ class Steadiness:
         return len(last) == WINDOWS and max(last) <= min(last) * (1 + self.within)
 
     def done(self, now: float) -> bool:
-        """Whether to stop: they agree, or time is up. Once so, it stays so."""
+        """Whether to stop: the windows agree, or the time is up. Once true, it stays true."""
         self._over = self._over or self.steady or now - self.began >= self.limit
         return self._over
 
     def finish(self, now: float) -> None:
-        """What was begun and not closed counts as a window when there is no other."""
+        """Close the current window if there is no other."""
         if self._times and not self.windows:
             self._close(now)
 
