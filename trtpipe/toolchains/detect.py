@@ -1,8 +1,8 @@
-"""The NVIDIA GPUs of this machine: asked for without a CUDA context, and none is an answer like any other.
+"""Detects the NVIDIA GPUs of this machine without creating a CUDA context. Having no GPU is not an error.
 
-Three sources, the first that answers is believed: NVML, which comes with the driver; `nvidia-smi`, where only that can
-reach it; the CUDA runtime, for Jetsons whose driver has no NVML. Where there is no trace of a driver nothing is loaded
-at all. CUDA_VISIBLE_DEVICES hides GPUs here as it does from TensorRT.
+Three sources are tried, and the first that answers is used: NVML, which comes with the driver; `nvidia-smi`, if only
+that can reach the driver; the CUDA runtime, for Jetsons whose driver has no NVML. If there is no sign of a driver,
+no library is loaded. CUDA_VISIBLE_DEVICES hides GPUs here as it does from TensorRT.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class DetectedGpu:
-    """One GPU as its driver describes it; texts are empty and numbers 0 where it does not say."""
+    """One GPU as described by its driver; unknown texts are empty, unknown numbers 0."""
 
     index: int
     name: str
@@ -70,14 +70,14 @@ def detect_gpus(environment: Mapping[str, str] = os.environ) -> tuple[DetectedGp
 
 
 def driver_may_be_here() -> bool:
-    """Whether there is any trace of an NVIDIA driver; costs a few stat calls."""
+    """Whether there is any sign of an NVIDIA driver; takes a few stat calls."""
     if sys.platform == "win32":
         return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvml.dll").exists()
     return sys.platform.startswith("linux") and any(Path(trace).exists() for trace in _DRIVER_TRACES)
 
 
 def this_gpu(found: tuple[DetectedGpu, ...]) -> ComputeCapability | Problem:
-    """What `this` means among these GPUs; a Problem when there is none, or several kinds."""
+    """The GPU that `this` refers to; a Problem when there is no GPU, or several kinds."""
     kinds = {gpu.compute_capability for gpu in found}
     if not kinds:
         return Problem(
@@ -94,10 +94,10 @@ def this_gpu(found: tuple[DetectedGpu, ...]) -> ComputeCapability | Problem:
 
 
 def _visible(found: tuple[DetectedGpu, ...], environment: Mapping[str, str]) -> tuple[DetectedGpu, ...]:
-    """Those that CUDA_VISIBLE_DEVICES leaves, in its order; it may name indices or the starts of UUIDs.
+    """The GPUs that CUDA_VISIBLE_DEVICES selects, in its order; it may contain indices or prefixes of UUIDs.
 
-    CUDA numbers the fastest GPU 0 unless CUDA_DEVICE_ORDER says PCI_BUS_ID; the driver always goes by the bus. So
-    among GPUs of different names a number may mean any of them, and all are kept.
+    CUDA numbers the fastest GPU 0 unless CUDA_DEVICE_ORDER says PCI_BUS_ID; the driver always orders by bus. So
+    with GPUs of different names a number may mean any of them, and all are kept.
     """
     text = environment.get("CUDA_VISIBLE_DEVICES")
     if text is None:
@@ -112,13 +112,13 @@ def _visible(found: tuple[DetectedGpu, ...], environment: Mapping[str, str]) -> 
         else:
             match = [gpu for gpu in found if word and gpu.uuid.startswith(word)]
         if not match:
-            break  # as CUDA does: what follows an unknown name is hidden
+            break  # like CUDA, which ignores everything after an unknown entry
         shown.append(match[0])
     return tuple(shown)
 
 
 def _from_nvml() -> tuple[DetectedGpu, ...]:
-    """Through the driver's own management library, which needs no CUDA."""
+    """Asks the driver's management library, which needs no CUDA."""
     try:
         nvml = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
         if nvml.nvmlInit_v2() != 0:
@@ -145,7 +145,7 @@ def _described(nvml: ctypes.CDLL) -> Iterator[DetectedGpu]:
     for index in range(count.value):
         device, major, minor, memory = ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int(), _Memory()
         if nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(device)) != 0:
-            continue  # lost, or not ours to see
+            continue  # the GPU was lost, or this user has no permission
         both = (ctypes.byref(major), ctypes.byref(minor))
         if nvml.nvmlDeviceGetCudaComputeCapability(device, *both) != 0:
             continue
@@ -179,7 +179,7 @@ def _cuda_text(number: int) -> str:
 
 
 def _from_smi() -> tuple[DetectedGpu, ...]:
-    """Through the driver's command-line tool."""
+    """Asks the driver's command-line tool."""
     command = ["nvidia-smi", f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"]
     try:
         done = run_to_end(command, environment_of("stage"), seconds=_SMI_SECONDS)
@@ -191,14 +191,14 @@ def _from_smi() -> tuple[DetectedGpu, ...]:
 def _smi_gpus(text: str) -> Iterator[DetectedGpu]:
     for line in text.splitlines():
         fields = [field.strip() for field in line.split(",")]
-        with contextlib.suppress(ValueError):  # a line of another shape is a message, not a GPU
+        with contextlib.suppress(ValueError):  # other lines are messages
             index, name, capability, uuid, memory, driver = fields
             size = int(memory) * _MEBIBYTE if memory.isdigit() else 0
             yield DetectedGpu(int(index), name, ComputeCapability.parse(capability), uuid, size, driver)
 
 
 def _from_runtime() -> tuple[DetectedGpu, ...]:
-    """Through the CUDA runtime, which hides GPUs by itself. Querying properties makes no context."""
+    """Asks the CUDA runtime, which applies CUDA_VISIBLE_DEVICES itself. Querying properties creates no context."""
     try:
         from cuda.bindings import runtime
     except ImportError:
@@ -211,7 +211,7 @@ def _from_runtime() -> tuple[DetectedGpu, ...]:
         if int(error) != 0:
             return ()
         return tuple(_runtime_gpus(runtime, int(count), _cuda_text(int(version))))
-    except RuntimeError:  # the driver's library is there in part only
+    except RuntimeError:  # the driver is installed only partly
         return ()
 
 

@@ -1,6 +1,6 @@
-"""What this machine can do: interpreter, toolchains, GPUs, and what stands in the way, each with its consequence.
+"""Examines this machine: interpreter, toolchains, GPUs, and obstacles with their consequences.
 
-Nothing here changes anything, imports TensorRT or reaches a network. How it is shown is for others to say.
+Changes nothing, does not import TensorRT and uses no network. The result is formatted elsewhere.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ print(before >= 0 and call(before | 0x0040000) >= 0)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the examination: what was looked at, what was found, and why it matters when it is not `ok`."""
+    """One line of the examination: the subject, the finding, and the consequence if it is not `ok`."""
 
     topic: str
     status: Status
@@ -61,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """What an examination found, in the order of the machine: interpreter, packages, toolchains, GPUs, the rest."""
+    """The findings in order: interpreter, packages, toolchains, GPUs, the rest."""
 
     findings: tuple[Finding, ...]
     toolchains: tuple[Toolchain, ...] = ()
@@ -71,7 +71,7 @@ class DoctorReport:
 
     @property
     def status(self) -> Status:
-        """The worst status of all: `no` when something that builds need is missing."""
+        """The worst status; `no` when something that builds need is missing."""
         found = {finding.status for finding in self.findings}
         return "no" if "no" in found else "warn" if "warn" in found else "ok"
 
@@ -87,9 +87,9 @@ class DoctorReport:
 
 
 def examine(folders: tuple[Path, ...] = (), known: tuple[Finding, ...] = ()) -> DoctorReport:
-    """Examine this machine; `folders` are looked at for free space, besides the toolchains' own.
+    """Examine this machine; `folders` are checked for free space, in addition to the toolchains' own.
 
-    `known` is what others found, of the project for example.
+    `known` are findings from elsewhere, for example about the project.
     """
     installed = tuple(one for flavour in FLAVOURS if (one := installed_toolchain(flavour)) is not None)
     provisioned = list_provisioned()
@@ -220,7 +220,7 @@ def _randomisation() -> Finding:
 
 
 def address_space_is_limited() -> bool:
-    """Whether this process, and so a build, may use only so many addresses."""
+    """Whether the address space of this process, and so of a build, is limited."""
     if sys.platform == "win32":
         return False
     import resource
@@ -229,7 +229,7 @@ def address_space_is_limited() -> bool:
 
 
 def can_switch_off_randomisation() -> bool:
-    """Whether a process here may switch off the randomisation of its addresses, tried in a process of its own."""
+    """Whether a process here may switch off address randomisation; tested in a separate process."""
     if sys.platform != "linux":
         return False
     command = [sys.executable, "-I", "-S", "-c", _RANDOMISATION_PROBE]
@@ -253,7 +253,7 @@ def _space(folders: tuple[Path, ...]) -> Iterator[Finding]:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or the nearest existing one above it."""
     return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
 
 

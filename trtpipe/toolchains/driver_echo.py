@@ -1,7 +1,7 @@
-"""Keeps out of TensorRT-RTX's messages the CUDA driver that building does not need.
+"""Removes misleading lines about a missing CUDA driver from TensorRT-RTX's messages.
 
-Every error of TensorRT's has an echo on a machine without a driver: a line that blames it, though engines of RTX are
-built there all the same. Of other flavours, which do need a driver, nothing is left out.
+On a machine without a driver, TensorRT adds a line that blames it to every error, although building engines for RTX
+needs no driver. Nothing is removed for other flavours, which do need one.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _ECHO = ("cudaError 35", "CUDA driver version is insufficient")
 
 
 def without_echo(message: WorkerMessage) -> WorkerMessage | None:
-    """The message without lines about the driver; None when it is about nothing else."""
+    """The message without lines about the driver; None when nothing else is left."""
     match message:
         case WorkerLog(severity, text):
             kept = _cleared(text)
             return WorkerLog(severity, kept) if kept or not text else None
-        case WorkerError(kind) if kind != "environment":  # there it may be the cause
+        case WorkerError(kind) if kind != "environment":  # the driver may be the cause there
             details = [_cleared_detail(one) for one in message.details]
             return replace(message, details=details)
     return message
@@ -35,7 +35,7 @@ def _cleared_detail(detail: Json) -> Json:
 
 
 def _cleared(text: str) -> str:
-    """Lines stay as they are, so that what is not about the driver is not touched."""
+    """Works on whole lines, so that other text is unchanged."""
     lines = text.split("\n")
     kept = [line for line in lines if not any(echo in line for echo in _ECHO)]
     return text if len(kept) == len(lines) else "\n".join(kept)

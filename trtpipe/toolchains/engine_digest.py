@@ -1,13 +1,13 @@
-"""The digest of an engine up to generated names: what stays equal where the bytes may not.
+"""The normalised digest of an engine: it ignores generated names, which may differ between equal builds.
 
 TensorRT's graph compiler names symbols `__mye<digits>`, numbered in the order of pointers. Two builds that did the
-same work may therefore differ in those digits, and of many networks in them alone: the worker keeps pointers equal
-across interpreters and with randomised addresses, but not below a limit of address space, nor on any system that
-places memory differently. Of other networks more follows the pointers, and this digest differs too. Here every such
-name is replaced by its rank of first appearance before hashing. This module knows nothing else of an engine's layout.
+same work may therefore differ in those digits, and for many networks only in them: the worker keeps pointers equal
+across interpreters and with randomised addresses, but not with a limited address space, nor on systems that place
+memory differently. For other networks more depends on the pointers, and this digest differs too. Here every such
+name is replaced by its rank of first appearance before hashing. Nothing else of an engine's layout is interpreted.
 
-The form that is hashed, with BLAKE3-256: the bytes as they stand, but for `digits` in each `__mye<digits>`,
-replaced by `#<rank>;`, ranks in decimal from 0. Other names and numbers stay.
+The digest is BLAKE3-256 of the bytes with the `digits` of each `__mye<digits>` replaced by `#<rank>;`, ranks in
+decimal from 0. Other names and numbers are unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def normalised_digest(path: Path) -> str:
     Reads the file once through a memory map; less than 0.1 s for 100 MB.
     """
     if not path.stat().st_size:
-        return blake3(b"").hexdigest()  # an empty file cannot be mapped
+        return blake3(b"").hexdigest()  # mmap does not accept an empty file
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return _digest(data)
 

@@ -1,6 +1,6 @@
-"""The codes of what the worker and the engines' process report, by the kinds of error in their protocols.
+"""The problem codes of errors that the worker and the engine process report, by the kinds in their protocols.
 
-Both processes run without trtpipe, so they know kinds only.
+Both processes run without trtpipe, so they report kinds instead of codes.
 """
 
 from __future__ import annotations
@@ -24,5 +24,5 @@ _CODES = {
 
 
 def code_of_failure(kind: str) -> ProblemCode:
-    """The code of an error of that kind; a kind that is not known is a build that failed."""
+    """The code of an error of that kind; an unknown kind counts as a failed build."""
     return _CODES.get(kind, Code.BUILD_FAILED)

@@ -1,14 +1,14 @@
-"""What an engine file says about itself, without TensorRT and without a GPU.
+"""Reads an engine file's header, without TensorRT and without a GPU.
 
-The layout is TensorRT-RTX's and undocumented: read off engines of 1.4, 1.5, 1.6 and 1.7. What follows the first 64
-bytes is best effort, and None where it is not found. Little-endian:
+The layout is TensorRT-RTX's and undocumented; it was determined from engines of 1.4, 1.5, 1.6 and 1.7. Facts from
+after the first 64 bytes are best effort, and None if they are not found. Little-endian:
 
      0  `vtrt`                      24  version: major, minor, patch, build (a byte each)
     16  u64 size of the file        32  u64 targets, a bit each
     28  `vtrt`                      56  u64 bytes of weights that stay on the GPU
     64  blocks; the network's name is the first text in them; then a readable `header { … tf32=0 … }` of the compiler
 
-Engines of the flavour tensorrt have another header, which is not known.
+Engines of the flavour tensorrt have another header, whose layout is unknown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trtpipe.problem_codes import Code
 
 _MAGIC = b"vtrt"
 _HEADER_BYTES = 64
-_READ_BYTES = 1 << 18  # the compiler's header follows the list of layers and I/O tensors
+_READ_BYTES = 1 << 18  # the compiler's header comes after the list of layers and I/O tensors
 _NAME_BYTES = 1 << 16
 _TARGETS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 _FIRST_TENSORRT = 8
@@ -35,7 +35,7 @@ _FIELD = rb"\n +%s ?= ?(?P<value>-?\d+)\n"
 
 @dataclass(frozen=True, slots=True)
 class EngineHeader:
-    """What an engine of TensorRT-RTX says about itself."""
+    """The header of an engine of TensorRT-RTX."""
 
     version: str
     size: int
@@ -58,7 +58,7 @@ class EngineHeader:
 def read_engine_header(path: Path) -> EngineHeader:
     """The header of an engine file; at most 256 KiB are read. Raises ModelError.
 
-    A file that is cut short, is no engine, or belongs to the flavour tensorrt is refused with one sentence.
+    A truncated file, a file that is not an engine, and an engine of the flavour tensorrt are rejected.
     """
     try:
         size = path.stat().st_size

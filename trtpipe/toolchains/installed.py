@@ -1,4 +1,4 @@
-"""The TensorRT that the running interpreter has, without importing it: an import costs 0.1 s and 200 MB."""
+"""Finds the TensorRT of the running interpreter without importing it, because an import is slow and takes memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trtpipe.toolchains.lookup import find_packages, python_version
 def installed_toolchain(flavour: Flavour, path: Sequence[str] | None = None) -> Toolchain | None:
     """The installed TensorRT of a flavour (the CUDA 13 packages before the CUDA 12 ones), or None.
 
-    `path` stands in for `sys.path`.
+    `path` replaces `sys.path`.
     """
     found = find_packages(flavour, list(sys.path if path is None else path))
     if found is None:

@@ -1,8 +1,8 @@
-"""Starts the engine worker, listens to it, ends it: the parent's side of `worker.py`.
+"""Starts the engine worker, reads its events and ends it: the parent's side of `worker.py`.
 
-Every worker has a session of its own, so that Ctrl-C in a terminal reaches only the parent, which decides. What
-the worker prints and logs goes to `build.log` in its folder. Several may run at once, each in its own thread; the
-thread that calls must stay until the worker is gone (the worker dies with it). Knows nothing of specs and stores.
+Every worker has a session of its own, so that Ctrl-C in a terminal reaches only the parent, which decides what to do.
+The worker's output and log go to `build.log` in its folder. Several may run at once, each in its own thread; the
+calling thread must stay alive until the worker has ended (the worker dies with it). Independent of specs and stores.
 """
 
 from __future__ import annotations
@@ -95,10 +95,10 @@ def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Po
 
 @contextlib.contextmanager
 def _fixed_addresses() -> Iterator[dict[str, str]]:
-    """What is started meanwhile runs without address randomisation, as the worker would otherwise start twice for.
+    """Processes started in this context run without address randomisation, so that the worker need not restart itself.
 
-    Linux keeps the personality by thread, and a child inherits its thread's; nothing else in this process changes.
-    Gives the variables that belong to it; where the system refuses, the worker says so.
+    On Linux the personality belongs to a thread, and a child inherits it; other threads are not affected. Yields the
+    environment variables that are needed with it. If the system refuses, the worker reports that.
     """
     personality = ctypes.CDLL(None).personality if sys.platform.startswith("linux") else None
     before = personality(_ASK) if personality else -1
@@ -114,7 +114,7 @@ def _fixed_addresses() -> Iterator[dict[str, str]]:
 
 
 class _Hearing:
-    """What the worker has said so far, and what it comes to."""
+    """Collects the worker's messages, and derives the outcome."""
 
     def __init__(self, path: Path, log: IO[bytes], on_event: OnEvent) -> None:
         self._path, self._log, self._on_event = path, log, on_event
@@ -139,7 +139,7 @@ class _Hearing:
         self._on_event(message)
 
     def outcome(self, code: int, ended_because: str) -> WorkerResult:
-        """The result. Raises what stood in its way."""
+        """The result. Raises the error if there is none."""
         if self._result is not None and self._result.ok:
             return self._result
         if ended_because in ("cancelled", "killed"):

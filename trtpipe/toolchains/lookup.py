@@ -1,7 +1,7 @@
-"""Which TensorRT packages an interpreter has, read from their metadata: TensorRT is not imported.
+"""Finds an interpreter's TensorRT packages by their metadata, without importing TensorRT.
 
 Standard library only and Python 3.8 syntax: this file is also sent, as text, to other interpreters, where it prints
-what it finds as JSON. Knows nothing of the rest of trtpipe.
+its findings as JSON. Independent of the rest of trtpipe.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PACKAGES = {
 
 
 class Found(TypedDict):
-    """What is known of a TensorRT that was found."""
+    """The facts about a TensorRT that was found."""
 
     version: str
     site: list[str]
@@ -52,13 +52,13 @@ def find_packages(flavour: str, path: list[str]) -> Found | None:
 
 
 def _part(name: str, version: str, path: list[str]) -> str:
-    """The directory of a distribution of that very version; another version's libraries would not load."""
+    """The directory of a distribution of exactly that version, because other versions' libraries would not load."""
     found = (one for one in metadata.distributions(name=name, path=path) if one.version == version)
     return next((str(Path(str(one.locate_file(""))).absolute()) for one in found), "")
 
 
 def _find_by_import(flavour: str) -> Found | None:
-    """For a TensorRT that was unpacked without metadata: only its module knows its version."""
+    """Imports a TensorRT without package metadata, because only its module knows its version."""
     try:
         module = __import__(flavour)
     except ImportError:

@@ -1,7 +1,7 @@
-"""The manifest of an environment that trtpipe made: what it holds, what it came from, when its files were written.
+"""The manifest of a provisioned environment: its contents, its wheels, and its files' modification times.
 
-It lies beside the packages and may be damaged like any file; then it counts as missing. Knows neither pip nor how an
-environment is found.
+It is in the environment's folder; a damaged manifest counts as missing. Independent of pip and of how environments
+are found.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What provisioning noted of an environment."""
+    """The facts that provisioning recorded about an environment."""
 
     flavour: Flavour
     version: str
@@ -71,7 +71,7 @@ class Manifest:
         )
 
     def with_stamps(self, stamps: Mapping[str, int]) -> dict[str, Json]:
-        """Its record with other stamps."""
+        """The record with other modification times."""
         return {**self.record, "stamps": dict(stamps)}
 
 
@@ -79,12 +79,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest in an environment's folder; None when it is missing or damaged."""
     try:
         return Manifest.from_json(read_object((folder / MANIFEST).read_bytes()))
-    except (OSError, ValueError):  # a folder may have a name that no system takes
+    except (OSError, ValueError):  # the folder's name may be invalid
         return None
 
 
 def write_manifest(folder: Path, record: JsonObject) -> None:
-    """Raises OSError."""
+    """Write the manifest of an environment. Raises OSError."""
     write_whole(folder / MANIFEST, json.dumps(record, indent=2).encode() + b"\n")
 
 

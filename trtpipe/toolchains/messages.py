@@ -1,4 +1,4 @@
-"""Reads what the engine worker writes: each line of JSON becomes one message, or is refused."""
+"""Parses the engine worker's output: each line of JSON becomes one message, or is rejected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trtpipe.plan.worker_messages import (
 
 
 def message_from(record: JsonObject) -> WorkerMessage:  # noqa: C901 - a case for each message
-    """The message in a line of the worker's. Raises Malformed when no worker of this version writes such a line."""
+    """The message in a line of the worker. Raises Malformed when a worker of this version would not write it."""
     kind = text_in(record, "event")
     match kind:
         case "start":

@@ -1,22 +1,22 @@
-"""Writes down the network that TensorRT's parser made: parsed.json and parsed.weights, for the worker's action `parse`.
+"""Writes the network that TensorRT's parser made to parsed.json and parsed.weights, for the worker's action `parse`.
 
-Standard library only, and imported by the worker alone, which hands over what it has: the module of TensorRT, the
-network, a table of names. It knows what kinds of values attributes have, not what a layer of some kind computes: the
-attributes of a layer are the properties of its class, so those of a later TensorRT come along. What cannot be read is
-written as `unread` with the reason, never left out. (Left out is what every layer has and no strongly typed network
-on one GPU heeds: precision, num_ranks.)
+Standard library only, and imported only by the worker, which passes in the module of TensorRT, the network and a table
+of names. It is independent of what layers compute: the attributes of a layer are the properties of its class, so new
+ones of a later TensorRT are included. What cannot be read is written as `unread` with the reason, never left out.
+(Two attributes that every layer has, and that have no effect in a strongly typed network on one GPU, are left out:
+precision and num_ranks.)
 
-parsed.json is one JSON object, equal for equal networks. Layers and what bounds them (loops, conditionals,
-attentions) name each other by number, tensors go by name. Of a layer it has name, type, the ONNX node it was made for,
-inputs and outputs, attributes and weights; `networks/network.py` describes each field. A float that JSON lacks is
-{"float": "inf"}, a tensor {"tensor": NAME}, dims without a value null. parsed.weights holds the bytes of all weights,
-each content once: `contents` tells where the bytes of a digest (SHA-256) lie. They are written from where TensorRT has
-them, never copied as a whole.
+parsed.json is one JSON object, equal for equal networks. Layers and the constructs with boundary layers (loops,
+conditionals, attentions) refer to each other by number, to tensors by name. A layer has name, type, the ONNX node that
+it was made for, inputs and outputs, attributes and weights; `networks/network.py` describes each field. A float that
+JSON lacks is {"float": "inf"}, a tensor {"tensor": NAME}, dims without a value null. parsed.weights holds the bytes of
+all weights, without duplicates: `contents` gives the position of a digest's (SHA-256) bytes. They are written directly
+from TensorRT's memory, never copied as a whole.
 
-Two things of TensorRT's binding to know. Boundary layers give an object for their loop or conditional, and only its
-name tells whether two of them give the same one: so each has a name of its own while they are read, which is last.
-(An attention is known by its outputs: with its name, those of its layers and tensors would change.) And weights of
-types that NumPy lacks come as an object without a buffer: they are read from the C structure in it.
+Two peculiarities of TensorRT's binding matter here. Boundary layers return an object for their loop or conditional, and
+only its name shows whether two objects are the same one: so each gets a unique name while they are read, which is
+done last. (An attention is identified by its outputs, because renaming it would rename its layers and tensors.) And
+weights of types that NumPy lacks are objects without a buffer: they are read from the C structure in them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import os
 import re
 import sys
 
-TYPE_CHECKING = False  # annotations are never evaluated, and typing costs milliseconds
+TYPE_CHECKING = False  # annotations are not evaluated, and importing typing takes milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import ModuleType
@@ -44,7 +44,7 @@ NOT_ATTRIBUTES = {"name", "metadata", "num_inputs", "num_outputs", "num_ranks"}
 """Properties of an attention that have fields of their own here, or say only on how many GPUs it runs."""
 CLASSES = {"CONDITIONAL_INPUT": "ifconditionalinput", "CONDITIONAL_OUTPUT": "ifconditionaloutput"}
 """Layer types whose class has another name than theirs."""
-PARTS = {  # what bounds layers: attribute → its list in parsed.json; layer type → where there the layer is named
+PARTS = {  # constructs: attribute → their list in parsed.json; layer type → the field there that names the layer
     "loop": (
         "loops",
         {"TRIP_LIMIT": "trip_limits", "ITERATOR": "iterators", "RECURRENCE": "recurrences", "LOOP_OUTPUT": "outputs"},
@@ -85,15 +85,15 @@ class CWeights(ctypes.Structure):
 
 
 class Weights:
-    """Weights as an attribute has them: their element type, their count, and their bytes where TensorRT has them."""
+    """Weights of an attribute: element type, count, and the bytes in TensorRT's memory."""
 
     def __init__(self, dtype: str, count: int, data: memoryview, owner: object) -> None:
         self.dtype, self.count, self.data = dtype, count, data
-        self.owner = owner  # the bytes may be an array's, and end with it
+        self.owner = owner  # keeps an array alive, whose memory the bytes may be
 
 
 class WeightsFile:
-    """parsed.weights in the making."""
+    """parsed.weights while it is being written."""
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
@@ -101,7 +101,7 @@ class WeightsFile:
         self.places: dict[str, tuple[int, int]] = {}
 
     def add(self, weights: Weights) -> dict[str, object]:
-        """A reference to weights, whose bytes are in the file from now on. Raises OSError."""
+        """Write weights to the file; returns a reference to them. Raises OSError."""
         digest = hashlib.sha256(weights.data).hexdigest()
         if digest not in self.places:
             self.write(memoryview(bytes(-self.end % ALIGNMENT)))
@@ -117,12 +117,12 @@ class WeightsFile:
             data = data[written:]
 
     def contents(self) -> list[dict[str, object]]:
-        """Where the bytes of each digest lie."""
+        """The position of each digest's bytes."""
         return [{"digest": one, "offset": at, "size": size} for one, (at, size) in self.places.items()]
 
 
 class Values:
-    """Turns what a property yields into JSON."""
+    """Converts the values of properties to JSON."""
 
     def __init__(self, trt: ModuleType, dtypes: Mapping[str, str]) -> None:
         self.trt, self.dtypes = trt, dtypes
@@ -137,7 +137,7 @@ class Values:
         if value is None or isinstance(value, (bool, int, str)):
             return value
         if isinstance(value, float):
-            return value if value - value == 0 else {"float": repr(value)}  # else infinite, or not a number
+            return value if value - value == 0 else {"float": repr(value)}  # otherwise infinite or NaN
         if isinstance(value, self.trt.DataType):
             return self.dtype(value)
         if hasattr(type(value), "__members__"):
@@ -146,7 +146,7 @@ class Values:
             return {"tensor": value.name}
         if isinstance(value, self.trt.Weights):
             return self.bufferless(value)
-        numpy = sys.modules.get("numpy")  # the binding imports it for its arrays
+        numpy = sys.modules.get("numpy")  # TensorRT's binding has imported NumPy if there are arrays
         if numpy is not None and isinstance(value, numpy.ndarray):
             return array_weights(value)
         if isinstance(value, (self.trt.Dims, self.trt.Permutation, list, tuple)):
@@ -154,7 +154,7 @@ class Values:
         raise Unreadable(f"its value is an object of {type(value).__name__}")
 
     def listed(self, values: Sequence[object]) -> list[object] | None:
-        """Dims, a permutation or a list; dims that are not known have a negative length."""
+        """Dims, a permutation or a list; unknown dims have a negative length."""
         try:
             count = len(values)
         except ValueError:
@@ -166,7 +166,7 @@ class Values:
         dtype, count = self.dtype(weights.dtype), int(weights.size)
         if not count:
             return Weights(dtype, 0, memoryview(b""), weights)
-        # A pybind11 object begins, behind what every object has, with the address of what it wraps.
+        # A pybind11 object begins, after the header of every Python object, with the address of the wrapped object.
         address = ctypes.c_void_p.from_address(id(weights) + object.__basicsize__).value
         structure = CWeights.from_address(address or 0) if address else CWeights()
         if (structure.type, structure.count) != (int(weights.dtype), count) or not structure.values:
@@ -185,7 +185,7 @@ def array_weights(array: api.Array) -> Weights:
 
 
 class Bound:
-    """A loop, conditional or attention: what it is, and the numbers of its boundary layers by their part in it."""
+    """A loop, conditional or attention: its kind, and the numbers of its boundary layers by their role."""
 
     def __init__(self, owner: api.Named, key: str, parts: Iterable[str]) -> None:
         self.owner, self.key, self.name = owner, key, owner.name
@@ -194,7 +194,7 @@ class Bound:
 
 
 class Reader:
-    """Reads one network into a record; `hear` gives the errors that TensorRT has logged since the last call."""
+    """Reads one network into a record; `hear` returns the errors that TensorRT has logged since the last call."""
 
     def __init__(self, values: Values, file: WeightsFile, hear: Callable[[], list[str]]) -> None:
         self.values, self.file, self.hear = values, file, hear
@@ -206,10 +206,10 @@ class Reader:
         }
         self.tensors: dict[str, dict[str, object]] = {}
         self.bounds: dict[str, list[Bound]] = {attribute: [] for attribute in PARTS}
-        self.unread = 0  # layers of which something could not be read
+        self.unread = 0  # layers that could not be read completely
 
     def read(self, network: api.Network) -> dict[str, object]:
-        """All of a network but its weights' bytes, which go into the file. Raises OSError."""
+        """The whole network as a record; the bytes of weights go into the file. Raises OSError."""
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
         layers = [network.get_layer(index) for index in range(network.num_layers)]
         for tensor in inputs:
@@ -237,7 +237,7 @@ class Reader:
         }
 
     def add_tensor(self, tensor: api.Tensor, dimensions: bool = False) -> None:
-        """Describe a tensor; TensorRT gives no two of them the same name."""
+        """Describe a tensor; names of tensors are unique in TensorRT."""
         shape = self.values.listed(tensor.shape)
         axes = range(len(shape or []) if dimensions else 0)
         self.tensors[tensor.name] = {
@@ -250,7 +250,7 @@ class Reader:
         }
 
     def layer(self, layer: api.Layer) -> dict[str, object]:
-        """A layer, but for what it bounds."""
+        """A layer, without the construct that it is a boundary of."""
         kind, metadata = layer.type.name, str(layer.metadata or "")
         node = NODE.match(metadata)
         record: dict[str, object] = {
@@ -283,7 +283,7 @@ class Reader:
         for name in names:
             try:
                 plain = self.attribute(owner, name)
-            except Exception as error:  # whatever a binding raises: the reader goes on, and says so
+            except Exception as error:  # any exception of the binding: it is recorded, and reading continues
                 self.hear()
                 plain, reason = None, reason_of(error)
                 if name not in NO_VALUE or NO_VALUE[name] not in reason:
@@ -299,13 +299,14 @@ class Reader:
         """A property as JSON, or Weights. Raises Unreadable, and what a binding raises."""
         value = getattr(owner, name)
         plain = self.values.plain(value() if name.startswith("is_") and callable(value) else value)
-        errors = self.hear()  # TensorRT logs what was asked in vain, and answers all the same
+        # for an attribute that does not apply TensorRT logs an error, but still returns a value
+        errors = self.hear()
         if errors:
             raise Unreadable(errors[0])
         return plain
 
     def bound_of(self, layer: api.Layer, attribute: str, kind: str, number: int) -> int | None:
-        """The number of a layer's loop, conditional or attention, in which the layer is entered; None without."""
+        """Adds the layer to its loop, conditional or attention and returns that one's number; None without one."""
         owner = getattr(layer, attribute, None)
         if owner is None:
             return None
@@ -347,7 +348,7 @@ def outputs_of(layer: api.Connected) -> list[api.Tensor]:
 
 @functools.cache
 def properties_of(kind: type, without: type) -> list[str]:
-    """The properties and questions (`is_…`) that a class adds to another one, sorted; an own `type` is an attribute."""
+    """The properties and queries (`is_…`) that a class adds to another one, sorted; a `type` of its own is included."""
     names = set()
     for one in kind.__mro__:
         if one in (without, object) or one.__module__.startswith("pybind11"):
@@ -360,7 +361,7 @@ def properties_of(kind: type, without: type) -> list[str]:
 
 @functools.cache
 def untold_by(kind: type) -> dict[str, str]:
-    """What layers of a class have that can neither be asked for nor be seen among their inputs."""
+    """The facts about a class's layers that can neither be queried nor seen among their inputs."""
     own = {name for one in kind.__mro__ for name in vars(one)}
     setters = sorted(name for name in own - SET_AS_INPUTS if name.startswith("set_") and name != "set_input")
     stems = {name: name[len("set_") :].rstrip("s") for name in setters}
@@ -370,7 +371,7 @@ def untold_by(kind: type) -> dict[str, str]:
 
 
 def reason_of(error: Exception) -> str:
-    """Why an attribute is unread, in a line."""
+    """Why an attribute is unread, on one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, Unreadable) else f"{type(error).__name__}: {text}"
 
@@ -383,7 +384,7 @@ def write_network(
     warnings: list[str],
     hear: Callable[[], list[str]],
 ) -> dict[str, int]:
-    """Write parsed.weights and parsed.json into the working directory; what was counted. Raises OSError."""
+    """Write parsed.weights and parsed.json into the working directory; returns counts. Raises OSError."""
     file = WeightsFile(WEIGHTS + ".part")
     reader = Reader(Values(trt, dtypes), file, hear)
     try:

@@ -1,11 +1,11 @@
-"""Has TensorRT parse a model and write down the network that it makes: `networks/` reads what comes of it.
+"""Has TensorRT parse a model and write the resulting network to files, which `networks/` reads.
 
-Launched, limited and refused as a build is (`launch.py`), but nothing is built and no GPU is named: the network of a
-model is the same for all of them. For the flavour tensorrt a GPU must be here all the same, since its builder starts
-on one only.
+The worker is started as for a build (`launch.py`), with the same limits and errors, but builds nothing and gets no GPU
+name, because the network is the same for all GPUs. The flavour tensorrt still needs a GPU, because its builder cannot
+be created without one.
 
-TensorRT's binding hands weights out as NumPy arrays. A provisioned toolchain has no NumPy, so that of the interpreter
-is put behind it; where the interpreter has none, the network's weights are unread.
+TensorRT's binding hands weights out as NumPy arrays. A provisioned toolchain has no NumPy, so the interpreter's is
+appended to the import path; if the interpreter has none, the network's weights cannot be read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FIND_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class ParsedFiles:
-    """What parsing a model has left."""
+    """The files and facts that parsing a model yields."""
 
     network: Path
     """parsed.json."""
@@ -63,8 +63,8 @@ def parse_network(
 ) -> ParsedFiles:
     """The network that TensorRT makes of a model, as two files in `folder`; `limits` are those of a build.
 
-    The toolchain must be ready. A model that lies elsewhere is linked into the folder with its external data. Raises
-    ModelError, StepFailed when TensorRT refuses or dies, ToolchainError when it cannot start, Interrupted.
+    The toolchain must be ready. A model in another folder is linked into this one with its external data. Raises
+    ModelError, StepFailed when TensorRT fails or crashes, ToolchainError when it cannot start, Interrupted.
     """
     _place(model, folder)
     request = WorkerRequest(
@@ -84,7 +84,7 @@ def parse_network(
 
 
 def _place(model: Path, folder: Path) -> None:
-    """Make the model and its external data stand in the folder under the names that they have for TensorRT."""
+    """Put the model and its external data into the folder under the names that TensorRT expects."""
     from trtpipe.canonical.reader import external_locations
 
     if model.resolve() == (folder / MODEL).resolve():
@@ -98,12 +98,12 @@ def _place(model: Path, folder: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             place.hardlink_to(source.resolve())
-        except OSError:  # another file system, or one without links
+        except OSError:  # the folder is on another file system, or on one without hard links
             shutil.copyfile(source, place)
 
 
 def _numpy_of(python: Sequence[str]) -> tuple[str, ...]:
-    """The directory in which an interpreter has NumPy; none when it has none, or does not answer."""
+    """The directory in which an interpreter has NumPy; empty when it has none, or does not answer."""
     if tuple(python) == (sys.executable,):
         found = importlib.util.find_spec("numpy")
         return (str(Path(found.origin).parents[1]),) if found and found.origin else ()

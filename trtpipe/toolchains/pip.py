@@ -1,6 +1,6 @@
-"""Installing TensorRT's packages into a directory with pip, or uv where there is no pip, and what their failures mean.
+"""Installs TensorRT's packages into a directory with pip, or uv if there is no pip, and explains their failures.
 
-The package index is whatever the user configured: none is named here.
+The package index is the one that the user configured; none is named here.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def install_packages(
 ) -> list[dict[str, str]]:
     """Install a flavour's packages of one version into a folder: name, version, file and sha256 of each wheel.
 
-    The CUDA 13 packages are tried before the CUDA 12 ones. Where `known` has wheels for this machine, the installer
-    takes those and no others. Raises ToolchainError.
+    The CUDA 13 packages are tried before the CUDA 12 ones. If `known` has wheels for this machine, the installer
+    uses only those. Raises ToolchainError.
     """
     said = ""
     for package in PACKAGES[flavour][:2]:
@@ -75,7 +75,7 @@ def find_installer() -> list[str] | None:
 
 
 def _requirements(flavour: Flavour, package: str, version: str) -> list[str]:
-    """The package itself and, for RTX, its parts by name: so that pip never chooses their versions."""
+    """The package itself and, for RTX, its parts by name, so that pip does not choose their versions."""
     parts = ("", "_bindings", "_libs") if flavour == "tensorrt_rtx" else ("",)
     return [f"{(package + part).replace('_', '-')}=={version}" for part in parts]
 
@@ -85,7 +85,7 @@ def _run(
 ) -> tuple[subprocess.CompletedProcess[bytes], Path | None]:
     """One installation, of the `hashed` requirements where there are any.
 
-    pip's report lies beside the folder's content until it has been read.
+    pip's report is in the same folder until it has been read.
     """
     installer = find_installer()
     if installer is None:
@@ -95,7 +95,7 @@ def _run(
             "install pip or uv, or give the toolchain a `python:` that has TensorRT",
         )
     command = [*installer, "install", "--target", str(folder), *_only_wheels(requirements)]
-    listed = folder / ".requirements.txt"  # only in a file may requirements have hashes
+    listed = folder / ".requirements.txt"  # pip accepts hashes only in a requirements file
     if hashed:
         listed.write_text("\n".join(hashed) + "\n")
         command += ["--require-hashes", "--requirement", str(listed)]
@@ -116,13 +116,13 @@ def _run(
 
 
 def _only_wheels(requirements: list[str]) -> list[str]:
-    """No code of a source distribution runs, but that of the package itself, which NVIDIA publishes as one."""
+    """Allows only wheels, except for the package itself, which NVIDIA publishes as a source distribution."""
     package = requirements[0].partition("==")[0]
     return [word for name in sorted(parts_of(package)) for word in ("--only-binary", name)]
 
 
 def _wheels(report: Path | None) -> list[dict[str, str]]:
-    """What pip's report says it installed; nothing where the installer writes no report."""
+    """The wheels in pip's report; empty if the installer writes no report."""
     if report is None:
         return []
     try:
@@ -152,7 +152,7 @@ def _wheel(entry: JsonObject) -> dict[str, str]:
 
 
 def _refusal(flavour: Flavour, version: str, said: str) -> ToolchainError:
-    """What the installer's output means for the user; the first that fits, most certain first."""
+    """The explanation of the installer's output: the first one that matches, the most certain ones first."""
     what = f"{flavour} {version}"
     if _OTHER_HASHES.search(said):
         return ToolchainError(

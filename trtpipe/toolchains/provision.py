@@ -1,12 +1,12 @@
-"""Private TensorRT environments: one directory a version, made by pip, shared by all projects of a user.
+"""Private TensorRT environments: one directory per version, filled by pip and shared by all projects of a user.
 
     $TRTPIPE_TOOLCHAINS, or trtpipe/toolchains in the user's cache directory
-    ├── tensorrt_rtx-1.6.1.120-cp311-linux_x86_64/     what pip put there, and manifest.json
+    ├── tensorrt_rtx-1.6.1.120-cp311-linux_x86_64/     the packages, and manifest.json
     ├── .tensorrt_rtx-1.6.1.120-cp311-linux_x86_64.lock
-    └── .tensorrt_rtx-….abc123/                        being made, or left by a killed process
+    └── .tensorrt_rtx-….abc123/                        under construction, or left by a killed process
 
-An environment is made beside its place and renamed when it is complete, under a lock: several processes make it once,
-and one that is killed leaves nothing that counts. How pip is called, and what its failures mean, is `pip.py`'s.
+An environment is created under a temporary name and renamed when it is complete, under a lock: several processes
+create it only once, and a killed one leaves no usable half. Calling pip and explaining its failures is in `pip.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """One environment on disk; `damaged` says what is wrong with it, when something is."""
+    """One environment on disk; `damaged` describes the damage, if any."""
 
     flavour: Flavour
     version: str
@@ -60,7 +60,7 @@ def toolchains_root() -> Path:
     named = os.environ.get("TRTPIPE_TOOLCHAINS")
     try:
         return Path(named).expanduser().absolute() if named else _cache_directory() / "trtpipe" / "toolchains"
-    except RuntimeError as error:  # a user without a home directory, as in many a container
+    except RuntimeError as error:  # a user without a home directory, as in many containers
         raise ToolchainError(
             Code.NO_HOME,
             "there is no home directory to keep toolchains in",
@@ -85,7 +85,7 @@ def find_provisioned(flavour: Flavour, wanted: str) -> Toolchain | None:
 
 
 def list_provisioned() -> tuple[Provisioned, ...]:
-    """Every environment under the root, usable here or not, sorted by flavour and version."""
+    """Every environment under the root, including those unusable here, sorted by flavour and version."""
     root = toolchains_root()
     folders = [one for one in _entries(root) if not one.name.startswith(".") and one.is_dir()]
     found = [one for folder in folders if (one := _described(folder)) is not None]
@@ -100,9 +100,9 @@ def provision(
     progress: Progress | None = None,
     known: Wheels | None = None,
 ) -> Toolchain:
-    """The toolchain of an exact version, installed when it is not here yet. Raises ToolchainError.
+    """The toolchain of an exact version, installed if it is missing. Raises ToolchainError.
 
-    `known` holds wheels, of any platform, that it may be installed from, where somebody knows them.
+    `known` holds the wheels, of any platform, that it may be installed from, if they are known.
     """
     say = progress or _silent
     root = toolchains_root()
@@ -120,7 +120,7 @@ def provision(
 
 
 def remove(flavour: Flavour, version: str) -> int:
-    """Remove the environments of that version, whatever interpreter they are for; the bytes freed.
+    """Remove the environments of that version for all interpreters; returns the bytes freed.
 
     Raises ToolchainError when there is none.
     """
@@ -141,7 +141,8 @@ def _remove_folder(folder: Path) -> int:
     nbytes = _size_of(folder)
     with _only_one(_lock_of(folder), folder.name, _silent):
         away = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        folder.rename(away / folder.name)  # from here on nobody finds half of it
+        # renamed first, so that no process finds a half-removed environment
+        folder.rename(away / folder.name)
         shutil.rmtree(away)
     return nbytes
 
@@ -153,7 +154,7 @@ def _lock_of(folder: Path) -> Path:
 def _make(
     folder: Path, flavour: Flavour, version: str, offline: bool, say: Progress, known: Wheels | None
 ) -> None:
-    """Install beside the folder, describe, rename. The lock is held: whatever else has this name is left over."""
+    """Install into a temporary folder, write the manifest, rename. Other temporary folders are leftovers."""
     from trtpipe.targets.toolchain import install_line
     from trtpipe.toolchains.pip import install_packages
 
@@ -180,7 +181,7 @@ def _make(
 
 
 def _describe(making: Path, flavour: Flavour, version: str, wheels: list[dict[str, str]]) -> None:
-    """Write the manifest; refuse an environment that does not hold what was asked for."""
+    """Write the manifest; rejects an environment without the requested version."""
     found = lookup.find_packages(flavour, [str(making)])
     if found is None or found["version"] != version:
         there = found["version"] if found else "no such module"
@@ -208,7 +209,7 @@ def _distributions(folder: Path) -> Iterator[metadata.Distribution]:
 
 
 def _files_that_matter(folder: Path, flavour: str) -> Iterator[Path]:
-    """The flavour's own modules and every shared library: what an import would miss. No bytecode, it may change."""
+    """The flavour's own modules and all shared libraries, which an import needs; not bytecode, which may change."""
     for path in folder.rglob("*"):
         own = path.suffix == ".py" and path.parts[len(folder.parts)] == flavour
         if path.is_file() and (own or _is_library(path)):
@@ -220,7 +221,7 @@ def _is_library(path: Path) -> bool:
 
 
 def _damage_in(folder: Path) -> str:
-    """What is wrong with an environment, by its files' sizes; empty when nothing is."""
+    """The damage of an environment, found by its files' sizes; empty when there is none."""
     manifest = read_manifest(folder)
     if manifest is None:
         return "its manifest is missing or damaged" if folder.is_dir() else "it is not there"
@@ -249,14 +250,14 @@ def _toolchain_in(folder: Path) -> Toolchain:
 
 
 def provisioned_toolchain(one: Provisioned) -> Toolchain:
-    """The toolchain of an environment, be it damaged or for another interpreter: for looking at, not for use."""
+    """The toolchain of an environment that may be damaged or for another interpreter: only for display."""
     if read_manifest(one.folder) is not None:
         return _toolchain_in(one.folder)
     return Toolchain(one.flavour, one.version, (sys.executable,), (str(one.folder),), one.python)
 
 
 def changes_in(one: Provisioned) -> list[str]:
-    """The files of a whole environment that were changed since it was installed."""
+    """The files of an environment that were changed since it was installed."""
     return [] if one.damaged else changed_files(provisioned_toolchain(one))
 
 
@@ -273,7 +274,7 @@ def _described(folder: Path) -> Provisioned | None:
 
 
 class _only_one:  # noqa: N801 - reads as a statement
-    """Hold a lock file among all processes; says so when another one has it."""
+    """Hold a lock file among all processes; reports when another one has it."""
 
     def __init__(self, path: Path, what: str, say: Progress) -> None:
         from filelock import FileLock
@@ -335,4 +336,4 @@ def _size_of(folder: Path) -> int:
 
 
 def _silent(text: str) -> None:
-    """Nobody listens."""
+    """Ignore a line of progress."""

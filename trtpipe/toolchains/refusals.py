@@ -1,7 +1,7 @@
-"""TensorRT's refusals as sentences that say whose limit it is and which node it is about, in few of its own words.
+"""TensorRT's errors as sentences that name the node and whose limitation it is, without most of TensorRT's wording.
 
-Its own words come with conditions of its source, with places in it, and with names that trtpipe gave to nodes. The log
-keeps all of them.
+The original messages contain C++ conditions, source positions, and node names that trtpipe generated. The log keeps
+them unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FIRST_LINE = re.compile(r"^Invalid Node - .*\n")
 
 
 def plain_words(text: str) -> str:
-    """What TensorRT says, without its conditions and places in its source; `…` where more was said."""
+    """TensorRT's message without C++ conditions and source positions; `…` marks omitted text."""
     words = _FIRST_LINE.sub("", text.strip())
     wrapped = _WRAPPED.match(words)
     words = wrapped["words"] if wrapped is not None else words
@@ -42,7 +42,7 @@ def plain_words(text: str) -> str:
 
 
 def parser_fact(detail: JsonObject, model: Path) -> str:
-    """One refusal of the parser, of the typed `model`: the node in its user's words, and why."""
+    """One error of the parser about the typed `model`: the user's node, and the reason."""
     reason = plain_words(str(detail["reason"]))
     if detail["node"] is None and not detail["name"]:
         return f"the parser of TensorRT refuses the model: {reason}"
@@ -54,7 +54,7 @@ def parser_fact(detail: JsonObject, model: Path) -> str:
 
 
 def builder_fact(said: str, model: Path) -> str:
-    """What the builder says of the typed `model`, which was parsed; nodes of trtpipe's that it names are explained."""
+    """An error of the builder about the typed `model`; generated nodes that it names are explained."""
     from trtpipe.canonical.made_nodes import Caller
 
     more = Caller(_nodes_of(model)).explained(said)
@@ -71,12 +71,13 @@ def _called(name: str, op: str, model: Path) -> str:
 def _nodes_of(model: Path) -> list[onnx.NodeProto]:
     from trtpipe.canonical.reader import read_skeleton
 
-    with contextlib.suppress(ModelError):  # told elsewhere; TensorRT's name is better than none
+    # an unreadable model is reported elsewhere; TensorRT's own node name is used
+    with contextlib.suppress(ModelError):
         return list(read_skeleton(model).proto.graph.node)
     return []
 
 
 def shown_log(log: str) -> str:
-    """A worker's log for whoever reads a refusal: warnings and errors, without what TensorRT tells of every model."""
+    """A worker's log to show with an error: warnings and errors, without those that every model causes."""
     kept = [line for line in log.splitlines() if not line.startswith(("[INFO]", "[VERBOSE]"))]
     return "\n".join(kept)

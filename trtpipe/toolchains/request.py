@@ -1,7 +1,7 @@
-"""What the engine worker is asked, as a value: complete, for the worker has no defaults and refuses what is missing.
+"""The engine worker's request as a value. It is complete, because the worker has no defaults.
 
-What is left out of a spec has the spec's default (`BuilderSpec`, `TargetSpec`), and no other place has one. Knows
-neither how the worker is started nor how an action becomes a request.
+Defaults are defined only in the spec's models (`BuilderSpec`, `TargetSpec`). Independent of how the worker is started
+and of how an action becomes a request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LIMITS = {"time_limit", "memory_limit"}
 
 @dataclass(frozen=True, slots=True)
 class Compatibility:
-    """On what else an engine must run: on other GPUs, and on later versions of TensorRT."""
+    """Where else an engine must run: on other GPUs, and with later versions of TensorRT."""
 
     hardware: HardwareCompatibility
     version: bool
@@ -33,7 +33,7 @@ class Compatibility:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What earlier builds have measured; for the flavour tensorrt, whose kernels are timed."""
+    """Measurements of earlier builds, for the flavour tensorrt, which times kernels."""
 
     cache: str | None
     """A file to read, if it is there, and to write back."""
@@ -49,7 +49,7 @@ UNTIMED = Timing(None, (), {})
 
 @dataclass(frozen=True, slots=True)
 class WorkerRequest:
-    """One request. The worker describes each field (FIELDS and OPTIONS in `worker.py`)."""
+    """One request. Its fields are described in `worker.py` (FIELDS and OPTIONS)."""
 
     action: Asked
     flavour: Flavour
@@ -90,7 +90,7 @@ class WorkerRequest:
 
 
 def compatibility_of(options: Mapping[str, object]) -> Compatibility:
-    """What an engine's key says; that of TensorRT-RTX says nothing, for TensorRT-RTX has no such options."""
+    """The compatibility options in an engine's key; defaults for TensorRT-RTX, which has no such options."""
     said = {
         name: options[name] for name in ("hardware_compatibility", "version_compatible") if name in options
     }

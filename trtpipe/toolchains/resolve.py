@@ -1,7 +1,7 @@
-"""From what a spec says of a toolchain to a Toolchain: in the running interpreter, in another one, or provisioned.
+"""Resolves a spec's toolchain to a Toolchain: in the running interpreter, in another one, or provisioned.
 
-Locating never installs anything: an exact version that is nowhere yet is a toolchain all the same, because a plan needs
-its facts only. `ready_toolchain` installs it when an engine must be built. TensorRT is never imported here.
+Locating never installs anything: an exact version that is not installed yet is a valid result, because a plan only
+needs its facts. `ready_toolchain` installs it when an engine must be built. TensorRT is never imported here.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _WHOLE = {"tensorrt_rtx": (4, "1.7.1.116"), "tensorrt": (3, "10.16.1.11")}
 def locate_toolchain(
     name: str | None, spec: ToolchainSpec | None, *, path: SpecPath = ()
 ) -> Toolchain | Problem:
-    """The toolchain that a spec describes under `name`, or the installed TensorRT for RTX; installs nothing.
+    """The toolchain that a spec describes under `name`, or the installed TensorRT-RTX; installs nothing.
 
-    An exact version that is not here comes back with an empty `site`. Otherwise a Problem, placed at `path` or at
-    the key below it that is at fault.
+    An exact version that is not installed has an empty `site`. Returns a Problem, located at `path` or at the wrong
+    key below it, if there is no such toolchain.
     """
     if spec is None:
         return installed_toolchain("tensorrt_rtx") or _nothing_installed("tensorrt_rtx", path)
@@ -61,9 +61,9 @@ def ready_toolchain(
     progress: Callable[[str], None] | None = None,
     lock: WheelLock | None = None,
 ) -> Toolchain:
-    """The toolchain, on this machine; one that is not here yet is installed, from the wheels that `lock` knows.
+    """The toolchain, installed on this machine if it is missing, from the wheels that `lock` knows.
 
-    One that trtpipe made is refused when it was changed on disk, or came from other wheels than the lock's. Raises
+    A provisioned one is rejected if it was changed on disk, or was installed from other wheels than the lock's. Raises
     ToolchainError.
     """
     from trtpipe.toolchains.provision import provision
@@ -135,7 +135,7 @@ def _nothing_installed(flavour: Flavour, path: SpecPath) -> Problem:
 
 
 def _in_interpreter(spec: ToolchainSpec, path: SpecPath) -> Toolchain | Problem:
-    """The toolchain of another interpreter, which is asked what it has."""
+    """The toolchain of another interpreter, which is run to find it."""
     assert spec.python is not None
     command = _command(spec.python)
     at = (*path, "python")
@@ -158,18 +158,18 @@ def _in_interpreter(spec: ToolchainSpec, path: SpecPath) -> Toolchain | Problem:
 
 
 def _command(python: str) -> tuple[str, ...]:
-    """A path, blanks and all, when there is such a file; a command line otherwise."""
+    """A command line; a text that is the path of a file, which may contain blanks, is one word."""
     try:
         expanded = Path(python).expanduser()
         if expanded.exists():
             return (str(expanded.absolute()),)
         return tuple(_absolute(word) for word in shlex.split(python)) or (python,)
-    except (OSError, ValueError, RuntimeError):  # a name too long, a quote left open, nobody's home
+    except (OSError, ValueError, RuntimeError):  # too long, an unclosed quote, an unknown ~user
         return (python,)
 
 
 def _absolute(word: str) -> str:
-    """A word that is the path of a file, from the root: what is run works in a directory of its own."""
+    """A word as absolute path if it is a file, because the command runs in another directory."""
     return str(Path(word).absolute()) if "/" in word and Path(word).is_file() else word
 
 
@@ -184,7 +184,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the lookup prints."""
+    """The output of the lookup."""
 
     python: str
     found: _Found | None
@@ -209,7 +209,7 @@ def _run_apart(command: list[str], source: str) -> subprocess.CompletedProcess[b
 
 
 def _asked(command: tuple[str, ...], flavour: str) -> _Answer:
-    """What the lookup prints when that interpreter runs it. Raises ToolchainError."""
+    """The output of the lookup, run by that interpreter. Raises ToolchainError."""
     shown = shlex.join(command)
     remedy = "name an interpreter of Python 3.8 or newer that has TensorRT"
     source = Path(lookup.__file__).read_text(encoding="utf-8")

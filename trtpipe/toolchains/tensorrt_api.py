@@ -1,6 +1,7 @@
-"""As much of TensorRT's Python API as the worker uses, as types. For annotations only: the worker never imports this.
+"""Types for the part of TensorRT's Python API that the worker uses. For annotations only: never imported.
 
-Both flavours have these names in all nine versions, or the worker asks first; `trt_api.json` says which lack one.
+All nine supported versions of both flavours have these names, or the worker checks first; `trt_api.json` lists the
+versions that lack one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Monitor(Protocol):
 
 
 class Writer(Protocol):
-    """IStreamWriter, and what the worker's own remembers."""
+    """IStreamWriter, with the failure that the worker's own writer records."""
 
     count: int
     error: OSError | None
@@ -55,7 +56,7 @@ class Tensor(Protocol):
 
 
 class Connected(Protocol):
-    """What has tensors as inputs and outputs; an optional input may be absent."""
+    """An object with tensors as inputs and outputs; an optional input may be absent."""
 
     num_inputs: int
     num_outputs: int
@@ -73,7 +74,7 @@ class Layer(Connected, Protocol):
 
 
 class Named(Protocol):
-    """ILoop, IIfConditional, IAttention: what bounds layers."""
+    """ILoop, IIfConditional, IAttention: objects with boundary layers."""
 
     name: str
 
@@ -118,7 +119,7 @@ class Network(Protocol):
 
 
 class ParserError(Protocol):
-    """One refusal of the parser."""
+    """One error of the parser."""
 
     def node(self) -> int: ...
     def node_name(self) -> str: ...
@@ -152,7 +153,7 @@ class Tactic(Protocol):
 
 
 class TimingCache(Protocol):
-    """ITimingCache; keys and what is under them from TensorRT 10.8 on."""
+    """ITimingCache; keys and values are accessible from TensorRT 10.8 on."""
 
     def combine(self, other: TimingCache, ignore_mismatch: bool) -> bool: ...
     def serialize(self) -> HostMemory: ...
@@ -197,7 +198,7 @@ class Builder(Protocol):
 
 
 class TensorFacts(TypedDict):
-    """What the worker's result says of an input or output."""
+    """The facts about an input or output in the worker's result."""
 
     name: str
     mode: str

@@ -1,6 +1,6 @@
-"""Whether a toolchain on disk is what was installed: at once by signatures, in full by the digests in its RECORDs.
+"""Verifies that a toolchain on disk is unchanged: quickly by file signatures, or fully by the digests in its RECORDs.
 
-A build asks the former of environments that trtpipe made; `toolchain verify` asks the latter of all.
+A build does the quick check for provisioned environments; `toolchain verify` does the full check for all toolchains.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trtpipe.toolchains.wheels import (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of verifying one toolchain."""
+    """The result of verifying one toolchain."""
 
     name: str
     origin: str
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def verify(toolchain: Toolchain, lock: WheelLock, damage: str = "") -> Verdict:
-    """Hash every file of a toolchain, of which `damage` is known already. Raises ToolchainError for a damaged lock."""
+    """Hash every file of a toolchain; `damage` is known already. Raises ToolchainError for a damaged lock."""
     name = name_of(toolchain)
     manifest = manifest_of(toolchain)
     files, problems = 0, [damage] if damage else []
@@ -75,7 +75,7 @@ def verify(toolchain: Toolchain, lock: WheelLock, damage: str = "") -> Verdict:
 
 
 def _said_of(file: RecordedFile) -> str:
-    """What is wrong with a file; empty when nothing is."""
+    """How a file differs from its record; empty when it does not."""
     try:
         return "" if sha256_of(file.path) == file.sha256 else f"changed: {file.name}"
     except FileNotFoundError:
@@ -95,14 +95,14 @@ def record_digest(distribution: metadata.Distribution) -> str:
 
 
 def stamps_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """When each file was last written, in nanoseconds: what a change by ordinary means cannot keep."""
+    """When each file was last written, in nanoseconds; any ordinary change updates it."""
     return {name: (folder / name).stat().st_mtime_ns for name in names}
 
 
 def changed_files(toolchain: Toolchain) -> list[str]:
-    """The files of a provisioned toolchain that are not what its wheels held. Costs a stat each.
+    """The files of a provisioned toolchain that differ from its wheels. Takes one stat call per file.
 
-    Only files that were written to since are hashed; what they turn out to be is noted.
+    Only files that were written since are hashed; the manifest is updated if they are unchanged.
     """
     manifest = manifest_of(toolchain)
     if manifest is None:
@@ -142,7 +142,7 @@ def refuse_changed(toolchain: Toolchain) -> None:
 
 
 def learn_wheels(toolchain: Toolchain, lock: WheelLock) -> None:
-    """Hold the wheels that a provisioned toolchain came from against the lock, and add new ones."""
+    """Compare a provisioned toolchain's wheels with the lock, and add new ones to it."""
     manifest = manifest_of(toolchain)
     wheels = known_by_file(manifest.wheels if manifest else ())
     if wheels:
@@ -150,11 +150,11 @@ def learn_wheels(toolchain: Toolchain, lock: WheelLock) -> None:
 
 
 def name_of(toolchain: Toolchain) -> str:
-    """`tensorrt_rtx-1.6.1.120`, as `toolchain ls` prints it."""
+    """The name that `toolchain ls` prints: `tensorrt_rtx-1.6.1.120`."""
     return f"{toolchain.flavour}-{toolchain.version}"
 
 
 def manifest_of(toolchain: Toolchain) -> Manifest | None:
-    """The manifest of the environment that a toolchain lies in; None for one that trtpipe did not make."""
+    """The manifest of a toolchain's environment; None for one that trtpipe did not make."""
     manifest = read_manifest(Path(toolchain.site[0])) if toolchain.site else None
     return manifest if manifest is not None and manifest.flavour == toolchain.flavour else None

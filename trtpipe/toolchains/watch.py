@@ -1,7 +1,7 @@
-"""Listens to a child process that sends events, and ends it: politely first, then at once.
+"""Reads the events of a child process, and ends it: first by asking it to stop, then by killing it.
 
-A child has a session of its own, so that Ctrl-C in a terminal reaches only the parent, which decides. Knows nothing of
-what the child does.
+A child has a session of its own, so that Ctrl-C in a terminal reaches only the parent, which decides what to do.
+Independent of what the child does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Event = TypeVar("Event")
 
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
-_LINE_BYTES = 4 << 20  # the longest event: the result of a network with thousands of inputs
+_LINE_BYTES = 4 << 20  # the most bytes of an event: a result for a network with thousands of inputs
 _QUEUED_EVENTS = 256
 _TAIL_BYTES = 4000
 
@@ -42,7 +42,7 @@ class Supervision(Generic[Event]):
 
 @dataclass
 class Minding:
-    """Ends a child that should stop; `ended_because` is `cancelled`, `killed` or `timeout` once it did."""
+    """Ends a child that should stop; `ended_because` is `cancelled`, `killed` or `timeout` once it has."""
 
     child: subprocess.Popen[bytes]
     cancelled: threading.Event
@@ -53,7 +53,7 @@ class Minding:
     _began: float = field(default_factory=time.monotonic)
 
     def check(self) -> None:
-        """To be called often."""
+        """Check whether the child must stop; call this often."""
         now = time.monotonic()
         if self.killed.is_set():
             self._end("killed")
@@ -67,7 +67,7 @@ class Minding:
             self._end("timeout")
 
     def events(self) -> Iterator[dict[str, Json]]:
-        """The child's events as they come; ends with the child."""
+        """The child's events as they arrive; ends with the child."""
         lines: queue.Queue[bytes | None] = queue.Queue(_QUEUED_EVENTS)
         reader = threading.Thread(
             target=_read_lines, args=(self.child, lines), name="child-events", daemon=True
@@ -108,7 +108,7 @@ def _read_lines(child: subprocess.Popen[bytes], lines: queue.Queue[bytes | None]
 
 
 def signal_of(code: int) -> str:
-    """The name of the signal that an exit code tells of, or nothing; a wrapper adds 128."""
+    """The name of the signal in an exit code, or empty; wrappers report signals as 128 + number."""
     number = -code if code < 0 else code - 128
     return signal.Signals(number).name if number in {item.value for item in signal.Signals} else ""
 

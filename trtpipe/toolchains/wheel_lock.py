@@ -5,8 +5,8 @@
       tensorrt_rtx-1.6.1.120:
         tensorrt_rtx_cu13_libs-1.6.1.120-py3-none-manylinux_2_28_x86_64.whl: 736d…
 
-A file of its own beside the lockfile, because it grows with the platforms and interpreters that a project is built on,
-while the lockfile is the same on all of them. A wheel is believed when it is first seen and held to it from then on.
+It is separate from the lockfile, because it grows with the platforms and interpreters that a project is built on,
+while the lockfile is the same on all of them. A wheel is trusted on first use; later ones must be identical.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Wheels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class WheelLock:
-    """The file at one path; one that is not there knows nothing."""
+    """The lock file at a path; a missing one is empty."""
 
     path: Path
     learns: bool = True
@@ -51,9 +51,9 @@ class WheelLock:
         return self._read().get(toolchain, {})
 
     def learn(self, toolchain: str, wheels: Wheels) -> bool:
-        """Hold wheels against those that are known and add the others, unless it is frozen; whether the file changed.
+        """Compare wheels with the known ones and add the others, unless it is frozen; returns whether the file changed.
 
-        Raises ToolchainError when one is known with another SHA-256, or when the file is damaged.
+        Raises ToolchainError when one has another SHA-256 in the lock, or when the lock is damaged.
         """
         known = self.wheels(toolchain)
         self.refuse_others(toolchain, wheels, known)
@@ -64,12 +64,12 @@ class WheelLock:
                 record = self._read()
                 record[toolchain] = {**record.get(toolchain, {}), **wheels}
                 write_whole(self.path, _rendered(record).encode())
-        except OSError:  # a project that cannot be written to is held to what it knows, and learns nothing
+        except OSError:  # in a read-only project known wheels are compared, and new ones are not added
             return False
         return True
 
     def refuse_others(self, toolchain: str, wheels: Wheels, known: Wheels) -> None:
-        """Raise ToolchainError when a wheel is known with another SHA-256."""
+        """Raise ToolchainError when a wheel has another SHA-256 in the lock."""
         for name, sha256 in wheels.items():
             if known.get(name, sha256) != sha256:
                 fact = f"{toolchain} was installed from another {name} than {self.path.name} names"
@@ -133,7 +133,7 @@ def known_by_file(wheels: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 
 def parts_of(package: str) -> set[str]:
-    """The packages that an installation of TensorRT brings beside its own, `tensorrt-rtx-cu13`."""
+    """The packages that an installation of TensorRT contains in addition to its own, `tensorrt-rtx-cu13`."""
     return {f"{package}-bindings", f"{package}-libs", *_OF_CUDA}
 
 
@@ -142,10 +142,10 @@ def _belongs(package: str, packages: Iterable[str]) -> bool:
 
 
 def required_hashes(wheels: Wheels, packages: Iterable[str]) -> list[str]:
-    """Requirements with hashes, as pip takes them in a file: every known package, by those files that fit this machine.
+    """Lines of a requirements file with hashes: every known package, with the hashes of files for this machine.
 
-    Empty unless one fits for each of `packages` (`tensorrt-rtx-cu13`): then nobody saw this platform yet. Wheels of
-    other packages than theirs are left out: whoever wrote the file does not choose what is installed.
+    Empty unless each of `packages` (`tensorrt-rtx-cu13`) has a file for this platform. Wheels of other packages are
+    left out, so that the lock's author cannot choose what is installed.
     """
     packages = tuple(packages)
     fitting: dict[str, list[str]] = {}

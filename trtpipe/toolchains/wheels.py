@@ -1,7 +1,8 @@
-"""What a toolchain was installed from: its wheels, and what each one's RECORD says its files must be.
+"""The wheels that a toolchain was installed from, and the digests that their RECORDs give for files.
 
 Every installer leaves a RECORD (Python packaging, "Recording installed projects"): one line a file, with its path, the
-SHA-256 of its content (URL-safe base64 without padding) and its size. Knows neither pip nor how a toolchain is found.
+SHA-256 of its content (URL-safe base64 without padding) and its size. Independent of pip and of how a toolchain is
+found.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _PARTS = ("", "_bindings", "_libs")
 
 @dataclass(frozen=True, slots=True)
 class RecordedFile:
-    """A file of an installed wheel: where it is, and the SHA-256 in hex and size that its RECORD gives it."""
+    """A file of an installed wheel: its path, and its SHA-256 in hex and size according to the RECORD."""
 
     name: str
     path: Path
@@ -33,10 +34,10 @@ class RecordedFile:
 
 
 def wheels_of(toolchain: Toolchain) -> list[dict[str, str]]:
-    """Name, version and `contents` of each package; the `file` it was installed from and its `sha256` where known.
+    """Name, version and `contents` of each package; the `file` that it was installed from and its `sha256`, if known.
 
-    `contents` is one SHA-256 over the paths and digests of the files that the package brings, the same wherever the
-    same wheel is installed, by whatever installer.
+    `contents` is one SHA-256 over the paths and digests of the package's files: the same wherever the same wheel is
+    installed, by any installer.
     """
     known = {one["name"]: one for folder in toolchain.site for one in _installed_from(Path(folder))}
     found = []
@@ -49,7 +50,7 @@ def wheels_of(toolchain: Toolchain) -> list[dict[str, str]]:
 
 
 def distributions_in(toolchain: Toolchain) -> list[metadata.Distribution]:
-    """The packages that a toolchain is made of, in its own directories."""
+    """The packages of a toolchain, in its own directories."""
     names = toolchain.libraries or [f"{PACKAGES[toolchain.flavour][0]}{part}" for part in _PARTS]
     path = list(toolchain.site)
     found = [
@@ -59,7 +60,7 @@ def distributions_in(toolchain: Toolchain) -> list[metadata.Distribution]:
 
 
 def recorded_files(distribution: metadata.Distribution) -> Iterator[RecordedFile]:
-    """The files that the wheel brought, by its RECORD; not what installers add, and no bytecode."""
+    """The files of the wheel according to its RECORD, without bytecode and files that installers add."""
     try:
         lines = list(csv.reader((distribution.read_text("RECORD") or "").splitlines()))
     except csv.Error:
@@ -74,7 +75,7 @@ def recorded_files(distribution: metadata.Distribution) -> Iterator[RecordedFile
 
 
 def contents_of(distribution: metadata.Distribution) -> str:
-    """One SHA-256 of what a package brings; empty where there is no RECORD."""
+    """One SHA-256 for the contents of a package; empty without a RECORD."""
     files = sorted((one.name, one.sha256) for one in recorded_files(distribution))
     payload = [pair for pair in files if ".dist-info/" not in pair[0]]
     return hashlib.sha256(json.dumps(payload).encode()).hexdigest() if payload else ""
@@ -90,7 +91,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _installed_from(folder: Path) -> list[dict[str, str]]:
-    """The wheels that provisioning noted; none for an environment that trtpipe did not make."""
+    """The wheels that provisioning recorded; empty for an environment that trtpipe did not make."""
     manifest = read_manifest(folder)
     return [{**one, "name": _normal(one["name"])} for one in manifest.wheels] if manifest else []
 

@@ -1,19 +1,20 @@
 """Builds one engine, parses one model or describes one TensorRT: `PYTHON -I -S -B worker.py request.json`.
 
-One file, standard library only, run by whatever interpreter has TensorRT. It is a process of its own because
-native code can crash, hang or swallow an interrupt, and because equal requests must give equal bytes: TensorRT's
-libraries and all that it allocates lie at fixed addresses, whatever interpreter runs this (see Ground), and the model
-has a constant relative name. It knows nothing of specs, keys and stores. The working directory is a scratch folder; all
-paths are in it.
+One file, standard library only, run by whatever interpreter has TensorRT. It is a process of its own because native
+code can crash, hang or swallow an interrupt, and because equal requests must give equal bytes: TensorRT's libraries and
+everything that it allocates are at fixed addresses, whichever interpreter runs this (see Ground), and the model has a
+constant relative name. Independent of specs, keys and stores. The working directory is a scratch folder; all paths are
+in it.
 
 A request is a JSON object with every field of FIELDS and, in `options`, every one of OPTIONS. There are no defaults:
-what is left out, unknown or of another type is refused by name. In trtpipe, `toolchains/request.py` writes requests.
+fields that are missing, unknown or of another type are rejected by name. In trtpipe, `toolchains/request.py` writes
+requests.
 
 Events (one JSON object a line on the original stdout; `event` names the kind): start · phase (name, parent,
 steps, step, state) · log (severity, message) · memory (rss, peak) · network · engine · error (kind, message, remedy,
 details) · result, always last. Error kinds: parse, build, config, profile, cancelled, timeout, memory,
-environment, internal. A build leaves ENGINE, network.json and layers.json, parsing network.json and what
-network_reading.py, a file beside this one that only parsing needs, writes. Exit code 0 says that result.ok is true.
+environment, internal. A build writes ENGINE, network.json and layers.json; parsing writes network.json and the
+files of network_reading.py, a module beside this one that only parsing needs. Exit code 0 means that result.ok is true.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import ctypes
 import os
 import sys
 
-# The second run pays for every import again, so it begins before the others; pathlib would be the slowest of them.
+# The second run (see settle_addresses) repeats every import, so it is started before most of them.
 # ruff: noqa: E402, PTH100, PTH105, PTH110, PTH112, PTH113, PTH118, PTH120, PTH123, PTH202, PTH208
 
 ADDR_NO_RANDOMIZE = 0x0040000
@@ -41,7 +42,7 @@ def randomisation_is_off() -> bool:
 
 
 def switch_randomisation_off() -> bool:
-    """Ask for fixed addresses from the next exec on; False where the system refuses (some containers do)."""
+    """Request fixed addresses from the next exec on; False if the system refuses, as in some containers."""
     if not sys.platform.startswith("linux"):
         return False
     current = libc().personality(0xFFFFFFFF)
@@ -49,11 +50,11 @@ def switch_randomisation_off() -> bool:
 
 
 def settle_addresses() -> None:
-    """Run again at fixed addresses, once: a second argument marks the second run. A launcher may have seen to both.
+    """Restart at fixed addresses, once: a second argument marks the second run. A launcher may have set up both.
 
-    It runs without glibc's thread caches too: what TensorRT's short-lived threads free would wait there until they
-    end, sooner or later by the load of the machine, and the builder's objects would lie elsewhere. With the caches
-    up to one build in ten differed on a busy machine, without them none of 400.
+    The second run is also without glibc's thread caches: memory that TensorRT's short-lived threads free would stay in
+    the caches until the threads end, which depends on the machine's load, and the builder's objects would be at other
+    addresses. With the caches, some builds on a busy machine differed; without them, none did.
     """
     if len(sys.argv) != 2 or not sys.platform.startswith("linux"):
         return
@@ -63,7 +64,7 @@ def settle_addresses() -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:], "again"], environment)
 
 
-RUN_BY_ITSELF = not __package__  # not imported by trtpipe, which takes a few constants from here
+RUN_BY_ITSELF = not __package__  # not when trtpipe imports this file for a few constants
 if RUN_BY_ITSELF:
     settle_addresses()
 
@@ -77,7 +78,7 @@ import threading
 import time
 from collections import Counter
 
-TYPE_CHECKING = False  # annotations are never evaluated, and typing costs milliseconds
+TYPE_CHECKING = False  # annotations are not evaluated, and importing typing takes milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
-STACK_BYTES = 256 * MIB  # Myelin recurses with the depth of the graph
+STACK_BYTES = 256 * MIB  # the graph compiler recurses with the depth of the graph
 HEAP_BYTES = 64 * MIB  # glibc aligns the heaps of threads to this
 LEVEL = MIB  # where TensorRT's part of a thread's heap begins
 PIECE = 64 << 10
@@ -100,22 +101,22 @@ SYSTEM_LIBRARIES = ("libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0")
 PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
 EVENT_SECONDS = 0.1  # at most ten phase events a second
 WATCH_SECONDS = 0.1
-STREAM_FROM = 512 * MIB  # streaming saves a copy of the engine and costs a 64 MiB buffer, touched whole
+STREAM_FROM = 512 * MIB  # streaming avoids a copy of the engine, but needs a 64 MiB buffer
 FIELDS = {  # of a request; field → its type in JSON
     "schema": "integer",  # SCHEMA
     "action": "text",  # one of ACTIONS
     "flavour": "text",  # one of FLAVOURS
     "site": "list of texts",  # directories put on sys.path
-    "model": "text",  # plain file names, as the next
+    "model": "text",  # plain file names, like the next one
     "engine": "text",
     "network_name": "text",  # stored in the engine
-    "compute_capabilities": "list of texts",  # ["sm86", …]: tensorrt_rtx only, and needed there
+    "compute_capabilities": "list of texts",  # ["sm86", …]: tensorrt_rtx only, and required there
     "profiles": "list of objects",  # [{INPUT: {"min": [..], "opt": [..], "max": [..], "values": {"min": [..], …}}}]
     "options": "object",
     "plugins": "list of texts",  # library paths; tensorrt only
-    "timing_cache": "text or null",  # a path, read if there and written back; tensorrt only, as are the next two
-    "timing_caches": "list of texts",  # more of them, to start from
-    "tactics": "object of texts",  # {KEY: "HASH TIME"}: only these choices, if any; the result tells those made
+    "timing_cache": "text or null",  # a path, read if it exists and written back; tensorrt only, like the next two
+    "timing_caches": "list of texts",  # more caches to start from
+    "tactics": "object of texts",  # {KEY: "HASH TIME"}: use only these choices, if any; the result has the choices made
     "time_limit": "number or null",  # seconds
     "memory_limit": "integer or null",  # bytes of resident memory
 }
@@ -141,7 +142,7 @@ DTYPES = {
     "FP8": "float8e4m3fn",
     "FP4": "float4e2m1",
 }
-DTYPES |= {"E8M0": "float8e8m0"}  # all others are their names in lower case
+DTYPES |= {"E8M0": "float8e8m0"}  # all others are TensorRT's names in lower case
 MEMORY_LINES = {
     "Total Weights Memory": "weights_memory",
     "Total Activation Memory": "activation_memory",
@@ -152,7 +153,7 @@ SHAPE_KEYS = ("min", "opt", "max")
 
 
 class Failure(Exception):
-    """What ends the work: an error event in the making."""
+    """An exception that ends the work and becomes an error event."""
 
     def __init__(self, kind: str, message: str, remedy: str = "", details: Sequence[object] = ()) -> None:
         super().__init__(message)
@@ -160,16 +161,16 @@ class Failure(Exception):
 
 
 class Stop:
-    """Why the build should stop, once it should: set by a signal or a limit, read by the progress monitor."""
+    """The reason to stop the build, if any: set by a signal or a limit, checked by the progress monitor."""
 
     reason = ""
 
     def on_signal(self, *_: object) -> None:
-        """Cancel, unless it is being stopped already."""
+        """Cancel the build, unless it is being stopped already."""
         self.reason = self.reason or "cancelled"
 
     def check(self) -> None:
-        """Raises Failure once there is a reason."""
+        """Raises Failure if there is a reason to stop."""
         if self.reason == "timeout":
             raise Failure("timeout", "the time limit was reached", "raise the time limit")
         if self.reason:
@@ -185,12 +186,12 @@ class Events:
         self._last_phase = 0.0
 
     def send(self, event: str, **fields: object) -> None:
-        """An event."""
+        """Write an event."""
         self._write(json.dumps({"event": event, **fields}).encode() + b"\n")
 
     def phase(self, name: str, state: str, parent: str | None = None, steps: int = 0, step: int = 0) -> None:
-        """A phase of TensorRT's own; most are dropped. Formatted even then: what is allocated on the
-        building thread must not depend on the clock."""
+        """Report a phase of TensorRT; most are dropped to limit the rate. They are formatted even then, because
+        allocations of the building thread must not depend on the clock."""
         fields = {"name": name, "parent": parent, "steps": steps, "step": step, "state": state}
         line = json.dumps({"event": "phase", **fields}).encode() + b"\n"
         now = time.monotonic()
@@ -199,7 +200,7 @@ class Events:
             self._write(line)
 
     def begin(self, name: str) -> None:
-        """A phase of the worker's own: never dropped, so that a crash can be placed."""
+        """Report a phase of the worker itself: never dropped, so that a crash can be attributed to it."""
         self.send("phase", name=name, parent=None, steps=0, step=0, state="start")
 
     def _write(self, line: bytes) -> None:
@@ -209,25 +210,25 @@ class Events:
                 while view:
                     view = view[os.write(self._fd, view) :]
             except OSError:
-                os._exit(4)  # nobody listens any more
+                os._exit(4)  # the reader has closed the pipe
 
 
 # -- the process: addresses, memory -------- ---------------------------------------------------------------------
 
 
 class Ground:
-    """The memory that TensorRT works on, made the same for every build.
+    """Makes the memory that TensorRT works on the same for every build.
 
-    The graph compiler orders and hashes by pointers, so that addresses decide names, offsets and even the order of
-    kernels. Its libraries are therefore mapped first, below a fixed address, whatever is mapped above; what it
-    allocates lies in heaps of two threads, parse and build, that begin at fixed places and in equal states; and what
-    glibc would allocate there in passing, by the number of libraries or of exit functions, is allocated beforehand.
-    Every malloc of a build then returns the same address in CPython 3.10 to 3.13, with and without address
-    randomisation. What is left to the interpreter are strings longer than 450 bytes that TensorRT logs, which are freed
-    at once.
+    The graph compiler orders and hashes by pointers, so addresses determine names, offsets and even the order of
+    kernels. Its libraries are therefore mapped first, below a fixed address, whatever is mapped above; its memory is
+    allocated in the heaps of two threads, parse and build, which begin at fixed addresses in the same state; and memory
+    that glibc would allocate there meanwhile, depending on the number of libraries or exit functions, is allocated
+    beforehand. Every malloc of a build then returns the same address in CPython 3.10 to 3.13, with and without address
+    randomisation. Only strings longer than 450 bytes that TensorRT logs still depend on the interpreter; they are freed
+    immediately.
 
-    `settled` becomes False where any of this fails, as below a limit of address space; `usual` where the fixed address
-    is another than on other machines.
+    `settled` becomes False if any of this fails, for example with limited address space; `usual` if the fixed address
+    differs from that of other machines.
     """
 
     def __init__(self) -> None:
@@ -240,29 +241,29 @@ class Ground:
         self.settled = limit_of_address_space() is None and self.find_floor()
 
     def fixed(self) -> bool:
-        """Whether TensorRT's memory lies where it lies on every machine."""
+        """Whether TensorRT's memory is at the same addresses as on every machine."""
         return self.settled and self.usual
 
     def find_floor(self) -> bool:
-        """Choose the fixed address; False in a small address space, or in one that is filled upwards.
+        """Choose the fixed address; False in a small address space, or one that is filled from the bottom.
 
-        At most, randomisation puts programs and their own heaps up to 101.4 of 128 TiB, and libraries down to 112.
+        Randomisation puts programs and their heaps at most up to 101.4 of 128 TiB, and libraries at least at 112.
         """
         highest, next_one = self.take(self.page), self.take(self.page)
         self.floor = (1 << highest.bit_length()) // 16 * 13
-        if self.floor > highest:  # an unlimited stack leaves the upper part alone
+        if self.floor > highest:  # with an unlimited stack, Linux maps from the bottom
             self.floor, self.usual = (highest // TIB - 1) * TIB, False
         return self.floor >= 8 * TIB and next_one < highest
 
     def take(self, size: int) -> int:
-        """Reserve addresses: Linux gives the highest hole that fits. 0 where it refuses."""
+        """Reserve addresses; Linux uses the highest hole that fits. Returns 0 if it refuses."""
         address = self.mmap(None, size, PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE, -1, 0) or 0
         return 0 if address % self.page else int(address)
 
     def sink(self) -> None:
-        """Take every free address above a floor, so that the next mappings lie below it in a fixed order.
+        """Reserve every free address above a floor, so that the next mappings are below it in a fixed order.
 
-        Each call lowers the floor: what was mapped since the last one must not matter.
+        Each call lowers the floor, so that mappings since the last call have no effect.
         """
         if not self.settled:
             return
@@ -276,21 +277,21 @@ class Ground:
         self.floor -= FLOOR_STEP
 
     def load(self, libraries: list[str]) -> None:
-        """Map libraries before anything else has a chance to; the binding would load them in no fixed order."""
+        """Map libraries before anything else is mapped, because the binding would load them in a varying order."""
         for name in SYSTEM_LIBRARIES:
-            can_load(name)  # most interpreters have them already, and elsewhere
+            can_load(name)  # most interpreters have loaded these already, at other addresses
         self.sink()
         for name in ("libgcc_s.so.1", "libstdc++.so.6", *libraries):
             can_load(name)
         self.sink()
 
     def reserve_exit_functions(self) -> None:
-        """Make room in glibc's list of exit functions: it grows by blocks, after every 32nd static object."""
+        """Make room in glibc's list of exit functions, which otherwise grows by a block for every 32 static objects."""
         mark = ctypes.c_void_p(id(self))
-        register, nothing = self.libc["__cxa_atexit"], self.libc["free"]  # free(NULL) does nothing
+        register, nothing = self.libc["__cxa_atexit"], self.libc["free"]  # free(NULL) has no effect
         for _ in range(EXIT_FUNCTIONS):
             register(nothing, None, mark)
-        self.libc["__cxa_finalize"](mark)  # calls them, which makes their places free again
+        self.libc["__cxa_finalize"](mark)  # calls them, which frees their entries in the list
 
     def level(self) -> None:
         """Fill the holes in this thread's heap and raise its top to a fixed place."""
@@ -298,7 +299,7 @@ class Ground:
             return
         size, address = PIECE, self.malloc(PIECE - 8)
         top, end = address, address + PIECE
-        while size >= 32:  # an address beyond the top says that no hole of that size is left
+        while size >= 32:  # an address at the top of the heap means that no hole of that size is left
             address = self.malloc(size - 8)
             if address > top:
                 end, size = address + size, size // 2
@@ -310,9 +311,9 @@ class Ground:
         self.settled = self.malloc(24) == target
 
     def warm(self) -> None:
-        """Leave stacks and heaps of ended threads behind, for the thread that the graph compiler starts.
+        """Start and end threads, so that the graph compiler's thread reuses their stacks and heaps.
 
-        Else the building thread would allocate for it, and how much follows the number of loaded libraries.
+        Otherwise the building thread would allocate them, in a size that depends on the number of loaded libraries.
         """
         if not self.settled:
             return
@@ -329,7 +330,7 @@ class Ground:
 
         for ready in locks[1:]:
             _thread.start_new_thread(claim, (ready,))
-            ready.acquire()  # one after the other: a heap each, in this order
+            ready.acquire()  # one after the other, so that heaps are created in this order
         threads = count_of_threads()
         locks[0].release()
         _thread.stack_size(usual)
@@ -339,7 +340,7 @@ class Ground:
 
 
 class Apart:
-    """A thread with a heap of its own, for one thing that is done later: TensorRT's build and nothing else."""
+    """A thread with its own heap, for one piece of work that is done later: TensorRT's build and nothing else."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
@@ -353,18 +354,18 @@ class Apart:
         self._ready.acquire()
 
     def _run(self) -> None:
-        self.ground.malloc(24)  # from now on the heap is this thread's
+        self.ground.malloc(24)  # the first allocation creates this thread's heap
         self._ready.release()
         self._go.acquire()
         try:
             self.ground.level()
             self._made = self._work()
-        except BaseException as error:  # raised again by the thread that waits
+        except BaseException as error:  # raised again by the waiting thread
             self._error = error
         self._done.release()
 
     def do(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises."""
+        """Run `work` in the thread; returns or raises its outcome."""
         self._work = work
         self.ground.sink()
         self._go.release()
@@ -376,7 +377,7 @@ class Apart:
 
 
 def can_load(library: str) -> bool:
-    """Whether a library could be loaded; it stays."""
+    """Load a library for good; returns whether that worked."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -405,7 +406,7 @@ def limit_of_address_space() -> int | None:
 
 
 def count_of_threads() -> int:
-    """How many threads this process has; 0 where the system does not say."""
+    """The number of threads of this process; 0 if the system does not report it."""
     try:
         return len(os.listdir("/proc/self/task"))
     except OSError:
@@ -413,16 +414,16 @@ def count_of_threads() -> int:
 
 
 def stock_small_memory() -> list[bytes]:
-    """Let Python map memory for small objects now; to be kept by the caller.
+    """Let Python map memory for small objects now; the caller must keep the result.
 
-    All threads share it, and it grows by 1 MiB mappings: one that the minding thread caused would fall between
-    the build's at a moment that the clock decides. What is returned keeps each mapping from being given back.
+    All threads share this memory, and it grows by mappings of 1 MiB: one caused by the monitoring thread would be
+    placed between the build's at a time-dependent moment. The returned objects keep each mapping from being freed.
     """
     return [bytes(400) for _ in range(20_000)][::500]
 
 
 def resident_bytes() -> int:
-    """Resident memory now; 0 where the system does not say."""
+    """Current resident memory; 0 if the system does not report it."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -431,7 +432,7 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int | None:
-    """Peak resident memory of this program (getrusage would count what was here before exec)."""
+    """Peak resident memory of this program (getrusage would include the time before exec)."""
     try:
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
@@ -439,7 +440,7 @@ def peak_bytes() -> int | None:
         return None
 
 
-# -- what TensorRT says -----------------------------------------------------------------------------------------
+# -- TensorRT's messages ----------------------------------------------------------------------------------------
 
 _WRAPPED = re.compile(r"^(?:\w+::\w+: )?Error Code \d+: [^(]*\((.*)\)$", re.DOTALL)
 _SOURCE = re.compile(r" In \S+ at \S+:\d+$|^\[\S+\.(?:cpp|h|cu)\b[^]]*\] ")
@@ -455,12 +456,12 @@ def plain_message(message: str) -> str:
 
 
 def is_noise(message: str) -> bool:
-    """The echo that every error has on a machine without a driver."""
+    """Whether it is the line about a missing driver that follows every error on a machine without one."""
     return "cudaError 35" in message or "CUDA driver version is insufficient" in message
 
 
 def plain_reason(text: str, op: str) -> str:
-    """Why the parser refused a node, in words; some of its own are C++ conditions."""
+    """Why the parser rejected a node, in plain words; some of its reasons are C++ conditions."""
     if text.strip() == "false":
         return f"TensorRT's parser has no importer for this use of {op}"
     if text.startswith("creator &&"):
@@ -481,14 +482,14 @@ def fused_layers(text: str) -> list[dict[str, str]]:
 
 
 class Spoken:
-    """What the logger keeps: recent errors, memory sizes, the table of fused layers."""
+    """The facts that the logger keeps: recent errors, memory sizes, the table of fused layers."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
         self.memory: dict[str, int] = {}
         self.layers = ""
-        self.keys: set[str] | None = None  # of the timing cache, as far as they are named; None: nobody asks
-        self.warnings: list[str] | None = None  # kept while a network is parsed that is to be read
+        self.keys: set[str] | None = None  # keys of the timing cache that messages name; None: not collected
+        self.warnings: list[str] | None = None  # collected only while parsing a network that will be read
 
     def hear(self, severity: str, message: str) -> None:
         """One message of the logger."""
@@ -524,7 +525,7 @@ def new_logger(trt: Any, events: Events, spoken: Spoken) -> api.Logger:
 
 
 def new_monitor(trt: Any, events: Events, stop: Stop) -> api.Monitor:
-    """Reports TensorRT's phases and stops the build; TensorRT swallows a KeyboardInterrupt."""
+    """Reports TensorRT's phases and can stop the build, because TensorRT swallows a KeyboardInterrupt."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -570,15 +571,15 @@ def new_writer(trt: Any, fd: int) -> api.Writer:
     return Writer()
 
 
-# -- what differs between the flavours --------------------------------------------------------------------------
+# -- differences between the flavours ---------------------------------------------------------------------------
 
 
 class Rtx:
     """`tensorrt_rtx` 1.4 to 1.7: engines for named compute capabilities, built without a GPU."""
 
     module = "tensorrt_rtx"
-    placed = True  # its engines are worth having at fixed addresses
-    lacks = ("hardware_compatibility", "version_compatible")  # even reading the former logs an internal error
+    placed = True  # its engines are reproducible at fixed addresses
+    lacks = ("hardware_compatibility", "version_compatible")  # reading the first one logs an internal error
     environment: ClassVar = {
         "__LUNOWUD": "-thread_pool_size=1 -thread_pool_serialize=on",
         "__EXNOWUD": "-jit:num_threads=0",
@@ -593,11 +594,12 @@ class Rtx:
     """
 
     def check(self, request: dict[str, Any]) -> list[str]:
-        """What the request asks that this flavour cannot do."""
+        """The parts of the request that this flavour does not support."""
         problems = [
             f"TensorRT-RTX has no {key}" for key in ("plugins", "timing_cache", "tactics") if request[key]
         ]
-        if not request["compute_capabilities"]:  # none set would mean an unchecked default of many
+        # without any, TensorRT would use an unchecked default with many
+        if not request["compute_capabilities"]:
             problems.append("TensorRT-RTX needs the compute capabilities named")
         return problems
 
@@ -607,33 +609,33 @@ class Rtx:
         return sorted((name.lower() for name in names), key=lambda name: int(name[2:]))
 
     def configure(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
-        """Set what only this flavour has."""
+        """Set the options that only this flavour has."""
         known = self.capabilities(trt)
         wanted = sorted({str(name).lower() for name in request["compute_capabilities"]})
         unknown = [name for name in wanted if name not in known]
         if unknown:
             names = ", ".join(f"'{name}'" for name in unknown)
             raise Failure("config", f"unknown compute capability {names}", "choose from " + ", ".join(known))
-        wanted.sort(key=known.index)  # order does not change the bytes, duplicates do
+        wanted.sort(key=known.index)  # duplicates would change the engine's bytes; the order does not
         config.num_compute_capabilities = len(wanted)
         for index, name in enumerate(wanted):
             if not config.set_compute_capability(getattr(trt.ComputeCapability, name.upper()), index):
                 raise Failure("config", f"TensorRT refused the compute capability '{name}'")
 
     def tactic_shared_memory(self, asked: int | None) -> int | None:
-        """The limit to set, or None for TensorRT's own."""
-        return GIB if asked is None else asked  # the default on every machine, and stored in the engine
+        """The limit to set, or None for TensorRT's default."""
+        return GIB if asked is None else asked  # set explicitly, because the value is stored in the engine
 
     def load_plugins(self, trt: ModuleType, logger: api.Logger, paths: list[str]) -> None:
-        """RTX aborts the process when a node uses a plugin; `check` has refused them."""
+        """Nothing to do: RTX aborts the process when a node uses a plugin, so `check` rejects plugins."""
 
     def use_timing_cache(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
-        """A deprecated no-op in RTX."""
+        """Nothing to do: timing caches are a deprecated no-op in RTX."""
 
     def save_timing_cache(
         self, config: api.Config, request: dict[str, Any], named: set[str]
     ) -> dict[str, str]:
-        """Nothing to save, and no tactics to tell."""
+        """Nothing to save, and no tactics to report."""
         return {}
 
 
@@ -643,11 +645,11 @@ class Enterprise:
     module = "tensorrt"
     placed = False
     lacks = ()
-    environment: ClassVar[dict[str, str]] = {}  # it times kernels: no two builds are equal anyway
-    known: frozenset[str] | set[str] = frozenset()  # keys of the timing cache that others may have put there
+    environment: ClassVar[dict[str, str]] = {}  # it times kernels, so builds differ anyway
+    known: frozenset[str] | set[str] = frozenset()  # keys that were in the timing cache before this build
 
     def check(self, request: dict[str, Any]) -> list[str]:
-        """What the request asks that this flavour cannot do."""
+        """The parts of the request that this flavour does not support."""
         named = request["compute_capabilities"]
         return ["TensorRT builds for the GPU at hand: name no compute capabilities"] if named else []
 
@@ -656,7 +658,7 @@ class Enterprise:
         return []
 
     def configure(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
-        """Set what only this flavour has."""
+        """Set the options that only this flavour has."""
         options = request["options"]
         level = enum_member(trt.HardwareCompatibilityLevel, options["hardware_compatibility"])
         config.hardware_compatibility_level = level
@@ -665,8 +667,8 @@ class Enterprise:
             config.plugins_to_serialize = list(request["plugins"])
 
     def tactic_shared_memory(self, asked: int | None) -> int | None:
-        """The limit to set, or None for TensorRT's own."""
-        return asked  # the default is the GPU's own
+        """The limit to set, or None for TensorRT's default."""
+        return asked  # the default depends on the GPU
 
     def load_plugins(self, trt: ModuleType, logger: api.Logger, paths: list[str]) -> None:
         """Load the stock plugins and these libraries."""
@@ -679,11 +681,12 @@ class Enterprise:
                 raise Failure("config", f"cannot load the plugin library '{path}'")
 
     def use_timing_cache(self, trt: ModuleType, config: api.Config, request: dict[str, Any]) -> None:
-        """Start from the timing caches of earlier builds or, with `tactics`, from those choices alone."""
+        """Start from the timing caches of earlier builds or, with `tactics`, only from those choices."""
         path, tactics, flags = request["timing_cache"], request["tactics"], trt.BuilderFlag
         if not path:
             return
-        if hasattr(flags, "EDITABLE_TIMING_CACHE"):  # from 10.8 on; before that no tactics are known either
+        # available from 10.8 on; earlier versions report no tactics either
+        if hasattr(flags, "EDITABLE_TIMING_CACHE"):
             config.set_flag(flags.EDITABLE_TIMING_CACHE)
         files = [one for one in (path, *request["timing_caches"]) if os.path.exists(one) and not tactics]
         found = [config.create_timing_cache(read_bytes(one)) for one in files]
@@ -694,7 +697,8 @@ class Enterprise:
             tactic, taken = choice.split()[:2]
             value = trt.TimingCacheValue(int(tactic, 16), float(taken))
             timing_cache.update(trt.TimingCacheKey.parse(text), value)
-        if config.set_timing_cache(timing_cache, False) is False:  # another GPU's: go on without
+        # the cache of another GPU: continue without it
+        if config.set_timing_cache(timing_cache, False) is False:
             config.set_timing_cache(config.create_timing_cache(b""), False)
         if tactics:
             config.set_flag(flags.ERROR_ON_TIMING_CACHE_MISS)
@@ -704,7 +708,7 @@ class Enterprise:
     def save_timing_cache(
         self, config: api.Config, request: dict[str, Any], named: set[str]
     ) -> dict[str, str]:
-        """Write the timing cache, grown by this build; the tactics of keys that the log names, or that are new."""
+        """Write the extended timing cache; returns the tactics of keys that are new or named in the log."""
         path = request["timing_cache"]
         timing_cache = config.get_timing_cache() if path else None
         if not path or not timing_cache:
@@ -714,7 +718,7 @@ class Enterprise:
         return {key: one for key, one in self.entries(timing_cache).items() if key.lower() in named}
 
     def entries(self, timing_cache: api.TimingCache) -> dict[str, str]:
-        """Each key of an editable timing cache, and the tactic under it with its time; sorted."""
+        """Each key of an editable timing cache with its tactic and time, sorted."""
         if not hasattr(timing_cache, "queryKeys"):
             return {}
         found = {str(key): timing_cache.query(key) for key in timing_cache.queryKeys()}
@@ -725,7 +729,7 @@ FLAVOURS: dict[str, type[Rtx] | type[Enterprise]] = {"tensorrt_rtx": Rtx, "tenso
 
 
 def enum_member(enum: type, name: str) -> api.Member:
-    """A member by its name in any case; their numbers differ between versions."""
+    """A member by name, ignoring case, because numbers differ between versions."""
     member: api.Member | None = getattr(enum, str(name).upper(), None)
     if member is None:
         raise Failure("config", f"unknown {enum.__name__} '{name}' in this TensorRT")
@@ -733,13 +737,13 @@ def enum_member(enum: type, name: str) -> api.Member:
 
 
 def read_bytes(path: str) -> bytes:
-    """All of a file."""
+    """The bytes of a file."""
     with open(path, "rb") as file:
         return file.read()
 
 
 def write_whole(path: str, data: bytes) -> None:
-    """A file that appears whole."""
+    """Write a file atomically."""
     with open(path + ".part", "wb") as file:
         file.write(data)
     os.replace(path + ".part", path)
@@ -749,7 +753,7 @@ def write_whole(path: str, data: bytes) -> None:
 
 
 def read_request(path: str) -> dict[str, Any]:
-    """What a file says, unchecked. Raises Failure when it holds no JSON object."""
+    """The unchecked request in a file. Raises Failure when it is not a JSON object."""
     try:
         request = json.loads(read_bytes(path))
     except (OSError, ValueError) as error:
@@ -760,7 +764,7 @@ def read_request(path: str) -> dict[str, Any]:
 
 
 def checked_request(request: dict[str, Any]) -> dict[str, Any]:
-    """The request itself. Raises Failure with everything that is wrong with it."""
+    """The request, checked. Raises Failure with everything that is wrong with it."""
     if request.get("schema") != SCHEMA or request.get("flavour") not in FLAVOURS:
         raise Failure("config", f"not a request of schema {SCHEMA} for one of {', '.join(FLAVOURS)}")
     options = request.get("options")
@@ -773,7 +777,7 @@ def checked_request(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def field_problems(found: dict[str, Any], wanted: dict[str, str], kind: str) -> list[str]:
-    """What is missing, unknown or of another type."""
+    """Problems of fields that are missing, unknown or of another type."""
     problems = [f"the request lacks the {kind} '{name}'" for name in wanted if name not in found]
     problems += [f"unknown {kind} '{name}'" for name in found if name not in wanted]
     wrong = [name for name in wanted if name in found and not is_of(wanted[name], found[name])]
@@ -781,7 +785,7 @@ def field_problems(found: dict[str, Any], wanted: dict[str, str], kind: str) -> 
 
 
 def is_of(wanted: str, value: object) -> bool:
-    """Whether a value has a type of FIELDS; true is no integer."""
+    """Whether a value has a type of FIELDS; true is not an integer."""
     if wanted.endswith(" or null"):
         return value is None or is_of(wanted.removesuffix(" or null"), value)
     if wanted.startswith("list of "):
@@ -792,7 +796,7 @@ def is_of(wanted: str, value: object) -> bool:
 
 
 def action_problems(request: dict[str, Any]) -> list[str]:
-    """What a whole request asks for that cannot be done."""
+    """Problems of a well-formed request that cannot be carried out."""
     if request["action"] not in ACTIONS:
         return [f"unknown action '{request['action']}': choose from {', '.join(ACTIONS)}"]
     if request["action"] == "describe":
@@ -810,7 +814,7 @@ def action_problems(request: dict[str, Any]) -> list[str]:
 
 
 class Job:
-    """One request, carried out step by step; `result` fills up on the way."""
+    """One request, carried out step by step; `result` is filled in on the way."""
 
     def __init__(self, request: dict[str, Any], events: Events, stop: Stop) -> None:
         self.request, self.events, self.stop = request, events, stop
@@ -825,7 +829,7 @@ class Job:
         self.apart: Apart | None = None
 
     def timed(self, name: str, work: Callable[[], T]) -> T:
-        """What `work` returns; its duration goes into the result."""
+        """Run `work` and record its duration in the result."""
         self.stop.check()
         self.events.begin(name)
         began = time.perf_counter()
@@ -852,7 +856,7 @@ class Job:
             self.monitor = new_monitor(self.trt, self.events, self.stop)
 
     def prepare(self) -> None:
-        """The building thread, which takes its heap now; by the main thread, whose heap is not TensorRT's."""
+        """Prepare the building thread, which gets its heap now. Called by the main thread, whose heap is apart."""
         if self.ground is not None:
             self.ground.reserve_exit_functions()
             self.ground.sink()
@@ -865,19 +869,22 @@ class Job:
             return
         trt = self.trt
         if self.ground is not None:
-            self.ground.malloc(24)  # from now on the heap is this thread's
+            self.ground.malloc(24)  # the first allocation creates this thread's heap
             self.ground.warm()
             self.ground.level()
         try:
             builder = trt.Builder(self.logger)
-        except (TypeError, RuntimeError) as error:  # pybind: the factory returned nothing
+        except (
+            TypeError,
+            RuntimeError,
+        ) as error:  # pybind raises this when the factory returned a null pointer
             details = self.spoken.take_errors()
             raise Failure(
                 "environment", "TensorRT cannot start: is there a GPU and its driver?", "", details
             ) from error
         self.flavour.load_plugins(trt, self.logger, self.request["plugins"])
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        network.name = self.request["network_name"]  # TensorRT's own holds a counter
+        network.name = self.request["network_name"]  # TensorRT's default name contains a counter
         self.spoken.warnings = [] if self.request["action"] == "parse" else None
         parser = self.timed("parse", lambda: self.parse(network))
         self.describe_network(network)
@@ -885,16 +892,16 @@ class Job:
             self.timed("build", lambda: self.build(builder, network))
         else:
             self.timed("read", lambda: self.read(network))
-        del parser  # it must not outlive the network
+        del parser  # weights must not outlive the network
 
     def describe(self) -> None:
-        """What this toolchain can do."""
+        """Report what this toolchain supports."""
         self.result["compute_capabilities"] = self.flavour.capabilities(self.trt)
         self.result["cuda_driver"] = has_driver()
         self.result["can_switch_randomisation_off"] = randomisation_is_off() or switch_randomisation_off()
 
     def parse(self, network: api.Network) -> api.Parser:
-        """The parser, which has filled the network."""
+        """Parse the model into the network; returns the parser."""
         path = self.request["model"]
         if not os.path.isfile(path) or not os.path.getsize(path):
             raise Failure("parse", f"'{path}' is missing or empty")
@@ -904,7 +911,7 @@ class Job:
         if not parsed or details:
             count = f"TensorRT cannot parse the model: {len(details)} problem{'s' * (len(details) != 1)}"
             raise Failure("parse", count, details=details)
-        if not network.num_outputs:  # what random bytes parse to, "successfully"
+        if not network.num_outputs:  # TensorRT may parse random bytes "successfully" into an empty network
             raise Failure("parse", f"'{path}' holds no ONNX model: it parses to a network without outputs")
         self.spoken.take_errors()
         return parser
@@ -922,7 +929,7 @@ class Job:
         }
 
     def describe_network(self, network: api.Network) -> None:
-        """network.json, and its summary in an event and in the result."""
+        """Write network.json, and a summary into an event and the result."""
         inputs = [tensor_facts(network.get_input(i), "input") for i in range(network.num_inputs)]
         outputs = [tensor_facts(network.get_output(i), "output") for i in range(network.num_outputs)]
         layers = [layer_facts(network.get_layer(i)) for i in range(network.num_layers)]
@@ -937,7 +944,7 @@ class Job:
         self.events.send("network", name=network.name, layers=len(layers), io=self.result["io"])
 
     def read(self, network: api.Network) -> None:
-        """parsed.json and parsed.weights."""
+        """Write parsed.json and parsed.weights."""
         sys.path.append(os.path.dirname(os.path.abspath(__file__)))
         write_network = importlib.import_module("network_reading").write_network
         heard, self.spoken.warnings = self.spoken.warnings, None
@@ -945,14 +952,14 @@ class Job:
         self.result["read"] = write_network(self.trt, network, **facts)
 
     def build(self, builder: api.Builder, network: api.Network) -> None:
-        """The engine, and layers.json."""
+        """Write the engine and layers.json."""
         config = builder.create_builder_config()
         self.configure(config)
         self.flavour.configure(self.trt, config, self.request)
         self.add_profiles(builder, network, config)
         self.flavour.use_timing_cache(self.trt, config, self.request)
         if self.request["timing_cache"]:
-            self.spoken.take_errors()  # of caches that do not fit
+            self.spoken.take_errors()  # forget errors about caches that do not fit
             self.spoken.keys = set()
         config.progress_monitor = self.monitor
         self.refuse_logged("config")
@@ -964,13 +971,13 @@ class Job:
         self.result.update(self.spoken.memory)
 
     def refuse_logged(self, kind: str) -> None:
-        """TensorRT logs bad settings and goes on without them."""
+        """Raise Failure for logged errors, because TensorRT only logs bad settings and ignores them."""
         errors = self.spoken.take_errors()
         if errors:
             raise Failure(kind, errors[0], details=errors)
 
     def configure(self, config: api.Config) -> None:
-        """The options that every flavour has."""
+        """Set the options that every flavour has."""
         trt, options = self.trt, self.request["options"]
         self.set_pool(config, trt.MemoryPoolType.WORKSPACE, options["workspace"])
         shared = self.flavour.tactic_shared_memory(options["tactic_shared_memory"])
@@ -991,7 +998,7 @@ class Job:
             config.avg_timing_iterations = options["avg_timing_iterations"]
 
     def set_pool(self, config: api.Config, pool: api.Member, size: int) -> None:
-        """Set a memory pool; a refused size is only logged, so read it back."""
+        """Set a memory pool's size and read it back, because TensorRT only logs an invalid size."""
         config.set_memory_pool_limit(pool, size)
         if config.get_memory_pool_limit(pool) != size:
             raise Failure(
@@ -999,7 +1006,7 @@ class Job:
             )
 
     def add_profiles(self, builder: api.Builder, network: api.Network, config: api.Config) -> None:
-        """The profiles; none for a static network, whose bytes one would change."""
+        """Add the profiles; none for a static network, because a profile would change the engine's bytes."""
         inputs = [network.get_input(index) for index in range(network.num_inputs)]
         varying = [tensor for tensor in inputs if needs_profile(tensor)]
         facts = {tensor.name: tensor_facts(tensor, "input") for tensor in inputs}
@@ -1015,7 +1022,7 @@ class Job:
             raise Failure("profile", "; ".join(problems), details=problems)
         for number, shapes in enumerate(self.request["profiles"] if varying else []):
             profile = builder.create_optimization_profile()
-            for tensor in varying:  # a static input in a profile would change the bytes
+            for tensor in varying:  # a static input in a profile would change the engine's bytes
                 self.set_shapes(profile, tensor.name, shapes[tensor.name])
             if config.add_optimization_profile(profile) < 0:
                 raise Failure(
@@ -1023,7 +1030,7 @@ class Job:
                 )
 
     def set_shapes(self, profile: api.Profile, name: str, shapes: dict[str, Any]) -> None:
-        """One input's shapes and values."""
+        """Set one input's shapes and values."""
         try:
             if "min" in shapes:
                 profile.set_shape(name, *(shapes[key] for key in SHAPE_KEYS))
@@ -1033,7 +1040,7 @@ class Job:
             raise Failure("profile", f"input '{name}': {plain_message(str(error))}") from error
 
     def write_engine(self, builder: api.Builder, network: api.Network, config: api.Config) -> None:
-        """Build into a temporary file; it gets its name when it is whole."""
+        """Build into a temporary file, which is renamed when it is complete."""
         path = self.request["engine"]
         try:
             fd = os.open(
@@ -1050,7 +1057,7 @@ class Job:
         self.events.send("engine", file=path, size=size, **self.spoken.memory)
 
     def serialise(self, builder: api.Builder, network: api.Network, config: api.Config, fd: int) -> int:
-        """The engine's size, once all of it is on disk. Raises Failure, OSError."""
+        """Build and write the engine; returns its size. Raises Failure, OSError."""
         streams = hasattr(builder, "build_serialized_network_to_stream")  # from 10.13 on
         if streams and self.model_bytes() > STREAM_FROM:
             writer = new_writer(self.trt, fd)
@@ -1065,12 +1072,12 @@ class Job:
         began = time.perf_counter()
         if writer.error is not None:
             raise writer.error
-        self.check_header(writer.count)  # not flushed: whoever keeps the engine does that
+        self.check_header(writer.count)  # not flushed to disk: trtpipe does that when it stores the engine
         self.seconds["write"] = round(time.perf_counter() - began, 6)
         return int(writer.count)
 
     def aside(self, work: Callable[[], T]) -> T:
-        """What `work` returns, done by the building thread if there is one: here, Python has disturbed the heap."""
+        """Run `work` in the building thread if there is one, because Python has changed the heap of this thread."""
         if self.apart is None:
             return work()
         built = self.apart.do(work)
@@ -1078,12 +1085,12 @@ class Job:
         return built
 
     def model_bytes(self) -> int:
-        """The size of the model with its external data, which lies beside it."""
+        """The size of the model with its external data, which is in the same folder."""
         made = (self.request["engine"], self.request["engine"] + ".part")
         return sum(one.stat().st_size for one in os.scandir(".") if one.is_file() and one.name not in made)
 
     def check_built(self, built: bool) -> None:
-        """Raises Failure when TensorRT returned nothing: it raises no exception itself."""
+        """Raises Failure when TensorRT returned nothing, because it raises no exception itself."""
         self.stop.check()
         if not built:
             errors = self.spoken.take_errors()
@@ -1091,7 +1098,7 @@ class Job:
             raise Failure("build", text, details=errors)
 
     def check_header(self, count: int) -> None:
-        """An RTX engine says its size at byte 16; other flavours' headers are not documented."""
+        """Checks the size at byte 16 of an RTX engine's header; other flavours' headers are not known."""
         with open(self.request["engine"] + ".part", "rb") as file:
             head = file.read(24)
         said = int.from_bytes(head[16:24], "little") if self.flavour.module == "tensorrt_rtx" else count
@@ -1111,12 +1118,12 @@ class BufferWriter:
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says, as the end of a sentence."""
+    """The operating system's message, as the end of a sentence."""
     return (error.strerror or str(error)).lower()
 
 
 def on_glibc() -> bool:
-    """Whether the C library is the one whose heaps are known here."""
+    """Whether the C library is glibc, whose heaps this module knows."""
     try:
         return sys.platform.startswith("linux") and os.confstr("CS_GNU_LIBC_VERSION") is not None
     except (OSError, ValueError):
@@ -1143,7 +1150,7 @@ def shape_of(tensor: api.Tensor) -> list[int] | None:
 
 
 def tensor_facts(tensor: api.Tensor, mode: str) -> api.TensorFacts:
-    """What the result says of an input or output."""
+    """The facts about an input or output for the result."""
     shape = shape_of(tensor)
     names = (
         [tensor.get_dimension_name(axis) or None for axis in range(len(shape or []))]
@@ -1176,12 +1183,12 @@ def layer_facts(layer: api.Layer) -> dict[str, Any]:
 
 
 def needs_profile(tensor: api.Tensor) -> bool:
-    """Whether TensorRT wants a profile for this input."""
+    """Whether TensorRT requires a profile for this input."""
     return bool(tensor.is_shape_tensor) or -1 in (shape_of(tensor) or [])
 
 
 def profile_problems(wanted: dict[str, Any], inputs: dict[str, api.TensorFacts]) -> list[str]:
-    """What TensorRT would accept in silence, or refuse without naming it well."""
+    """Problems of profiles that TensorRT would silently accept, or report unclearly."""
     unknown = [name for name in wanted if name not in inputs]
     problems = [f"the model has no input '{name}'; it has {', '.join(inputs)}" for name in unknown]
     for name, facts in inputs.items():
@@ -1196,7 +1203,7 @@ def profile_problems(wanted: dict[str, Any], inputs: dict[str, api.TensorFacts])
 
 
 def shape_problems(shapes: dict[str, Any], shape: list[int]) -> list[str]:
-    """Whether min, opt and max rise and fit the input's static dimensions."""
+    """Problems of shapes: min, opt and max must not decrease, and must fit the input's static dimensions."""
     three = [shapes.get(key) or [] for key in SHAPE_KEYS]
     if any(len(one) != len(shape) for one in three):
         return [f"min, opt and max need {len(shape)} dimensions"]
@@ -1207,13 +1214,13 @@ def shape_problems(shapes: dict[str, Any], shape: list[int]) -> list[str]:
     return problems
 
 
-# -- minding the work -------------------------------------------------------------------------------------------
+# -- monitoring the work----------------------------------------------------------------------------------------
 
 
 def mind(worker: threading.Thread, request: dict[str, Any], events: Events, stop: Stop, began: float) -> None:
     """Wait for the building thread: report memory once a second, keep the limits.
 
-    The main thread does this: only it hears signals, and its heap lies apart from the build's mappings.
+    The main thread does this, because only it receives signals, and its heap is separate from the build's mappings.
     """
     seconds, memory = request["time_limit"], request["memory_limit"]
     reported = time.monotonic()
@@ -1223,7 +1230,7 @@ def mind(worker: threading.Thread, request: dict[str, Any], events: Events, stop
         if seconds and now - began > seconds and not stop.reason:
             stop.reason = "timeout"
         if not worker.is_alive():
-            return  # it has sent its result, the last event
+            return  # the build has sent its result, which must be the last event
         if memory and resident > memory:
             error = too_much_memory(resident, memory)
             events.send("error", kind="memory", message=error.message, remedy=error.remedy, details=[])
@@ -1234,18 +1241,18 @@ def mind(worker: threading.Thread, request: dict[str, Any], events: Events, stop
 
 
 def too_much_memory(taken: int, limit: int) -> Failure:
-    """The end of a build that took more memory than it may."""
+    """End a build that exceeded its memory limit."""
     text = f"the build took {taken} bytes of memory, more than the limit of {limit}"
     return Failure("memory", text, "raise the memory limit")
 
 
 def carry_out(job: Job, events: Events) -> int:
-    """Run the job, say how it ended, return the exit code."""
+    """Run the job, report how it ended, return the exit code."""
     failure: Failure | None = None
     limit = job.request["memory_limit"]
     try:
         job.run()
-        if limit and (peak_bytes() or 0) > limit:  # a short build may be over before anybody looked
+        if limit and (peak_bytes() or 0) > limit:  # a short build may end before the memory was checked
             raise too_much_memory(peak_bytes() or 0, limit)
     except Failure as error:
         failure = error
@@ -1253,8 +1260,8 @@ def carry_out(job: Job, events: Events) -> int:
         failure = Failure("memory", "no memory left")
     except OSError as error:
         failure = Failure("environment", f"{error.filename or 'a file'}: {reason_of(error)}")
-    except Exception as error:  # whatever a binding raises must still end in an event
-        import traceback  # slow to import, for build.log
+    except Exception as error:  # any exception of a binding must still become an event
+        import traceback  # imported here, because it is slow to import; the traceback goes to build.log
 
         traceback.print_exc()
         failure = Failure("internal", f"{type(error).__name__}: {error}")
@@ -1262,7 +1269,7 @@ def carry_out(job: Job, events: Events) -> int:
 
 
 def finish(result: dict[str, object], failure: Failure | None, events: Events) -> int:
-    """The last events, and the exit code."""
+    """Send the last events; returns the exit code."""
     if failure is not None:
         fields = {"message": failure.message, "remedy": failure.remedy, "details": failure.details}
         events.send("error", kind=failure.kind, **fields)
@@ -1272,14 +1279,14 @@ def finish(result: dict[str, object], failure: Failure | None, events: Events) -
 
 
 def main() -> None:
-    """Read the request, prepare the process, build on a fresh thread, end without tearing TensorRT down."""
+    """Read the request, prepare the process, build in a new thread, exit without unloading TensorRT."""
     began = time.monotonic()
     fixed = randomisation_is_off()
     stop, codes = Stop(), [1]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop.on_signal)
     events = Events(os.dup(1))
-    os.dup2(2, 1)  # what native code prints must not stand between the events
+    os.dup2(2, 1)  # output of native code must not get between the events
     result: dict[str, object] = {}
     try:
         request = read_request(sys.argv[1])
@@ -1294,7 +1301,7 @@ def main() -> None:
         os._exit(finish(result, failure, events))
     threading.stack_size(STACK_BYTES)
     stock += stock_small_memory()
-    gc.disable()  # it would free one thread's memory on another, at a moment that the clock decides
+    gc.disable()  # a collection would free one thread's memory in another, at a time-dependent moment
     job.prepare()
     worker = threading.Thread(target=lambda: codes.insert(0, carry_out(job, events)), daemon=True)
     worker.start()
