@@ -39,7 +39,7 @@ def auto_problems(data: Written, known: KnownNames) -> Iterator[Problem]:
 
 
 def candidates_in(variant: Written) -> tuple[str, ...]:
-    """The precisions that an auto variant tries, as far as what was written is text."""
+    """The precisions that an auto variant tries; entries that are not text are skipped."""
     tried = variant.get("try")
     if tried is None:
         return ("int8", "fp16") if variant.get("calibration") is not None else ("fp16",)

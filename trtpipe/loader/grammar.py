@@ -250,15 +250,15 @@ def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def model_at(model: type[BaseModel], path: SpecPath, data: object = None) -> type[BaseModel] | None:
-    """The model of the mapping at a path below `model`; None where any keys may stand, or none.
+    """The model of the mapping at a path below `model`; None where any keys are allowed, or no mapping.
 
-    `data` is what was written, which tells the models of a union apart by their tag.
+    `data` is the document's value, whose tag selects the model of a union.
     """
     return next(_models(annotation_at(model, path, data)), None)
 
 
 def annotation_at(model: type[BaseModel], path: SpecPath, data: object = None) -> object:
-    """The annotation of the value at a path below `model`; Any where the path leads out of the grammar."""
+    """The annotation of the value at a path below `model`; Any if the path is not in the grammar."""
     current: object = model
     for step in path:
         current = next((inner for one in members_of(current) for inner in inside(one, step)), Any)
@@ -337,7 +337,7 @@ def members_of(annotation: object) -> Iterator[object]:
 
 
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    """Every model in an annotation, however deep in lists, mappings and unions."""
+    """Every model in an annotation, at any depth of lists, mappings and unions."""
     for one in members_of(annotation):
         if isinstance(one, type) and issubclass(one, BaseModel):
             yield one

@@ -22,7 +22,7 @@ _LONGEST_SHOWN_LINE = 240
 
 
 class Mark(Protocol):
-    """A place in the text, both counted from 0: PyYAML's two parsers have a class each."""
+    """A position in the text, counted from 0; a protocol, because PyYAML's two parsers have different classes."""
 
     @property
     def line(self) -> int:
@@ -35,7 +35,7 @@ class Mark(Protocol):
 
 @dataclass(slots=True)
 class Branch:
-    """Where a mapping or a list starts, and the places of what it holds."""
+    """Where a mapping or a list starts, and the positions of its contents."""
 
     start: Mark
     flow: bool
@@ -64,7 +64,7 @@ class SourceText:
         return Location(self.file, line + 1, column + 1, shown)
 
     def _line(self, number: int) -> str:
-        """A line without its break; nothing when it is too long to be shown (and to be copied for every mark)."""
+        """A line without its line break; empty if it is too long to be shown (and copied for every mark)."""
         bounds = self._starts[number : number + 2]
         start, end = bounds if len(bounds) == 2 else (*bounds, len(self.text), len(self.text))[:2]
         if end - start > _LONGEST_SHOWN_LINE:
@@ -79,7 +79,7 @@ class SourceText:
 
 @dataclass(frozen=True)
 class Document:
-    """One YAML file as plain data, the places of its values, and what was wrong but did not stop the reading."""
+    """One YAML file as plain data, the places of its values, and problems that did not stop the reading."""
 
     source: SourceText
     data: dict[str, Yaml]

@@ -40,7 +40,7 @@ def _variant(
     half = base == "fp16" if base else any(map(known.computes_in_half, computed))
     if precision == AUTO:
         yield from _blocks_tried(computed, _of(variant, "block_size"), path, known)
-    else:  # a search takes no `overflow`, as is said elsewhere
+    else:  # a search does not support `overflow`, which another check reports
         yield from _overflow(variant, half, path)
     asking = next((one for one in computed if known.needs_calibration(one)), None)
     if asking is None:
@@ -81,7 +81,7 @@ def _tried_at(variant: Written, precision: str, path: SpecPath) -> SpecPath:
 def _blocks_tried(
     candidates: Sequence[str], block: object, path: SpecPath, known: KnownNames
 ) -> Iterator[Problem]:
-    """A size of blocks that no candidate of a search takes, or that one of those with blocks cannot have."""
+    """A block size that no candidate of a search uses, or that one of the candidates with blocks does not support."""
     if block is None:
         return
     place = (*path, "block_size")
@@ -162,7 +162,7 @@ def _method(variant: Written, path: SpecPath, known: KnownNames) -> Iterator[Pro
 
 
 def _beside_a_cache(variant: Written, needed: bool, path: SpecPath) -> Iterator[Problem]:
-    """Fields that have no effect with a calibration cache, which is already made and holds scales only."""
+    """Fields that have no effect with a calibration cache, because it contains only finished scales."""
     if not isinstance(_of(variant["calibration"], "cache"), str):
         return
     remedy = "calibrate on data: calibration: NAME"
@@ -195,5 +195,5 @@ def unknown_set(name: str, path: SpecPath, project: Project) -> tuple[Problem, .
 
 
 def _of(data: object, key: str) -> object:
-    """The value of a key in a mapping; None if it is no mapping."""
+    """The value of a key in a mapping; None if it is not a mapping."""
     return data.get(key) if isinstance(data, dict) else None

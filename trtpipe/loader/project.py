@@ -54,7 +54,7 @@ class Project:
 
     @property
     def reach(self) -> tuple[str, ...]:
-        """The directories outside the project that it may read: those that it asks for and its user has allowed."""
+        """The directories outside the project that it may read: those that it requests and its user has allowed."""
         return tuple(text for text, code in self.wanted_reach() if is_granted(code))
 
     def wanted_reach(self) -> list[tuple[str, ProjectCode]]:
@@ -63,7 +63,7 @@ class Project:
         return [(text, code_of("directory", str(reached(self.root, text)))) for text in wanted]
 
     def _refuse_unallowed(self, text: str, path: SpecPath) -> None:
-        """Raises SpecError for a file in a directory that the project asks for and nobody has allowed."""
+        """Raises SpecError for a file in a directory that the project requests but the user has not allowed."""
         try:
             found = (self.root / text).resolve()
         except (OSError, ValueError, RuntimeError):
@@ -98,7 +98,7 @@ def find_root(start: Path) -> Path:
     The nearest directory at or above it that holds `trtpipe.yaml` or `trtpipe.lock`; else the parent of the
     nearest directory named `pipelines` or `calibration`; else the directory itself.
     """
-    start = Path(os.path.normpath(start.absolute()))  # 'a/..' has parents that are not above it
+    start = Path(os.path.normpath(start.absolute()))  # 'a/..' has wrong parents
     home = start if start.is_dir() else start.parent
     above = [home, *home.parents]
     marked = (one for one in above if (one / PROJECT_FILE).is_file() or (one / LOCK_FILE).is_file())

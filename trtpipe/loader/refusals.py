@@ -107,7 +107,7 @@ def validated(
 ) -> tuple[M | None, list[Problem]]:
     """`data` as an instance of `model`, or all its problems, in the file's order.
 
-    `data` is the document's own at `base`, apart from what was filled in at paths that it leaves out or null.
+    `data` is the document's own at `base`, except for defaults at paths that are missing or null.
     """
     try:
         return model.model_validate(data), []
@@ -158,7 +158,7 @@ def _problems_of(
 def _path_in(
     data: object, loc: tuple[str | int, ...], kind: str, model: type[BaseModel]
 ) -> tuple[SpecPath, bool]:
-    """Pydantic's location as a path in the document, and whether it is of the form that the writer meant.
+    """Pydantic's location as a path in the document, and whether it belongs to the form that the user chose.
 
     Its locations also hold a union's branches and tags, '[key]' marks, and keys of values written in a short form.
     """
@@ -168,7 +168,7 @@ def _path_in(
         told = told_apart(annotation, data)
         if told is not annotation:
             annotation = told
-            continue  # the tag itself, which may be called as a key of its model is
+            continue  # the tag itself, which may have the same name as a key of its model
         if _holds(data, step):
             path.append(step)
             data = item_of(data, step)
@@ -233,7 +233,7 @@ def _unknown_literal(refusal: _Refusal) -> Problem:
 
 
 def _shorthand_literals(annotation: object) -> tuple[object, ...]:
-    """The literals of a mapping's values, for one word that stands for the mapping."""
+    """The literals of a mapping's values, for a mapping that may be written as a single word."""
     return tuple(
         value
         for one in members_of(annotation)
@@ -275,7 +275,7 @@ _SWITCHES = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "fa
 
 
 def _rewritten(refusal: _Refusal, expected: str) -> str:
-    """How to write what was written so that it has the expected type; '' when that cannot be told."""
+    """How to write the value so that it has the expected type; '' when that is unknown."""
     value, written = refusal.value, refusal.written
     if written is None or value is None:
         return ""
@@ -332,7 +332,7 @@ def _wrong_form(refusal: _Refusal) -> Problem:
 
 
 def _own_words(refusal: _Refusal) -> Problem:
-    """The models' own validators write `fact; remedy`."""
+    """The problem in a message of the models' own validators, which have the form `fact; remedy`."""
     fact, _, remedy = str(refusal.facts["error"]).partition("; ")
     return refusal.problem(
         code_of(refusal.facts["error"]), fact, remedy, key=refusal.value == (refusal.path or ("",))[-1]

@@ -55,7 +55,7 @@ def remote_file(text: str, sha256: str = "", path: SpecPath = ()) -> RemoteFile:
 
 
 def _refuse_plain_http(file: RemoteFile, sha256: str) -> None:
-    """Plain HTTP can be altered in transit and read by anyone: a pin prevents the first, nothing the second."""
+    """Rejects plain HTTP without a pin: it can be altered in transit, which a pin detects, and read by anyone."""
     if file.scheme != "http" or is_local_host(file.host):
         return
     if file.has_credential:

@@ -84,9 +84,8 @@ def flow_yaml(value: object) -> str:
     if isinstance(value, str) and _reads_as_itself(value):
         return value
     text = json.dumps(value, ensure_ascii=False)
-    return (
-        text if text.isprintable() else json.dumps(value)
-    )  # YAML refuses U+0080 to U+009F and breaks at U+2028
+    # YAML rejects U+0080 to U+009F and treats U+2028 as a line break
+    return text if text.isprintable() else json.dumps(value)
 
 
 def _reads_as_itself(text: str) -> bool:

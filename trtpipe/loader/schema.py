@@ -58,7 +58,7 @@ def pipeline_schema(known: KnownNames) -> dict[str, Any]:
 
 
 def _add_parsers(models: dict[str, Any], known: KnownNames) -> None:
-    """Each parser's own options, and whether it needs a source: told apart by `parser`, onnx when left out."""
+    """Each parser's own options, and whether it needs a source: selected by `parser`, which defaults to onnx."""
     model = models["ModelSpec"]
     model["properties"]["parser"]["enum"] = list(known.parsers)
     default = model["properties"]["parser"]["default"]

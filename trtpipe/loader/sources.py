@@ -26,7 +26,7 @@ _LISTED_ENTRIES = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Wrong(Exception):
-    """Why a source names no file that may be read."""
+    """Why a source does not name a readable file."""
 
     code: ProblemCode
     fact: str
@@ -84,7 +84,7 @@ def _in_project(text: str, root: Path, reach: Iterable[str], directory: bool) ->
 
 
 def reached(root: Path, text: str) -> Path:
-    """The directory that a word of `reach` names. Raises SpecError."""
+    """The directory that an entry of `reach` names. Raises SpecError."""
     try:
         return _reached(root, text)
     except _Wrong as wrong:

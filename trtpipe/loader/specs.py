@@ -65,7 +65,7 @@ class LoadedPipeline:
         return self.files.get(_SOURCE)
 
     def option_files(self) -> dict[str, Path]:
-        """The files here that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
+        """The local files that the parser's options name, by their place there: `weights`, `layers.3.weights`."""
         return {place: self.files[path] for place, path in _places(self.files)}
 
     def graft_files(self) -> dict[str, Path]:
@@ -74,11 +74,11 @@ class LoadedPipeline:
         return {".".join(map(str, path[len(GRAFT) :])): file for path, file in inside}
 
     def option_remotes(self) -> dict[str, tuple[SpecPath, RemoteFile]]:
-        """The files to fetch that the parser's options name, by their place there, with their path in the spec."""
+        """The remote files that the parser's options name, by their place there, with their path in the spec."""
         return {place: (path, self.remotes[path]) for place, path in _places(self.remotes)}
 
     def pins(self) -> dict[SpecPath, str]:
-        """Path in the spec → the SHA-256 that the file named there, which is not fetched, must have."""
+        """Path in the spec → the pinned SHA-256 of the local file named there."""
         pinned = [(_SOURCE, self.spec.model.sha256)] if self.spec.model.sha256 else []
         options = [
             (path, text.sha256)
@@ -88,7 +88,7 @@ class LoadedPipeline:
         return {path: sha256.lower() for path, sha256 in (*pinned, *options) if path in self.files}
 
     def locate(self, problem: Problem) -> Problem:
-        """The problem with its place in the pipeline's file, or in `trtpipe.yaml` when it stands there."""
+        """The problem with its place in the pipeline's file, or in `trtpipe.yaml` if the value is there."""
         return _located(problem, self.document, self.project)
 
     def source_of(self, path: SpecPath) -> Document:
@@ -169,7 +169,7 @@ def _parser(data: Written, known: KnownNames) -> Parser:
 def _options(document: Document, parser: Parser) -> tuple[BaseModel | None, list[Problem]]:
     data = _at(document.data, _OPTIONS)
     if data is not None and not isinstance(data, dict):
-        return None, []  # the pipeline's own model has refused it
+        return None, []  # validation has already reported it
     return validated(parser.options, document, data or {}, _OPTIONS)
 
 
@@ -177,7 +177,7 @@ def _graft(document: Document) -> tuple[BaseModel | None, list[Problem]]:
     data = _at(document.data, GRAFT)
     if not isinstance(data, dict):
         return None, []
-    from trtpipe.spec.network.network import GraftSpec  # forty models, which few specs need
+    from trtpipe.spec.network.network import GraftSpec  # imported only when needed: it has forty models
 
     return validated(GraftSpec, document, data, GRAFT)
 
@@ -296,7 +296,7 @@ def _undescribed(name: str, document: Document, shared: ProjectSpec) -> Problem:
 
 
 def _unknown_names(document: Document, known: KnownNames) -> list[Problem]:
-    """Parsers and precisions that no plug-in brings; looked for in the data, so that a wrong spec says these too."""
+    """Unknown parsers and precisions; checked on the raw data, so that they are reported for an invalid spec too."""
     data = document.data
     found = [_unknown(document, ("model", "parser"), known.parsers, "parser")]
     variants = data.get("variants")

@@ -266,7 +266,7 @@ class _Reader:
         return key
 
     def _odd_key(self, value: Yaml, place: ScalarEvent, mark: Mark) -> str:
-        """The text of a key that reads as a number or a word."""
+        """The text of a key that YAML reads as a number, a boolean or null."""
         remedy = f"put it in quotes: '{place.value}'" if place.value else "write the key before the ':'"
         self.refuse(
             mark, Code.KEY_NOT_TEXT, f"a key must be text, not {kind_of(value)}", remedy, complete=True
@@ -340,7 +340,7 @@ def _syntax_problem(source: SourceText, error: yaml.YAMLError) -> Problem:
     text = f"{context} {what}"
     remedy = next((advice for sign, advice in _ADVICE if sign in text), "")
     where = source.location(mark.line, mark.column) if mark is not None else source.location(0, 0)
-    if "nesting depth" in what:  # newer releases of PyYAML have a limit of their own, met while looking ahead
+    if "nesting depth" in what:  # the nesting limit of newer PyYAML releases
         return _too_deep(where)
     context_mark = getattr(error, "context_mark", None)
     begun = f" {context}, which starts on line {context_mark.line + 1}" if context and context_mark else ""

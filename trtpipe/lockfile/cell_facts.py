@@ -24,7 +24,7 @@ _IN_KEY = " (part of the key: not proved to build the same engine as others)"
 def asked_facts(records: Records, cell: Record) -> dict[str, Fact]:
     """The facts that determine a cell: files by digest, the toolchain, the compute capabilities.
 
-    `cell` holds the cell's own facts. Only what the known steps tell is there.
+    `cell` holds the cell's own facts. Only facts from known steps are included.
     """
     facts: dict[str, Fact] = {}
     if "import" in records:
@@ -41,7 +41,7 @@ def asked_facts(records: Records, cell: Record) -> dict[str, Fact]:
 
 
 def asked_fields(records: Records) -> set[str]:
-    """The names of the facts that `asked_facts` tells of these steps, also of those that a cell does not have."""
+    """The names of the facts that `asked_facts` takes from these steps, including facts that a cell may lack."""
     fields = {"toolchain", "python", "compute_capabilities"}
     told = {
         "import": ("source",),
@@ -54,14 +54,14 @@ def asked_fields(records: Records) -> set[str]:
 
 
 def origin_facts(summary: Record) -> dict[str, Fact]:
-    """Where a fetch step's files came from, without what an address asks for in its query."""
+    """The origins of a fetch step's files, without the addresses' queries."""
     files = summary.get("files", {})
     found = {_inside(name): _origin(one) for name, one in files.items()}
     return {"origin": found} if found else {}
 
 
 def typed_facts(summary: Record) -> dict[str, Fact]:
-    """How many nodes compute in each type, and how many were kept wide because their data exceed the range of half."""
+    """How many nodes compute in each type, and how many stay in float32 because of float16's range."""
     counts = [f"{name} {count}" for name, count in sorted(summary.get("planned", {}).items())]
     overflow = len(summary.get("wide", {}).get("overflow", {}))
     counts += [f"{overflow} of them kept wide by what they reach"] if overflow else []
@@ -85,7 +85,7 @@ def _origin(told: Record) -> str:
 
 
 def model_files(imported: Record) -> dict[str, str]:
-    """A model's files by name → digest; a model that is declared in its spec and names none is its declaration."""
+    """A model's files by name → digest; for a declared model without files, the declaration's."""
     inputs = imported["inputs"]
     found = {name: text for slot in ("source", "files") for name, text in inputs.get(slot, {}).items()}
     return found or {"declared": f"{key_of(imported['options'])} (declared)"}

@@ -14,7 +14,7 @@ from trtpipe.plan.trace import Trace
 def choices_in(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
     """The recipe of each search whose choice the cells hold → `precision`, `base`, `keep` and what was `reached`.
 
-    A search whose cells contradict each other has none: somebody edited one of them.
+    A search whose cells contradict each other is left out, because somebody edited one of them.
     """
     found: dict[str, dict[str, Any]] = {}
     contradicted = set()
@@ -41,10 +41,10 @@ def tactics_in(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
 
 
 def agrees(trace: Trace, choices: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a search's trace is what the lockfile's choices say of its key.
+    """Whether a search's trace agrees with the lockfile's choice for its key.
 
-    What a search found here holds until the lockfile says otherwise; what was taken from a lockfile holds only as
-    long as the lockfile says so: one that was edited must not outlive the edit, nor spread by a shared store.
+    A choice that was found here is valid unless the lockfile has another one. A choice that was taken from a lockfile
+    is valid only while the lockfile has it: an edited choice must not survive the edit, or spread by a shared store.
     """
     known = choices.get(recipe_of(trace.fingerprint))
     if known is None:

@@ -45,7 +45,7 @@ def between(cell: str, old: Entry, new: Entry, fields: Collection[str] | None = 
     for field in named:
         if field in CIRCUMSTANCES or (fields is not None and field not in fields):
             continue
-        if field == "python" and old.get("key") == new.get("key"):  # then it is of no account
+        if field == "python" and old.get("key") == new.get("key"):  # the difference does not matter then
             continue
         if not same_fact(field, old.get(field), new.get(field)):
             found += _differing(cell, field, old.get(field), new.get(field))
@@ -64,7 +64,7 @@ def _differing(cell: str, field: str, old: Fact | None, new: Fact | None) -> Ite
 
 
 def _by_name(fact: Fact | None) -> Mapping[str, str]:
-    """A fact's texts by name; schema 1 had one text without a name where there are several now."""
+    """A fact's texts by name; schema 1 had a single text without a name."""
     if isinstance(fact, Mapping):
         return fact
     return {"": _shown(fact)} if fact else {}

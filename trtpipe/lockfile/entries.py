@@ -85,13 +85,13 @@ def shown_digest(digest: Digest) -> str:
 
 
 def digest_in(text: object) -> Digest | None:
-    """The digest from a text of `shown_digest`; None if it is none."""
+    """The digest from a text of `shown_digest`; None if it is not a digest."""
     match = _SHOWN.fullmatch(text) if isinstance(text, str) else None
     return Digest(match[1], int(match[2])) if match else None
 
 
 def first_source(entry: Entry) -> str:
-    """The digest of a cell's model file, as it is shown; that of the first when there are several."""
+    """The digest of a cell's model file (the first one if there are several), as shown in the lockfile."""
     source = entry.get("source", "")
     return next(iter(source.values()), "") if isinstance(source, Mapping) else str(source)
 

@@ -29,8 +29,8 @@ def measured_facts(verdicts: Sequence[JsonObject]) -> dict[str, str]:
 def steady(old: Entry, new: Entry, *, elsewhere: bool = False) -> Entry:
     """The new facts, but with the old text for facts that only reflect which machine built and measured first.
 
-    That is the interpreter of an engine that is the same, and each measured value that is about the same; and every
-    value, where the old ones were measured `elsewhere`: with other packages, or on another kind of processor.
+    These are the interpreter, if the engine is the same, and each measured value that is about the same; all measured
+    values if the old ones were measured `elsewhere`: with other packages, or on another kind of processor.
     """
     if old.get("key") == new.get("key") and old.get("python"):
         new = {**new, "python": old["python"]}
@@ -51,7 +51,7 @@ def _same_subject(old: Entry, new: Entry) -> bool:
 
 
 def _stays(old: object, new: str, elsewhere: bool) -> bool:
-    """Whether a measured value keeps its old text. A bound that changed is written anew with its value."""
+    """Whether a measured value keeps its old text. If the bound changed, the value is replaced too."""
     return _about_equal(old, new) or (elsewhere and isinstance(old, str) and same_bound(old, new))
 
 

@@ -17,7 +17,7 @@ _MOST_BYTES = 256 << 20
 def read_lock(path: Path) -> dict[str, dict[str, Fact]]:
     """The cells of a lockfile; none when there is no file. Raises TrtpipeError when it is damaged or newer.
 
-    Of a merge conflict, those cells on which both sides agree.
+    In a merge conflict, only the cells on which both sides agree.
     """
     return {name: dict(entry) for name, entry in load_lock(path).cells.items()}
 
@@ -64,7 +64,7 @@ def refuse_no_file(path: Path) -> None:
 
 
 def _merged(path: Path, text: str) -> Lock:
-    """Both sides of a conflict as one: what one side alone has counts, what they disagree on does not."""
+    """Both sides of a conflict as one: entries of one side are kept, entries on which they disagree are not."""
     number, line = conflict_at(text) or (1, "")
     where = Location(str(path), number, 1, line)
     sides = both_sides(text)

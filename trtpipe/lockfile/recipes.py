@@ -40,7 +40,7 @@ class OtherVersion:
 def recipe_of(record: Record) -> str:
     """The digest of what a step was asked to do, and with which files: its record without the package versions."""
     asked = {name: value for name, value in record.items() if name != "tools"}
-    if record["stage"] == "readback":  # the typed model's outputs, which differ from processor to processor
+    if record["stage"] == "readback":  # the typed model's outputs differ from processor to processor
         asked["inputs"] = {slot: files for slot, files in record["inputs"].items() if slot != "outputs"}
     for path in _DATA:
         asked["options"] = _without_packages(asked["options"], path)

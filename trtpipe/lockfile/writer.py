@@ -72,14 +72,14 @@ def _fact(field: str, fact: Fact) -> Iterator[str]:
 
 
 def _in_order(names: Mapping[str, str]) -> list[str]:
-    """Names by the alphabet, those of the chain of proofs as it runs."""
+    """Names in alphabetical order, links of the proof chain in the chain's order."""
     return [name for name in CHAIN if name in names] if names.keys() <= set(CHAIN) else sorted(names)
 
 
 def update_lock(path: Path, update: Update) -> bool:
     """Bring the lockfile up to date; whether the file changed. Raises TrtpipeError.
 
-    Of a merge conflict, cells on which the sides disagree must be among those that were built.
+    In a merge conflict, the cells on which the sides disagree must be among those that were built.
     """
     refuse_no_file(path)
     text = render_lock(update.cells, update.steps)

@@ -26,7 +26,7 @@ FEWEST_EVALUATIONS = 4
 
 
 class BudgetSpec(SpecModel):
-    """What a searched variant must keep of the reference's accuracy, and the limits of the search."""
+    """How much of the reference's accuracy a searched variant must keep, and the limits of the search."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -78,17 +78,17 @@ class BudgetSpec(SpecModel):
         return self
 
     def goal(self) -> dict[str, Json]:
-        """What must be reached, without how it is looked for."""
+        """The required accuracy, without the options of the search."""
         given = self.model_dump(exclude={"samples", "max_evaluations", "max_seconds"})
         return {name: value for name, value in given.items() if value is not None}
 
     @property
     def needs_labels(self) -> bool:
-        """Whether it is about right and wrong answers."""
+        """Whether it needs labels, because it is about correct answers."""
         return self.accuracy_drop is not None or self.metric == "accuracy"
 
     def words(self) -> str:
-        """What must be reached, in words."""
+        """The required accuracy as text."""
         if self.accuracy_drop is not None:
             return f"accuracy at most {self.accuracy_drop:g} below the reference's"
         bounds = [f"at least {self.min:g}"] if self.min is not None else []

@@ -42,7 +42,7 @@ IMAGE_FIELDS = (
 
 
 class RandomSource(SpecModel):
-    """Seeded random samples: standard normal floats, integers in `[low, high)`, and in its table what picks rows."""
+    """Seeded random samples: standard normal floats, integers in `[low, high)`, indices within their table."""
 
     shapes: dict[str, StaticShape]
     """Input → the shape of one sample, with its batch dimension."""
@@ -65,7 +65,7 @@ PixelSize = Annotated[StaticShape, AfterValidator(_in_pixels)]
 
 
 def _resize(value: object) -> object:
-    """A size stands for stretching to it."""
+    """A plain size means `stretch` to this size."""
     return {"size": value} if isinstance(value, (int, str, list)) else value
 
 
@@ -82,13 +82,13 @@ class _SizeOr:
 class ResizeSpec(SpecModel):
     """How images are resized, one of `h` × `w` pixels to `size`, which is `H` × `W` (equal when it is one number):
 
-    - `stretch`: to H × W, whatever becomes of the proportions (torchvision's `Resize((H, W))`).
+    - `stretch`: to H × W, ignoring the aspect ratio (torchvision's `Resize((H, W))`).
     - `fit_short`: the shorter side to `size`, the other to `floor(size * longer / shorter)` (torchvision's
       `Resize(size)`, DALI's `resize_shorter`).
     - `fit_long`: the longer side to `size`, the other to `floor(size * shorter / longer)`, at least 1 (DALI's
       `resize_longer`).
-    - `letterbox`: by `r = min(H / h, W / w)` to `round(h * r)` × `round(w * r)`, halves to the even number, then
-      `pad_value` around it to H × W, of an odd number of pixels the smaller half at the top and left (as in
+    - `letterbox`: by `r = min(H / h, W / w)` to `round(h * r)` × `round(w * r)`, halves to even, then padded with
+      `pad_value` to H × W; the smaller half of an odd padding is at the top and left (as in
       ultralytics).
     """
 
@@ -124,8 +124,8 @@ Resize = Annotated[ResizeSpec, BeforeValidator(_resize), _SizeOr()]
 class InputSpec(SpecModel):
     """How one model input is made from an array: `(array * scale - mean) / std`, then layout, then dtype.
 
-    Images come first through, in this order: `orientation`, `colour`, `resize`, `center_crop`, `pad_to_multiple`. They
-    are then an array of unsigned bytes, 0 to 255, whose last axis is the channels; what else is computed is as above.
+    Images are first processed in this order: `orientation`, `colour`, `resize`, `center_crop`, `pad_to_multiple`. The
+    result is an array of unsigned bytes, 0 to 255, whose last axis is the channels; the rest is computed as above.
     """
 
     array: str | None = None
@@ -164,7 +164,7 @@ class InputSpec(SpecModel):
 
 
 def _by_name(value: object) -> object:
-    """Images without a name are called `images`."""
+    """Images without a name get the name `images`."""
     return value if isinstance(value, dict) else {IMAGES: value}
 
 
@@ -251,5 +251,5 @@ class DatasetSpec(SpecModel):
         return self
 
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of sources that it has."""
+        """The kinds of sources that the data set has."""
         return tuple(name for name in SOURCES if getattr(self, name) is not None)

@@ -36,10 +36,10 @@ _NAME = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST_NAME - 1}}}$"
 
 
 class SpecModel(BaseModel):
-    """A strict, frozen piece of a spec: unknown keys are errors, text is never taken for a number.
+    """A strict, frozen piece of a spec: unknown keys are errors, text is never converted to a number.
 
-    The docstring under a field is its description in the JSON Schema, which reads it from the source: letting
-    pydantic collect them here would cost every start of the program as much as pydantic itself.
+    The docstring under a field is its description in the JSON Schema, which reads it from the source: collecting
+    them with pydantic would make every start of the program as slow again as importing pydantic does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -260,7 +260,7 @@ def _files_under(
 
 
 def _borders(value: object) -> object:
-    """One word is about every input and output."""
+    """A single word applies to every input and output."""
     return {"*": value} if isinstance(value, str) else value
 
 

@@ -10,7 +10,7 @@ from trtpipe.spec.pipeline import Threshold
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The budget is about the data and recorded outputs, the thresholds about corners of profiles as well."""
+    """The budget applies to the data and recorded outputs, the thresholds also to corners of profiles."""
 
     budget: BudgetSpec
     thresholds: tuple[Threshold, ...] = ()

@@ -29,7 +29,7 @@ HardwareCompatibility = Literal["none", "ampere_plus", "same_compute_capability"
 
 
 class ModelSpec(SpecModel):
-    """Where the model comes from and how it is read."""
+    """The model's source and how it is read."""
 
     source: str | None = None
     """A path inside the project, or `pkg://PACKAGE/PATH` for a file in an installed Python package; or a file to
@@ -125,7 +125,7 @@ class ProfileInput(SpecModel):
 
 
 def _profile_input(value: object) -> object:
-    """One shape stands for min, opt and max."""
+    """A single shape means equal min, opt and max."""
     if isinstance(value, (str, int, list)):
         return {"min": value, "opt": value, "max": value}
     return value
@@ -136,7 +136,7 @@ Profile = dict[str, ProfileEntry]
 
 
 def _gpu_text(value: object) -> object:
-    """YAML reads 8.9 and 89 as numbers; a GPU is always text."""
+    """A GPU as text, because YAML reads 8.9 and 89 as numbers."""
     values = value if isinstance(value, (list, tuple)) else (value,)
     return tuple(
         str(item) if isinstance(item, (int, float)) and not isinstance(item, bool) else item
@@ -161,7 +161,7 @@ Gpus = Annotated[
 
 
 class TargetSpec(SpecModel):
-    """One thing to build for: GPUs, a toolchain, and how far the engine must be portable."""
+    """One build target: GPUs, a toolchain, and how portable the engine must be."""
 
     gpu: Gpus
     """A GPU's name (`rtx4090`, `NVIDIA L4`), `sm89`, `8.9`, `this`, or a list: one engine that serves them all."""
@@ -174,7 +174,7 @@ class TargetSpec(SpecModel):
 
 
 class ToolchainSpec(SpecModel):
-    """Which TensorRT builds."""
+    """The TensorRT that builds the engine."""
 
     flavour: Flavour
     """`tensorrt_rtx` (TensorRT for RTX: engines build on any machine) or `tensorrt` (on the target's GPU)."""
@@ -185,7 +185,7 @@ class ToolchainSpec(SpecModel):
 
 
 class BuilderSpec(SpecModel):
-    """TensorRT's builder configuration. Everything here is in the key."""
+    """TensorRT's builder configuration. All of it is part of the key."""
 
     optimization_level: Annotated[int, Field(ge=0, le=5)] = 3
     """IBuilderConfig.builder_optimization_level (TensorRT-RTX has one level only and ignores it)."""
@@ -219,7 +219,7 @@ class PluginSpec(SpecModel):
 
 
 class RandomData(SpecModel):
-    """Random inputs, said out loud."""
+    """Random inputs, requested explicitly."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     """The same seed gives the same inputs everywhere."""
@@ -228,7 +228,7 @@ class RandomData(SpecModel):
 
 
 class Threshold(SpecModel):
-    """What a comparison of one output must reach."""
+    """The bound that a metric of one output must meet."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["min"]}, {"required": ["max"]}]})
 
@@ -249,7 +249,7 @@ class Threshold(SpecModel):
 
 
 class OtherReference(SpecModel):
-    """Something else than the source to compare with: recorded outputs, or another variant."""
+    """A reference other than the source: recorded outputs, or another variant."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["golden"]}, {"required": ["variant"]}]}
@@ -271,7 +271,7 @@ class OtherReference(SpecModel):
 
 
 class ReadbackSpec(SpecModel):
-    """How the network that TensorRT's parser makes of a typed model is held against that model."""
+    """How the network that TensorRT's parser makes of a typed model is compared with that model."""
 
     run: bool = True
     """Whether that network is run beside the typed model; its types and shapes are compared in any case."""
@@ -283,7 +283,7 @@ class ReadbackSpec(SpecModel):
 
 
 class ValidateSpec(SpecModel):
-    """What a variant must prove."""
+    """How variants are validated."""
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["data", "random"]}})
 
@@ -317,7 +317,7 @@ class ValidateSpec(SpecModel):
         return self.reference.golden if isinstance(self.reference, OtherReference) else None
 
     def reference_of(self, variant: str) -> str | None:
-        """The variant that another one is held against; None for that variant itself, whose reference is the source."""
+        """The variant that another one is compared with; None for that variant itself."""
         other = self.reference.variant if isinstance(self.reference, OtherReference) else None
         return other if other != variant else None
 

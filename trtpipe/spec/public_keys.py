@@ -17,7 +17,7 @@ _SMALL = frozenset((0, 1, _P - 1, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8))
 
 
 def raw_key(text: str) -> bytes | None:
-    """The 32 bytes of a public key, or None when it is none."""
+    """The 32 bytes of a public key, or None when the text is not a key."""
     try:
         raw = base64.b64decode(text.removeprefix(PREFIX), validate=True)
     except ValueError:

@@ -68,14 +68,14 @@ class RemoteFile:
 
     @property
     def url(self) -> str:
-        """The address in full, which may hold a credential: for the one that fetches only."""
+        """The full address, which may contain a credential: only for the request itself."""
         revision = f"@{self.revision}" if self.revision else ""
         query = f"?{self.query}" if self.query else ""
         return f"{self.scheme}://{self.host}{revision}/{self.path}{query}"
 
     @property
     def shown(self) -> str:
-        """The address as people and files are told it: what is asked for in its query is left out."""
+        """The address without its query, for messages and files."""
         return masked(self.url)
 
     @property
@@ -90,22 +90,22 @@ class RemoteFile:
 
     @property
     def moves(self) -> bool:
-        """Whether it names a branch or a tag of a repository, which may come to mean other bytes."""
+        """Whether it names a branch or a tag of a repository, whose content may change."""
         return self.scheme == "hf" and _COMMIT.fullmatch(self.revision) is None
 
     @property
     def has_credential(self) -> bool:
-        """Whether its query holds what looks like a credential."""
+        """Whether its query seems to contain a credential."""
         return any(_CREDENTIAL.fullmatch(name) for name, _ in self._parameters())
 
     def identity(self) -> dict[str, str]:
-        """What identifies the file in a key: no credential, nor anything else of the query that could be read."""
+        """The file's identity for a key: without credentials, and with the rest of the query only as a digest."""
         found = {"url": replace(self, query="").url}
         asked = [(name, value) for name, value in self._parameters() if not _CREDENTIAL.fullmatch(name)]
         return found | {"query": key_of(sorted(asked))[:16]} if asked else found
 
     def beside(self, name: str, sha256: str = "") -> RemoteFile:
-        """The file of a relative name in the same folder."""
+        """The file with a relative name in the same folder."""
         from urllib.parse import quote
 
         folder, slash, _ = self.path.rpartition("/")

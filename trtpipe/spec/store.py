@@ -34,7 +34,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
 def _remote(text: str) -> str:
-    """An address without anything that must not stand in a file that is committed."""
+    """Rejects addresses with parts that must not be in a committed file, such as passwords."""
     found = _SCHEME.match(text)
     if found is None:
         if ":" in text.partition("/")[0] or not text.strip() or not text.isprintable():
@@ -92,7 +92,7 @@ RemoteAddress = Annotated[str, AfterValidator(_remote)]
 
 
 def _short(value: object) -> object:
-    """`project` is short for the place that a project's own store has."""
+    """`project` means the default place of a project's own store."""
     return {"path": IN_PROJECT} if value == "project" else value
 
 
@@ -108,7 +108,7 @@ class StoreDirectorySpec(SpecModel):
 
 
 class StoreSpec(StoreDirectorySpec):
-    """Where artifacts are kept, and whom they are shared with."""
+    """Where artifacts are kept, and with whom they are shared."""
 
     remote: RemoteAddress | None = None
     """A store that is shared with others: `s3://`, `gs://`, `az://` or `https://` with a prefix, or a directory."""
@@ -138,7 +138,7 @@ class ProjectOr:
 
 
 def refuse_plain_http(remote: str | None, signed: bool) -> None:
-    """Raise ValueError for an address whose answers anybody on the way could change, unless traces are `signed`."""
+    """Raise ValueError for plain HTTP, whose content can be altered in transit, unless traces are `signed`."""
     plain = remote is not None and remote.lower().startswith("http://")
     if plain and not signed and not is_local_host(urlsplit(remote or "").netloc):
         raise WrongValue(

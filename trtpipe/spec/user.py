@@ -23,7 +23,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def _whole(text: str) -> str:
-    """A path that is the same in each project: a relative one would name what a project may have brought."""
+    """Rejects relative paths, which would refer to files of whatever project is current."""
     if not text.startswith(("/", "~")) and not PureWindowsPath(text).is_absolute():
         raise WrongValue(
             Code.WRONG_FORM,
@@ -59,7 +59,7 @@ class AllowedProject(SpecModel):
 
 
 class UserSpec(SpecModel):
-    """`config.yaml` in `trtpipe` of the user's configuration directory."""
+    """`config.yaml` in `trtpipe` in the user's configuration directory."""
 
     schema_: SchemaVersion = Field(alias="schema")
     """The version of the spec language."""

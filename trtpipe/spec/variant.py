@@ -17,7 +17,7 @@ _CACHE_FIELDS = ("cache", "format", "min_coverage", "rename")
 
 
 def _calibration(value: object) -> object:
-    """A data set's name stands for the set itself."""
+    """A plain name means the data set with that name."""
     return {"data": value} if isinstance(value, str) else value
 
 

@@ -30,7 +30,7 @@ _DEEPEST = 8
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """Says what a piece of text names."""
+    """Marks a text field with the kind of thing that it names."""
 
     names: Literal["tensor", "weights"]
 
@@ -89,7 +89,7 @@ def _name_or_whole_number(value: object) -> object:
 
 
 def between(least: int, most: int | None = None) -> object:
-    """Bounds a list's length, behind AsTuple: wrong items are then not also said to be too few."""
+    """Bounds a list's length. After AsTuple, so that a list with invalid items is not called too short as well."""
     bounds = {"minItems": least} | ({} if most is None else {"maxItems": most})
     return Field(min_length=least, max_length=most, json_schema_extra=dict(bounds))
 
@@ -159,7 +159,7 @@ class Declared(SpecModel):
 class Layer(Declared):
     """A layer of TensorRT's own.
 
-    Its first output is called as the layer is, the second `name:1`, unless `outputs` says.
+    Its first output has the layer's name, the second is `name:1`, unless `outputs` names them.
     """
 
     output_count: ClassVar[int] = 1
@@ -186,7 +186,7 @@ class Layer(Declared):
 
 
 class OneInput(Layer):
-    """A layer of one input, which is what the layer before yields unless it says."""
+    """A layer with one input, which defaults to the previous layer's output."""
 
     input: TensorName | None = None
     """The tensor that it reads; left out: the first output of the layer before, or the only graph input."""
@@ -217,7 +217,7 @@ def _named(model: BaseModel, names: str) -> Iterator[tuple[SpecPath, str]]:
 
 @cache
 def _fields_with(model: type[BaseModel], names: str) -> tuple[tuple[str, str, object, bool], ...]:
-    """The fields of a kind of layer in which names of this kind may stand: name, alias, type, whether all are names."""
+    """The fields of a layer that may contain names of this kind: field, alias, type, whether all texts are names."""
     return tuple(
         (field, info.alias or field, info.annotation, _marks(info.metadata, names))
         for field, info in model.model_fields.items()
@@ -226,7 +226,7 @@ def _fields_with(model: type[BaseModel], names: str) -> tuple[tuple[str, str, ob
 
 
 def _holds(annotation: object, names: str) -> bool:
-    """Whether names of this kind may stand anywhere in a value of this type."""
+    """Whether a value of this type may contain names of this kind."""
     arguments = get_args(annotation)
     marked = get_origin(annotation) is Annotated and _marks(arguments[1:], names)
     return marked or any(_holds(one, names) for one in arguments)

@@ -1,4 +1,4 @@
-"""A network of declared layers, and a graft: declared layers put in front of or after a parsed model."""
+"""A network of declared layers, and a graft: declared layers before or after a parsed model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 
 class _ByKind:
-    """Puts the choice among the layers into the JSON Schema as conditions, of which editors make sense one by one."""
+    """Writes the choice among the layers into the JSON Schema as conditions, which editors evaluate one by one."""
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -179,7 +179,7 @@ class Prepended(NetworkInput):
 
 
 class GraftSpec(SpecModel):
-    """Declared layers put before or behind the model's own, with its tensors by name."""
+    """Declared layers before or after the model's own, which refer to its tensors by name."""
 
     weights: WeightFiles | None = None
     """Where weights are, as for `parser: network`."""

@@ -57,7 +57,7 @@ class PluginField(SpecModel):
 
 
 class PluginOutput(SpecModel):
-    """A tensor that a plugin yields."""
+    """An output of a plugin."""
 
     name: Annotated[str, Field(min_length=1)]
     """The tensor's name."""
@@ -68,10 +68,10 @@ class PluginOutput(SpecModel):
 
 
 class Plugin(Declared):
-    """TensorRT's add_plugin_v2 and add_plugin_v3 → an ONNX node of the domain `trt.plugins`, named as the plugin.
+    """TensorRT's add_plugin_v2 and add_plugin_v3 → an ONNX node of the domain `trt.plugins`, named after the plugin.
 
     TensorRT's ONNX parser looks it up in the plugin registry by name, version and namespace; ONNX Runtime cannot run
-    it, so such a model is not validated on a CPU. Dims and types of its outputs cannot be inferred, so they are said.
+    it, so such a model is not validated on a CPU. Dims and types of its outputs must be declared.
     """
 
     layer: Literal["plugin"]

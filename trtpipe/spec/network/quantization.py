@@ -1,6 +1,6 @@
 """Quantize and dequantize layers: per tensor, per axis or in blocks.
 
-The scale is a constant, as TensorRT wants it.
+The scale is a constant, as TensorRT requires.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from trtpipe.spec.network.fields import FloatType, OneInput, Sizes, WeightRef
 
 
 class _Scaled(OneInput):
-    """What both have in common."""
+    """Fields that both layers have."""
 
     scale: WeightRef
     """One number for the tensor, one for each element of `axis`, or one for each block."""

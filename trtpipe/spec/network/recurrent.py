@@ -17,7 +17,7 @@ from trtpipe.spec.network.fields import OneInput, TensorName, WeightRef
 
 
 def _one_a_direction(value: object) -> object:
-    """Two names are weights by direction; anything else is one tensor for all."""
+    """Two names are the weights of each direction; anything else is one tensor for all."""
     if isinstance(value, (list, tuple)) and value and all(isinstance(one, str) for one in value):
         return tuple(value)
     return (value,)

@@ -25,7 +25,7 @@ from trtpipe.spec.network.fields import (
 
 
 class Shuffle(OneInput):
-    """TensorRT's add_shuffle, IShuffleLayer → ONNX Transpose, Reshape, Transpose; each only when given."""
+    """TensorRT's add_shuffle, IShuffleLayer → ONNX Transpose, Reshape, Transpose; each only if given."""
 
     layer: Literal["shuffle"]
     """Always `shuffle`."""
@@ -60,7 +60,7 @@ class Unsqueeze(OneInput):
 class Flatten(OneInput):
     """IShuffleLayer, as TensorRT's own parsers flatten → ONNX Flatten.
 
-    Two axes remain: what is before `axis`, and what is from it on.
+    Two axes remain: those before `axis`, and those from it on.
     """
 
     layer: Literal["flatten"]
@@ -70,7 +70,7 @@ class Flatten(OneInput):
 
 
 class Concatenation(ManyInputs):
-    """TensorRT's add_concatenation, IConcatenationLayer → ONNX Concat. The inputs are alike on all axes but one."""
+    """TensorRT's add_concatenation, IConcatenationLayer → ONNX Concat. Sizes are equal except on one axis."""
 
     layer: Literal["concatenation"]
     """Always `concatenation`."""
@@ -79,8 +79,8 @@ class Concatenation(ManyInputs):
 
 
 class Slice(OneInput):
-    """TensorRT's add_slice, ISliceLayer → ONNX Slice, with Pad before it for what lies outside, Expand behind it where
-    the stride is 0; a Gather an axis for other modes and backward steps over dims that are tensors.
+    """TensorRT's add_slice, ISliceLayer → ONNX Slice, with Pad before it for elements outside, Expand after it where
+    the stride is 0; a Gather per axis for other modes, and for backward steps if dims are tensors.
 
     Element i of the output is the input's element start + i * stride, on each axis.
     """
@@ -112,8 +112,8 @@ class Slice(OneInput):
 class Gather(ManyInputs):
     """TensorRT's add_gather_v2, IGatherLayer → ONNX Gather, GatherElements or GatherND. Inputs: data, indices.
 
-    default: the indices' shape comes in the place of `axis`. element: indices of the data's rank; the output has their
-    shape. nd: the indices' last axis addresses the data's axes behind num_elementwise_dims.
+    default: the indices' shape replaces `axis`. element: indices of the data's rank; the output has their
+    shape. nd: the indices' last axis addresses the data's axes after num_elementwise_dims.
     """
 
     layer: Literal["gather"]
@@ -140,7 +140,7 @@ class Scatter(ManyInputs):
 class ReverseSequence(ManyInputs):
     """TensorRT's add_reverse_sequence, IReverseSequenceLayer → ONNX ReverseSequence. Inputs: data, lengths (N).
 
-    The first length[i] elements of each sequence are turned round, the rest stays.
+    The first length[i] elements of each sequence are reversed, the rest is unchanged.
     """
 
     layer: Literal["reverse_sequence"]
@@ -194,9 +194,9 @@ class Constant(Layer):
 
 
 class Fill(Layer):
-    """TensorRT's add_fill, IFillLayer → ONNX Expand; of steps an initializer or Range.
+    """TensorRT's add_fill, IFillLayer → ONNX Expand; with steps, an initializer or Range.
 
-    alpha + i * beta at place i.
+    Element i is alpha + i * beta.
     """
 
     layer: Literal["fill"]

@@ -82,7 +82,7 @@ class Convolution(_Kernelled):
 
     Input NxCxspatial (1-D, 2-D or 3-D) → Nxnum_output_mapsxspatial. With explicit padding a spatial size becomes
     floor((size + padding - dilation * (kernel - 1) - 1) / stride) + 1, ceil instead of floor with `explicit_round_up`
-    (the end is then padded with what is lacking).
+    (the end is then padded as needed).
     """
 
     layer: Literal["convolution"]
@@ -106,7 +106,7 @@ class Deconvolution(_Kernelled):
 
     Input NxCxspatial → Nxnum_output_mapsxspatial; a spatial size becomes
     (size - 1) * stride + dilation * (kernel - 1) + 1 - padding. `padding` is cut off the output. `explicit_round_up`
-    rounds nothing here, as the size is exact; the `same` modes give size * stride.
+    has no effect here, because the size is exact; the `same` modes give size * stride.
     """
 
     layer: Literal["deconvolution"]
@@ -126,10 +126,10 @@ class Deconvolution(_Kernelled):
 
 
 class Pooling(_Windowed):
-    """TensorRT's add_pooling_nd, IPoolingLayer → ONNX MaxPool or AveragePool; a blend is both, added.
+    """TensorRT's add_pooling_nd, IPoolingLayer → ONNX MaxPool or AveragePool; a blend is a weighted sum of both.
 
     Input NxCxspatial → NxCxspatial, sizes as for a convolution without dilation; `explicit_round_up` rounds up, and a
-    last window that would start in the padding is left out. A maximum never takes the padding; an average counts it
+    last window that would start in the padding is left out. A maximum ignores the padding; an average counts it
     only when `average_count_excludes_padding` is false.
     """
 
@@ -148,8 +148,8 @@ class Pooling(_Windowed):
 class FullyConnected(OneInput):
     """TensorRT's add_fully_connected, IFullyConnectedLayer (until TensorRT 8) → ONNX Gemm, with Reshape around it.
 
-    Input NxC → Nxnum_outputs. Of an input of 4 or more axes the last three are one row, and num_outputsx1x1 comes in
-    their place, as TensorRT had it: NxCxHxW → Nxnum_outputsx1x1.
+    Input NxC → Nxnum_outputs. The last three of 4 or more axes are flattened, and replaced by
+    num_outputsx1x1, as in TensorRT: NxCxHxW → Nxnum_outputsx1x1.
     """
 
     layer: Literal["fully_connected"]
@@ -165,7 +165,7 @@ class FullyConnected(OneInput):
 class Padding(OneInput):
     """TensorRT's add_padding_nd, IPaddingLayer → ONNX Pad.
 
-    The last axes, as many as there are numbers, grow by zeros at both ends; a negative number cuts.
+    The last axes, as many as there are numbers, are padded with zeros at both ends; a negative number crops.
     """
 
     layer: Literal["padding"]
@@ -216,7 +216,7 @@ class LRN(OneInput):
 class Resize(OneInput):
     """TensorRT's add_resize, IResizeLayer → ONNX Resize.
 
-    A size becomes floor(size * scale), or what `shape` says; the batch and the channels must keep theirs in `linear`
+    A size becomes floor(size * scale), or that in `shape`; batch and channels must keep their sizes in `linear`
     and `cubic` modes, as TensorRT resizes the last three axes at most (two in `cubic`).
     """
 
