@@ -1,8 +1,8 @@
 """Digests: content addresses of bytes.
 
 A Digest is BLAKE3-256 in hex together with the size in bytes. BLAKE3 and not SHA-256 because models and
-engines are large and it is several times faster on the machines that build them. Nothing here knows what the
-bytes mean.
+engines are large and it is several times faster on the machines that build them. Independent of what
+the bytes mean.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ def digest_bytes(data: bytes | bytearray | memoryview) -> Digest:
 
 def digest_file(path: Path) -> Digest:
     """The digest of a file, read once through a memory map, on all cores when it is large. Raises OSError."""
-    with path.open(
-        "rb"
-    ) as file:  # the error of a file that cannot be read names it; that of the map does not
+    with path.open("rb") as file:  # open() names an unreadable file in its error; the memory map does not
         size = os.fstat(file.fileno()).st_size
     hasher = blake3(max_threads=blake3.AUTO) if size >= _PARALLEL_FROM else blake3()
     if size:
@@ -64,7 +62,7 @@ def digest_file(path: Path) -> Digest:
 
 def same_digest(one: Digest, other: Digest) -> bool:
     """Whether two digests are equal, in constant time."""
-    import hmac  # a build with nothing to do compares none
+    import hmac  # imported here, because a build with nothing to do compares no digests
 
     return one.size == other.size and hmac.compare_digest(one.hex, other.hex)
 

@@ -2,7 +2,7 @@
 
     TrtpipeError              anything a user can act on; carries Problems and an exit code
     ├── SpecError        2    the spec, a data set file or an argument is wrong
-    ├── ModelError       2    a model file cannot be read, or is not one trtpipe can take in
+    ├── ModelError       2    a model file cannot be read, or is not supported
     ├── PlanError        2    the plan cannot be made (unknown cell, clashing names)
     ├── ToolchainError   2    TensorRT, an interpreter or a GPU that is not what the spec needs
     ├── StoreError       2    the store cannot be read or written
@@ -53,8 +53,8 @@ class Problem:
     """One fact that is wrong, what kind of mistake that is, where it is, and what to do about it.
 
     `fact` and `remedy` are lower case, without a full stop, and quote the offending name; `remedy` may span
-    lines (a profile to paste). `path` is where in the spec it stands, when only that is known; whoever holds
-    the YAML's marks turns it into `where`.
+    lines (a profile to paste). `path` is the place in the spec when the line is not known yet; code that
+    has the YAML's line numbers turns it into `where`.
     """
 
     code: ProblemCode
@@ -94,7 +94,7 @@ def render_problem(problem: Problem) -> str:
     """`file:line:column: fact`, the source line with a caret under the column, then the remedy."""
     mark = "" if problem.severity == "error" else f"{problem.severity}: "
     where = problem.where
-    fact = problem.fact.replace("\n", "\\n")  # from a name in a model: it must not look like a line of ours
+    fact = problem.fact.replace("\n", "\\n")  # names in a model must not imitate our output
     if where is None:
         lines = [mark + fact]
     else:

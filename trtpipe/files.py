@@ -70,7 +70,7 @@ def open_regular(path: Path) -> BinaryIO:
 def open_beside(path: Path) -> tuple[int, Path]:
     """A new temporary file in the directory of `path`, open for writing. Raises OSError.
 
-    Removes those there that processes of this machine left when they were killed.
+    Also removes temporary files there that killed processes of this machine left.
     """
     prefix = f".{os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])}."
     sweep_files(path.parent)
@@ -89,7 +89,7 @@ def sweep_files(folder: Path) -> int:
 
 
 def _is_left(name: str) -> bool:
-    """Whether a file's name is one that `open_beside` gives, of a process that is gone."""
+    """Whether a file's name was given by `open_beside` in a process that has ended."""
     host = f"{_host()}-"
     _, dot, rest = name.rpartition(f".{host}")
     return bool(dot) and owner_is_dead(host + rest)
@@ -97,9 +97,9 @@ def _is_left(name: str) -> bool:
 
 @contextlib.contextmanager
 def temporary_folder(purpose: str, *, ignore_cleanup_errors: bool = False) -> Iterator[Path]:
-    """A new directory in the system's temporary folder, gone afterwards. Raises OSError.
+    """A new directory in the system's temporary folder, removed afterwards. Raises OSError.
 
-    Removes those that our processes on this machine left when they were killed.
+    Also removes directories that killed trtpipe processes left on this machine.
     """
     _sweep_temporary(Path(tempfile.gettempdir()))
     prefix = f"{_OURS}{purpose}-{owner_prefix()}"
@@ -142,7 +142,7 @@ def owner_is_dead(name: str, *, anywhere: bool = False) -> bool:
 
 
 def _host() -> str:
-    import socket  # a build with nothing to do writes nothing
+    import socket  # imported here, because a build with nothing to do writes no file
 
     return socket.gethostname()
 
@@ -156,7 +156,7 @@ def _namespace() -> str:
 
 
 def owner_of(name: str) -> int | None:
-    """The process id in a name with an `owner_prefix`; None when it is another machine's, or nobody's."""
+    """The process id in a name with an `owner_prefix`; None when it belongs to another machine or to no process."""
     host = f"{_host()}-"
     pid = name.removeprefix(host).split("-", 1)[0]
     return int(pid) if name.startswith(host) and pid.isdecimal() and pid.isascii() else None
@@ -164,7 +164,7 @@ def owner_of(name: str) -> int | None:
 
 def _alive(pid: int) -> bool:
     if os.name == "nt":
-        return True  # signal 0 would end the process there; what is left is swept by hand
+        return True  # on Windows os.kill(pid, 0) ends the process, so leftover files are not swept there
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

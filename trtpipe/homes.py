@@ -59,7 +59,7 @@ def seal_of(data: bytes) -> str:
 
 def is_sealed(data: bytes, seal: str) -> bool:
     """Whether this user sealed these bytes."""
-    import hmac  # a build with nothing to do asks about nothing but its state
+    import hmac  # imported here, because a build with nothing to do only needs its state
 
     return hmac.compare_digest(seal_of(data).encode(), seal.encode())
 
@@ -110,9 +110,9 @@ def _keep(temporary: Path, path: Path) -> None:
         except OSError as error:
             if isinstance(error, FileExistsError):
                 raise
-            temporary.replace(path)  # a file system without links
+            temporary.replace(path)  # the file system has no hard links
             return
-    if not _read(path):  # cut short, by a full disk for example
+    if not _read(path):  # an incomplete file, for example after a full disk
         temporary.replace(path)
 
 

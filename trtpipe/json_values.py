@@ -78,7 +78,7 @@ def texts_in(record: JsonObject, name: str) -> list[str]:
 
 
 def integer_in(record: JsonObject, name: str) -> int:
-    """A field that must be an integer; a boolean is none. Raises Malformed."""
+    """A field that must be an integer; a boolean is not accepted. Raises Malformed."""
     return as_integer(field_in(record, name), name)
 
 
@@ -109,7 +109,7 @@ def as_number(value: object, name: str) -> float:
     try:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return value
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer that is too large for a float
         pass
     raise Malformed(f"{name} is not a finite number")
 

@@ -34,7 +34,7 @@ _DOES: dict[Kind, str] = {"directory": "reads", "link": "has", "store": "uses"}
 
 @dataclass(frozen=True, slots=True)
 class ProjectCode:
-    """Code that a project would run, or a path outside that it would read."""
+    """Code that a project would run, or a path outside the project that it would read."""
 
     kind: Kind
     name: str

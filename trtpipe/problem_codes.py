@@ -39,7 +39,7 @@ _of = ProblemCode
 
 
 class Code:
-    """Every code. No enumeration: making one of so many members takes longer than a build with nothing to do should."""
+    """Every code. Not an Enum, because creating one with so many members would slow down a build with nothing to do."""
 
     # fmt: off
     # 1xx The spec: YAML, keys and values, names, sources

@@ -13,11 +13,10 @@ _SHAPE = re.compile(r"-?\d+(?:x-?\d+)*")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_MOST_DIGITS = 20  # more than 64 bits; Python itself refuses to read thousands
+_MOST_DIGITS = 20  # the most digits, more than 64 bits need; Python itself rejects thousands of digits
 LARGEST_SIZE = 2**63 - 1
-LARGEST_DIM = (
-    2**31 - 1
-)  # TensorRT's Dims hold 64-bit values, but it refuses volumes and dims of 2^31 and more
+# TensorRT's Dims hold 64-bit values, but it rejects volumes and dims of 2^31 and more
+LARGEST_DIM = 2**31 - 1
 
 
 def parse_shape(value: object) -> Shape:
@@ -50,7 +49,7 @@ def _dims_of(text: str) -> list[int]:
         raise WrongValue(
             Code.NOT_A_SHAPE, f"not a shape: {text!r}; write it as 1x3x224x224 or [1, 3, 224, 224]"
         )
-    return [int(dim[:_MOST_DIGITS]) for dim in text.split("x")]  # cut, it is too large all the same
+    return [int(dim[:_MOST_DIGITS]) for dim in text.split("x")]  # cut digits: it is too large anyway
 
 
 def format_shape(shape: Shape) -> str:

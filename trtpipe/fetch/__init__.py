@@ -114,7 +114,7 @@ class _Course:
                 found = self.partial.sha256()
                 if self.remote.sha256 in ("", found):
                     break
-                # Bytes of an earlier try may be the wrong ones, so only a file fetched in one go is refused for good.
+                # A resumed file may mix two versions, so a wrong digest is final only for a file fetched in one go.
                 if not resumed:
                     raise _wrong_pin(found)
                 raise Other("what was fetched in parts is not the pinned file")
@@ -140,7 +140,7 @@ class _Course:
         """One try: request the file and write what arrives. Raises Broken when less arrives than was announced."""
         if self.remote.sha256 and self.partial.is_complete:
             return
-        # Without a pin or a mark nothing would tell that the server has another file now: then begin again.
+        # Without a pin or an identifier a changed file on the server would go unnoticed, so begin again.
         certain = bool(self.remote.sha256 or self.partial.mark)
         with self.ask(self.partial.size if certain else 0, self.partial.mark) as answer:
             self.facts |= answer.facts

@@ -294,7 +294,7 @@ def _open(url: str, headers: Mapping[str, str], stall: float) -> http.client.HTT
         response = opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=stall)  # noqa: S310
     finally:
         timer.cancel()
-    if watched.was_cut:  # what came so far would pass for all headers
+    if watched.was_cut:  # http.client would take the headers received so far for all of them
         raise TimeoutError
     assert isinstance(response, http.client.HTTPResponse)
     return response

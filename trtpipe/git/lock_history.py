@@ -59,7 +59,8 @@ def commits_with(lockfile: Path, digest: str) -> History:
     if said is None:
         return History((), "the project is in no git repository that could be asked for older lockfiles")
     found = [_commit(line.split("\x1f"), lockfile, digest) for line in said.splitlines() if line]
-    commits = [one for one in found if one.cells or one.before]  # else it is some other fact's digest
+    # otherwise the digest belongs to another fact
+    commits = [one for one in found if one.cells or one.before]
     shallow = (_git(lockfile.parent, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
     note = "the clone is shallow: older commits were not searched" if shallow else ""
     return History(tuple(commits), note)

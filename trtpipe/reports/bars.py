@@ -14,9 +14,9 @@ _MOST_BARS = 60
 
 
 def histogram_bars(histogram: Histogram, label: str) -> Markup:
-    """Bars of equal width over the bins, with what they span underneath; `label` says in words what they show.
+    """Bars of equal width for the bins, with their range underneath; `label` is the alternative text.
 
-    Bins that are wider than others stand as wide as they: errors are counted between edges that grow.
+    Wider bins are drawn with the same width, because the edges of error histograms grow exponentially.
     """
     edges, counts = histogram.edges, _merged(histogram.counts)
     most = max(counts) or 1

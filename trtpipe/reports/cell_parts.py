@@ -23,7 +23,7 @@ _MOST_ITEMS = 40
 
 
 def verdict_table(verdicts: Sequence[Verdict], caption: str, most: int = _MOST_VERDICTS) -> Markup | None:
-    """A row for each threshold at each place: those that failed first, then the nearest to their bounds."""
+    """A row for each threshold at each place: failed ones first, then those nearest to their bounds."""
     if not verdicts:
         return None
     order = {"failed": 0, "not run": 1, "passed": 2}

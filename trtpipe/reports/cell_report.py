@@ -34,7 +34,7 @@ class Parts:
 
 
 def part_of(reader: Callable[[object], P | None], data: object, engine: str) -> tuple[P | None, str]:
-    """A file's part of the report, or None and why there is none; `engine` is the BLAKE3 of the one beside it.
+    """A file's part of the report, or None and the reason; `engine` is the BLAKE3 of the engine beside it.
 
     A proof and a benchmark count only for the engine whose digest they carry.
     """
@@ -51,7 +51,7 @@ def cell_report(
 ) -> CellReport:
     """The report of a delivered cell.
 
-    `absent` says of each part that is None why, `files` are the names that a reader may open.
+    `absent` gives the reason for each part that is None, `files` are the names of files that a reader may open.
     """
     phases = mapping_of(mapping_of(manifest.get("timings")).get("engine_phases"))
     calibration = manifest.get("calibration")

@@ -151,7 +151,7 @@ def _sensitivity(one: Entry) -> Sensitivity:
 def scales_of(data: object, calibration: Entry) -> Scales | None:
     """From scales.json: tensors sorted by clipped share, as many as a report holds.
 
-    How methods compare stands in the manifest, under `calibration`.
+    The comparison of methods is in the manifest, under `calibration`.
     """
     found = mapping_of(data)
     listed = found.get("tensors")

@@ -62,7 +62,8 @@ _PLAIN: Mapping[object, JsonType] = {
     str: _plain("a text", "string", str),
     bool: _plain("true or false", "boolean", bool),
     int: _plain("an integer", "integer", int),
-    float: JsonType(as_number, lambda _: {"type": "number"}),  # an integer is one too, and stays an integer
+    # an integer is accepted for a float and stays an integer
+    float: JsonType(as_number, lambda _: {"type": "number"}),
     types.NoneType: _plain("null", "null", types.NoneType),
     object: JsonType(lambda value, _: value, lambda _: {}),
 }

@@ -14,7 +14,7 @@ from trtpipe.reports.models import BuildReport, CellRecord, OnGpu
 from trtpipe.reports.part_models import Link, Verdict
 from trtpipe.reports.words import bound_words, number_words, shortened
 
-_MOST = 2000  # characters of a message
+_MOST = 2000  # the most characters of a message
 
 Case = tuple[str, str, float, str, str]
 """Class, name, seconds, kind (`passed`, `failure`, `skipped`) and the sentence to it."""

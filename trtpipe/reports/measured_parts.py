@@ -24,7 +24,7 @@ _PART_WORDS = {"copies_in": "copies in", "copies_out": "copies out", "host": "se
 
 
 def search_part(search: Search) -> Markup:
-    """The budget and what was reached, the points, and the layers by what their precision costs."""
+    """The budget and what was reached, the points, and the layers by the cost of their precision."""
     kept = ", ".join(f"{len(globs)} kept in {name}" for name, globs in search.keep.items()) or "nothing"
     told = facts(
         [

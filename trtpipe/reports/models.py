@@ -127,7 +127,7 @@ class Failure(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord(Record):
-    """A step of the plan and what became of it."""
+    """A step of the plan and its outcome."""
 
     address: str
     stage: str

@@ -26,7 +26,7 @@ Free = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram(Record):
-    """Counts between ascending edges; there is an edge more than counts."""
+    """Counts between ascending edges; there is one more edge than counts."""
 
     edges: tuple[float, ...]
     counts: tuple[float, ...]
@@ -93,7 +93,7 @@ class Proof(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Record):
-    """A link of the chain of proofs, by what it leads to: canonical, typed, network, engine."""
+    """A link of the chain of proofs, named by its result: canonical, typed, network, engine."""
 
     part: str
     outcome: LinkOutcome
@@ -102,7 +102,7 @@ class Link(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkWarning(Record):
-    """What TensorRT's parser warned of."""
+    """A warning of TensorRT's parser."""
 
     message: str
     name: Annotated[str, "Under which a spec may accept it; empty for one that is not known."]
@@ -195,7 +195,7 @@ class Point(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity(Record):
-    """A unit by what its precision does."""
+    """A unit, by the effect of its precision."""
 
     unit: str
     op: str

@@ -38,7 +38,7 @@ class Node:
 
 
 def plan_section(steps: Sequence[StepRecord]) -> Markup:
-    """Every pipeline's steps, drawn and listed; one in which nothing happened, and all of many, are folded away."""
+    """Every pipeline's steps, drawn and listed; idle plans, and all if there are many, are collapsed."""
     pipelines: dict[str, list[StepRecord]] = {}
     for step in steps:
         pipelines.setdefault(_pipeline(step.address), []).append(step)
@@ -100,7 +100,7 @@ def _step_node(step: StepRecord) -> Node:
 
 
 def _stage_nodes(steps: Sequence[StepRecord]) -> list[Node]:
-    """A node for each stage, with how many of its steps are in which state."""
+    """A node for each stage, with the number of its steps in each state."""
     stages: dict[str, list[StepRecord]] = {}
     for step in steps:
         stages.setdefault(step.stage, []).append(step)

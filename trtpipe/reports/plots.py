@@ -45,7 +45,7 @@ def _drawn(
         figure = Figure(figsize=size)
         axes = figure.add_axes((0.19, 0.17, 0.78, 0.74))
         draw(axes)
-        axes.minorticks_off()  # a logarithmic axis spends most of its time on them
+        axes.minorticks_off()  # without minor ticks, which take most of the drawing time of a logarithmic axis
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     return themed(drawn.getvalue(), name, label)
@@ -56,7 +56,7 @@ def scatter_plot(pairs: Pairs, name: str, label: str) -> Markup:
     return _scatter(tuple((pair[0], pair[1]) for pair in pairs), name, label)
 
 
-@lru_cache(maxsize=16)  # the targets of a variant share its validation
+@lru_cache(maxsize=16)  # cached, because the targets of a variant share its validation
 def _scatter(pairs: tuple[tuple[float, float], ...], name: str, label: str) -> Markup:
 
     def draw(axes: Axes) -> None:
@@ -79,7 +79,7 @@ def pareto_plot(search: Search, name: str, label: str) -> Markup | None:
     return _pareto(tuple(points), name, label) if points else None
 
 
-@lru_cache(maxsize=16)  # and its search
+@lru_cache(maxsize=16)  # cached, because they share its search too
 def _pareto(points: tuple[tuple[float, float, bool], ...], name: str, label: str) -> Markup:
     floor = min((noise for _, noise, _ in points if noise > 0), default=1e-12) / 10
 

@@ -46,7 +46,8 @@ class Record:
     @classmethod
     def _schema(cls, definitions: Definitions) -> Schema:
         if cls.__name__ not in definitions:
-            definitions[cls.__name__] = {}  # keeps the place, so that outer records come before inner ones
+            # reserves the position, so that outer records come before inner ones
+            definitions[cls.__name__] = {}
             properties = {key: kind.schema(definitions) for key, kind in _types(cls).items()}
             definitions[cls.__name__] = described(cls.__doc__ or "", properties, properties)
         return {"$ref": f"#/$defs/{cls.__name__}"}

@@ -26,12 +26,12 @@ def number_of(value: object) -> float | None:
         return None
     try:
         return value if math.isfinite(value) else None
-    except OverflowError:  # an integer that no float holds
+    except OverflowError:  # an integer that is too large for a float
         return None
 
 
 def count_of(value: object) -> int | None:
-    """A number of things: an integer that is not negative."""
+    """A count: an integer that is not negative."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63 else None
 
 
@@ -77,7 +77,7 @@ def shapes_of(value: object) -> dict[str, tuple[int, ...]]:
 
 
 def histogram_of(value: object, edges: str = "edges") -> Histogram | None:
-    """`edges` (n + 1 finite numbers, ascending) and `counts` (n); None when they do not fit each other."""
+    """`edges` (n + 1 finite numbers, ascending) and `counts` (n); None when their lengths do not match."""
     found = mapping_of(value)
     places = [number_of(one) for one in items_of(found.get(edges), 1001)]
     counts = [count_of(one) for one in items_of(found.get("counts"), 1000)]

@@ -18,7 +18,7 @@ GPU_CHECK = "the engine on a GPU"
 
 
 def shortened(text: str, most: int = LONGEST_NAME) -> str:
-    """The text on one line, its middle left out where it is long: a model may name its tensors anything."""
+    """The text on one line, with the middle of a long text left out, because names in a model can be of any length."""
     if len(text) > most:
         half = most // 2 - 8
         return f"{one_line(text[:half])}… [{len(text)} characters] …{one_line(text[-half:])}"

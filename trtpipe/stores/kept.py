@@ -55,7 +55,7 @@ class Kept:
         name = self.folder / _NAME
         if not name.exists():
             write_whole(name, self.place.encode(), durable=False)
-        write_whole(path, text, durable=False)  # it can be had again
+        write_whole(path, text, durable=False)  # the trace can be fetched again
 
 
 def kept_places(store: Path) -> Iterator[Kept]:

@@ -116,7 +116,7 @@ class LayeredStore(LocalStore):
             store = self._shared_with(digest)
             while store is not None:
                 try:
-                    store.fetch(digest, target, link=False)  # its owner could write into a link afterwards
+                    store.fetch(digest, target, link=False)  # its owner could write to a link
                 except (ArtifactDamaged, ArtifactMissing) as error:
                     self._note_damage(store, digest, error)
                 else:

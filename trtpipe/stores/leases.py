@@ -73,7 +73,7 @@ class FileLease:
             os.link(own, self._path)
         except FileExistsError:
             return False
-        except OSError:  # a file system without links: then the file is empty for a moment
+        except OSError:  # the file system has no hard links: then the file is empty for a moment
             return self._take_by_making()
         finally:
             own.unlink(missing_ok=True)

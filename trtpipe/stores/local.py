@@ -132,7 +132,7 @@ class LocalStore:
 
         def accept(placed: Path) -> None:
             if not same_digest(digest_file(placed), digest):
-                self.path(digest)  # says what is wrong with the artifact
+                self.path(digest)  # raises the error that describes the artifact's problem
                 raise OSError(errno.EIO, "the copy differs from the artifact", str(target))
 
         source = self.object_path(digest)
@@ -150,7 +150,7 @@ class LocalStore:
 
     def trace(self, key: str) -> Trace | None:
         """The trace of a key, or None; a damaged one is quarantined and counts as absent."""
-        if not is_key(key):  # a damaged record may ask for anything
+        if not is_key(key):  # a damaged record may contain anything
             return None
         path = self.trace_path(key)
         try:
@@ -236,7 +236,7 @@ class LocalStore:
             with contextlib.suppress(FileNotFoundError, Timeout, PermissionError):
                 if path.stat().st_mtime < before:
                     with self._lock(path.stem).acquire(timeout=0):
-                        path.unlink()  # who waits for it sees that its file is gone, and asks again
+                        path.unlink()  # a process that waits for this lock notices that its file is gone, and retries
                     found += 1
         return found
 
@@ -316,7 +316,7 @@ class LocalStore:
                 target.chmod(0o444)
             except FileNotFoundError:
                 return False
-            except OSError:  # somebody else's file: a file of our own takes its place
+            except OSError:  # the file belongs to another user, so it is replaced by our own copy
                 return False
         return True
 

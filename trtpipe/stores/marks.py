@@ -40,7 +40,7 @@ def lay_mark(root: Path, schema: int) -> None:
     """
     if (root / MARK).exists():
         return
-    if root.is_dir():  # perhaps where a volume is mounted, whose parent nobody may write
+    if root.is_dir():  # the directory may be a mount point, whose parent is not writable
         write_whole(root / MARK, new_mark(root, schema))
         return
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def made_by_another(root: Path) -> bool:
     """
     found = _is_of_another(root)
     if found is None and root.is_dir() and _holds_anything(root):
-        found = _is_of_another(root)  # another process may have made it between the two looks
+        found = _is_of_another(root)  # another process may have created it between the two checks
         return found is None or found
     return bool(found)
 

@@ -63,7 +63,7 @@ class Traffic:
 
 
 def _forget(key: str, text: bytes) -> None:
-    """Default for `keep`: does not store the trace."""
+    """The default of `keep`: does not store the trace."""
 
 
 @dataclass(slots=True)
@@ -198,7 +198,7 @@ class Remote:
             return False
         try:
             text = self._written(trace)
-        except ValueError:  # a summary with a number that is none: nobody else could read it
+        except ValueError:  # the summary has NaN or infinity, which other JSON readers reject
             return False
         with self._using(None):
             name = _trace_name(trace.key)

@@ -95,7 +95,7 @@ def _try_claim(folder: Path) -> int | None:
 
 
 def _of_a_namesake(path: Path) -> bool:
-    """Whether it is older than this process but has its id, as every container's first process has the same."""
+    """Whether it was left by an earlier process with this process's id, as in containers, where ids repeat."""
     with contextlib.suppress(OSError):
         return owner_of(path.name) == os.getpid() and path.stat().st_mtime < _STARTED
     return False

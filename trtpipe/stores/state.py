@@ -42,7 +42,7 @@ _MOST_BYTES = 1 << 30
 _SEAL = b'{"seal":"'
 _DIGITS = 64
 """The file begins with a seal of its content, so that it counts as absent after any kind of damage."""
-_TICK_NS = 50_000_000  # several ticks of the coarsest clock that file systems stamp with
+_TICK_NS = 50_000_000  # several ticks of the coarsest timestamps that file systems use
 Signature = list[int]
 """Size, mtime in nanoseconds and inode: every ordinary way to change a file changes one of them."""
 
@@ -176,7 +176,7 @@ class ProjectState:
         return _SEAL + seal_of(body).encode() + b'",' + body[1:]
 
     def remember_stamp(self, name: str, entry: dict[str, Any]) -> None:
-        """Note the files that a build with nothing left to do looked at; only one is kept to keep the state small."""
+        """Note the files that a build with nothing to do has checked; only one stamp is kept, for its size."""
         if self.stamps.get(name) != entry:
             self.stamps = {name: entry}
             self._changed.add(("stamps", name))

@@ -54,6 +54,6 @@ def _wrong(store: LocalStore, one: Artifact) -> str | None:
         store.path(Digest(one.hex, one.size))
     except ArtifactDamaged as error:
         return error.problems[0].fact
-    except ArtifactMissing:  # a collector has just taken it
+    except ArtifactMissing:  # a collector has just removed it
         return None
     return None

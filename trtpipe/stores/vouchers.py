@@ -70,7 +70,7 @@ class SharedDirectory:
 
 @dataclass(slots=True)
 class KeptAlone:
-    """Stored traces of a place that can no longer be asked, such as a project's former store."""
+    """Stored traces of a place that no longer exists, such as a project's former store."""
 
     kept: Kept
     trusted: tuple[str, ...]
@@ -128,6 +128,6 @@ class AskedRemote:
     def _keep(self, key: str, text: bytes) -> None:
         if self.kept is None:
             return
-        with contextlib.suppress(StoreError, OSError):  # a store that cannot be written still reads
+        with contextlib.suppress(StoreError, OSError):  # a read-only store can still be used
             self.open_store()
             self.kept.write(key, text)

@@ -75,7 +75,7 @@ def show_changed_fields(reason: Reason, *, most: int = 3) -> str:
 
 
 def reason_json(reason: Reason) -> dict[str, Json]:
-    """A reason as a JSON object: `cause`, `changes` and `detail`, the latter two empty where they do not apply."""
+    """A reason as a JSON object: `cause`, `changes` and `detail`; the last two are empty if they do not apply."""
     match reason:
         case First():
             return _reason("first")

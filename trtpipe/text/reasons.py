@@ -86,7 +86,7 @@ def _follows(plan: Plan, decisions: Decisions, address: Address, causes: Causes)
 
 
 def ways_to(decisions: Decisions, address: Address) -> list[list[Address]]:
-    """A path to this step from each earlier step that must run, or that waits and has changes of its own."""
+    """A path to this step from each earlier step that must run, or is pending and has changes of its own."""
     found: dict[Address, list[Address]] = {}
     pending = [[address]]
     seen = set()

@@ -17,7 +17,7 @@ from trtpipe.metrics.reach import PARTS, Link
 from trtpipe.shapes import format_size
 from trtpipe.text.tables import one_line
 
-_SHOWN = 20  # nodes that overflow, of any number
+_SHOWN = 20  # the most nodes that are listed
 
 
 def cell_summary(manifest: JsonObject) -> str:

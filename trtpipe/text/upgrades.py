@@ -133,7 +133,7 @@ def _mix(layers: JsonObject) -> str:
 
 
 def upgrade_html(record: JsonObject) -> str:
-    """The same as one page, for any browser, light or dark; nothing is loaded and no script runs."""
+    """The same as one page, in light or dark colours; it loads nothing and runs no script."""
     title = escape(_title(record))
     parts = [
         "<!doctype html>",

@@ -74,7 +74,7 @@ def adopt(project: Project, store: LocalStore) -> Adopted:
             if not _lies_in(former, artifact.path):
                 result.left_out += 1
                 continue
-            store.put(artifact.path)  # named by what its bytes are, whatever its name said
+            store.put(artifact.path)  # stored under the digest of its bytes, regardless of its old name
             result.artifacts += 1
             result.bytes += artifact.size
         kept = Kept.of(store.root, former_place(project))
@@ -95,7 +95,7 @@ def _lies_in(former: Path, path: Path) -> bool:
 
 
 def _as_others_say_it(path: Path) -> bytes | None:
-    """A trace's text in the form that other places give it; None when it cannot be trusted."""
+    """A trace's text in the form in which other places provide it; None when it cannot be trusted."""
     with contextlib.suppress(OSError, Untrusted):
         text = text_of(path)
         vouched(text, path.stem, (), fetched=True)

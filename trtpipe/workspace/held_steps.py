@@ -77,7 +77,7 @@ class Held:
 def held_step(
     lock: Lock, address: Address, outputs: Outputs, action: Callable[[], Action], store: LocalStore
 ) -> Held | None:
-    """A step's result and its lockfile entry; None when the lockfile has none for this recipe.
+    """A step's result and its lockfile entry; None when the lockfile has no entry for this recipe.
 
     `action` returns the step's action; it is called only when something may differ.
     """

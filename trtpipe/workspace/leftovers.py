@@ -14,8 +14,8 @@ _DEPTH = 2
 
 
 def sweep_project(root: Path, build: Path) -> None:
-    """Remove them from the project's root, its state and its build directory. Files of running builds stay."""
-    with contextlib.suppress(OSError):  # somebody else may remove a folder meanwhile
+    """Remove such files from the project's root, its state and its build directory. Files of running builds stay."""
+    with contextlib.suppress(OSError):  # another process may remove a folder meanwhile
         for folder in (root, root / STATE_DIRECTORY, *_folders(build, _DEPTH)):
             sweep_files(folder)
 

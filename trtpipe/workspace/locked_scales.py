@@ -73,7 +73,7 @@ class LockedScales:
         return not taken and not self.holds(locked.scales)
 
     def _committed(self, digest: Digest) -> Path | None:
-        """A committed file with these very bytes."""
+        """A committed file with exactly these bytes."""
         for file in sorted(self.root.glob(COMMITTED)):
             if file.is_file() and same_digest(self.state.digest(file), digest):
                 return file

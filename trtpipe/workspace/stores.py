@@ -207,7 +207,7 @@ def _mode(asked: StoreSpec) -> str:
 
 
 def _may_send(project: Project, address: str) -> bool:
-    """Whether the user, and not only the project, wants results sent there; a directory is allowed as a whole."""
+    """Whether the user, and not only the project, allows sending results there; a directory is allowed as a whole."""
     by_user = os.environ.get("TRTPIPE_REMOTE_MODE") or os.environ.get("TRTPIPE_REMOTE")
     own = by_user or address in load_user().remotes
     return bool(own) or directory_of(address, project.root) is not None or may_send(address)
@@ -233,7 +233,7 @@ class Access:
 
 
 def _access(address: str, warn: Callable[[str], None]) -> Access:
-    """Credentials are sent to hosts that the environment or the user's configuration names, never by a clone's word."""
+    """The credentials for a remote. Sent only to hosts that the environment or the user's configuration names."""
     token = os.environ.get(_TOKEN, "")
     if os.environ.get("TRTPIPE_REMOTE"):
         return Access(token)
@@ -278,7 +278,7 @@ def open_bucket(address: str, root: Path, stall: float, access: Access | None = 
 
 
 def _words(error: ValueError) -> str:
-    """The message of pydantic, or of a validator, about one value."""
+    """The message of pydantic or a validator about one value."""
     errors = getattr(error, "errors", None)
     text = str(errors()[0]["msg"]) if errors is not None else str(error)
     return text.removeprefix("Value error, ")

@@ -97,7 +97,7 @@ class TargetResolver:
         return self._here
 
     def _gpu_identity(self, target: TargetSpec, toolchain: Toolchain) -> dict[str, Any]:
-        """Flavour tensorrt: what identifies the GPU that the engine is tied to, as strictly as the target asks.
+        """For the flavour tensorrt: the identity of the engine's GPU, as strict as the target requires.
 
         It includes the driver's CUDA major version, because only kernels that it can load are chosen.
         """

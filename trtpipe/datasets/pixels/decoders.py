@@ -67,7 +67,7 @@ class Encoded:
             return 1
         try:
             found = image.getexif().get(_ORIENTATION, 1)
-        except Exception:  # damaged metadata: the pixels may be whole
+        except Exception:  # damaged metadata does not mean that the pixels are damaged
             return 1
         return found if isinstance(found, int) and 1 <= found <= 8 else 1
 

@@ -53,7 +53,7 @@ def resized_size(size: Size, resize: ResizeSpec) -> Size:
     if resize.mode == "stretch":
         return wanted
     if resize.mode == "letterbox":
-        # as a quotient of whole numbers, so that the side that fits does so exactly
+        # an exact fraction, so that the side that determines the scale is not off by one
         if wanted[0] * width <= wanted[1] * height:
             return wanted[0], max(1, round(width * wanted[0] / height))
         return max(1, round(height * wanted[1] / width)), wanted[1]

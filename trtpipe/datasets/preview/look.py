@@ -55,7 +55,7 @@ class Look:
         if name not in self.statistics:
             self.statistics[name] = Statistics(image_axis(feed, array.shape))
         elif not feed.sliced:
-            return  # the same with every batch
+            return  # the shapes are the same in every batch
         self.statistics[name].add(array if feed.sliced and not feed.one_by_one else array[None])
         bad = {fault.index for fault in faults}
         if feed.sliced and not feed.one_by_one:

@@ -2,7 +2,7 @@
 
 `value * std + mean`, divided by `scale`, reverses what the input declares. uint8 values are shown unchanged; other
 numbers are stretched between the smallest and the largest of the sheet. Each image is labelled with its number, and its
-class if it has one; a sample that would be refused has a red frame.
+class if it has one; a sample that would be rejected has a red frame.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Dataset:
             yield {feed.info.name: feed.values(indices) for feed in self.feeds}, labels
 
     def looked_at(self) -> Iterator[tuple[NDArray[np.int64], dict[str, tuple[Array, list[Fault]]]]]:
-        """Each batch's sample numbers, and input → its values and the faults found in them; nothing is refused."""
+        """Each batch's sample numbers, and input → its values and the faults found in them; no fault raises."""
         for indices in self._batches():
             made = {feed.info.name: (feed, feed.made(indices)) for feed in self.feeds}
             yield (
@@ -163,7 +163,8 @@ def _open(
 ) -> Dataset:
     """The data set for a model with these inputs, or for its own. Raises SpecError with every problem found."""
     with ExitStack() as stack:
-        later = stack.enter_context(ExitStack())  # what is opened only when it is read
+        # checked before files that are opened only when they are read
+        later = stack.enter_context(ExitStack())
         sources = opened(spec, readers, files, later)
         problems: list[Problem] = []
         feeds = _feeds(spec, sources, own_inputs(spec, sources) if inputs is None else inputs, problems)

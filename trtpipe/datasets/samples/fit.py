@@ -1,4 +1,4 @@
-"""Checks whether a feed fits its input, as far as types and dims tell. Reads no samples."""
+"""Checks by types and dims whether a feed fits its input. Reads no samples."""
 
 from __future__ import annotations
 

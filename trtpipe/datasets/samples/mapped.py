@@ -39,7 +39,7 @@ class MappedArray:
         return np.array(self.array[indices])
 
     def whole(self) -> Array:
-        """All of it, copied."""
+        """All rows, copied."""
         return np.array(self.array)
 
     def shape_at(self, index: int) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ class UnpackedArray(MappedArray):
         return np.array(self.array[indices])
 
     def whole(self) -> Array:
-        """All of it, copied."""
+        """All rows, copied."""
         self._have(self.shape[0] if self.shape else 1)
         return np.array(self.array)
 

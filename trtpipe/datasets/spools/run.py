@@ -117,7 +117,7 @@ def _inside(root: Path) -> Iterator[None]:
     os.chdir(root)
     sys.path.insert(0, str(root))
     sys.dont_write_bytecode = True
-    sys.pycache_prefix = os.devnull  # what lies in the project's __pycache__ may be anything
+    sys.pycache_prefix = os.devnull  # the project's bytecode may not match its sources
     try:
         yield
     finally:
@@ -163,7 +163,8 @@ def _noting(opened: _Watch) -> Iterator[_Watch]:
 def _note(event: str, arguments: tuple[object, ...]) -> None:
     if not _watched:
         return
-    if event == "import" and isinstance(arguments[1], str):  # a library is not opened but loaded
+    # a shared library is loaded without an `open` event
+    if event == "import" and isinstance(arguments[1], str):
         for noted in _watched:
             noted.refuse_code(os.path.abspath(arguments[1]))  # noqa: PTH100
     if event != "open":

@@ -34,7 +34,7 @@ class Spool:
         self._end = 0
         self._offsets = array("q")
         self._shapes: dict[tuple[int, ...], int] = {}
-        self._kinds = array("l")  # of each sample, which of the shapes it has
+        self._kinds = array("l")  # for each sample, the index of its shape
         self.dtype: Dtype | None = None
 
     def append(self, sample: Array, named: str, path: SpecPath) -> None:

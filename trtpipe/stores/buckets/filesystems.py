@@ -61,7 +61,7 @@ class FilesystemBucket:
             yield
         except FileNotFoundError as error:
             raise Absent from error
-        except Exception as error:  # whatever a file system of somebody else raises: it cannot be used
+        except Exception as error:  # any exception of a third-party file system means that it cannot be used
             if isinstance(error, (Absent, Unusable)):
                 raise
             lines = str(error).splitlines() or [type(error).__name__]

@@ -61,7 +61,7 @@ class ObjectBucket:
         yield from self._pieces(name, self._opened(2 * self._stall + size / _LEAST_PACE))
 
     def write(self, name: str, chunks: Chunks, size: int | None) -> None:
-        """One request when it is small, else a multipart upload; web servers do not support multipart uploads."""
+        """Uses one request for a small object, otherwise a multipart upload, which web servers do not support."""
         if self._scheme in ("http", "https"):
             from trtpipe.stores.buckets.requests import send
 
@@ -69,7 +69,7 @@ class ObjectBucket:
             return
         try:
             self._put(name, chunks())
-        except Absent:  # of an object that is written, only its bucket can be missing
+        except Absent:  # when writing, only the bucket itself can be missing
             raise Unusable("there is no such bucket", "look at its address") from None
 
     def _put(self, name: str, pieces: Iterator[bytes]) -> None:
