@@ -3,8 +3,8 @@
     0  7 bytes  "trtpipe"
     7  1 byte   "-" plain, "z" one Zstandard frame
 
-Compression is used only where it helps: half-precision engines shrink to a tenth, float32 weights hardly at all, so
-three pieces of the file are tried first. Zstandard at level 1 is used because it is twenty times faster than zlib and
+Compression is used only where it helps: half-precision engines shrink a lot, float32 weights hardly at all, so
+three pieces of the file are tried first. Zstandard at level 1 is used because it is much faster than zlib and
 compresses better; without it (the standard library has it from Python 3.14, the extra `remote` before) the bytes are
 sent plain. The digest is that of the plain bytes.
 """

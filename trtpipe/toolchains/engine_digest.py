@@ -26,7 +26,7 @@ _DIGITS = re.compile(rb"[0-9]+")
 def normalised_digest(path: Path) -> str:
     """BLAKE3-256, in hex, of an engine's bytes after renaming generated names. Raises OSError.
 
-    Reads the file once through a memory map; less than 0.1 s for 100 MB.
+    Reads the file once, through a memory map.
     """
     if not path.stat().st_size:
         return blake3(b"").hexdigest()  # mmap does not accept an empty file
