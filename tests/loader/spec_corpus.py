@@ -180,7 +180,7 @@ REFUSED = {
           for example time_limit: 600
         """,
     ),
-    "text that is no number": (
+    "text that is not a number": (
         "variants: {a: {min_low_precision: nan}}\n",
         """\
         @:5:35: 'min_low_precision' must be a number, not the text 'nan'
@@ -249,7 +249,7 @@ REFUSED = {
         @:5:52: not a version: 'latest'
             toolchains: {rtx: {flavour: tensorrt_rtx, version: latest}}
                                                                ^
-          write all of it, such as '1.7.1.116', or a prefix such as '11.4.*'
+          write it in full, such as '1.7.1.116', or as a prefix such as '11.4.*'
         """,
     ),
     "constant": (

@@ -113,7 +113,7 @@ def test_several_specs_here_must_be_named(workspace: Workspace) -> None:
     workspace.write("b.yaml", "pipeline: b\n")
 
     assert workspace.refusal(lambda: find_pipelines([], workspace.root)) == (
-        "which pipeline is meant?\n  name one or more of a.yaml, b.yaml, or '.' for all\n"
+        "several pipelines are possible\n  name one or more of a.yaml, b.yaml, or '.' for all\n"
     )
 
 

@@ -256,11 +256,11 @@ def test_a_bare_target_that_nobody_describes_is_refused(workspace: Workspace) ->
     workspace.write("trtpipe.yaml", PROJECT)
 
     assert workspace.errors(HEAD + "targets:\n  adda:\n") == dedent("""\
-        pipelines/net.yaml:5:3: target 'adda' is described neither here nor in trtpipe.yaml
+        pipelines/net.yaml:5:3: target 'adda' is defined neither here nor in trtpipe.yaml
               adda:
               ^
           did you mean 'ada'? valid shared targets: ada, l4
-          or describe it: adda: {gpu: rtx4090}
+          or define it: adda: {gpu: rtx4090}
         """)
 
 

@@ -111,8 +111,8 @@ REFUSED = {
     ),
     "random numbers": (
         "{layer: fill, name: y, shape: [2], operation: random_normal}",
-        "10:9: layer 'y': random_normal gives other outputs each time",
-        "make the numbers once and take them from a weights file",
+        "10:9: layer 'y': random_normal yields different outputs each time",
+        "generate the numbers once and read them from a weights file",
     ),
     "too many outputs": (
         "{layer: shape, name: y, outputs: [a, b]}",
@@ -258,7 +258,10 @@ def test_a_graft_is_part_of_the_transform(load) -> None:
         ),
         ("    apend: []\n", "6:5: unknown key 'apend'"),
         ("    outputs: [b]\n", "5:3: a graft without layers"),
-        ("    append: [{layer: shape, name: b}]\n", "5:3: layers are appended and none is an output"),
+        (
+            "    append: [{layer: shape, name: b}]\n",
+            "5:3: layers are appended, but none of their tensors is an output",
+        ),
         (
             "    prepend: {x: {shape: [1], layers: [{layer: casst, name: b}]}}\n",
             "6:48: unknown layer 'casst'",

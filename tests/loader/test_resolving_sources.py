@@ -88,7 +88,7 @@ def test_a_directory_is_no_model(workspace: Workspace) -> None:
 @pytest.mark.parametrize("scheme", ["https", "http", "s3", "gs", "hf"])
 def test_what_is_no_model_is_not_fetched(workspace: Workspace, scheme: str) -> None:
     assert refusal(workspace, f"{scheme}://there/net.npz?sig=secret") == (
-        f"only a model and the files of its options are fetched, not '{scheme}://there/net.npz?…'\n"
+        f"only a model and the files of its options may be remote, not '{scheme}://there/net.npz?…'\n"
         "  download the file into the project\n"
     )
 
@@ -147,7 +147,7 @@ def test_a_path_cannot_climb_out_of_its_package(workspace: Workspace, package: P
 
 def test_a_module_holds_no_files(workspace: Workspace, package: Path) -> None:
     assert refusal(workspace, "pkg://lone_module/x") == (
-        "'lone_module' is a single module, not a package\n  name a package that holds files\n"
+        "'lone_module' is a single module, not a package\n  name a package that contains files\n"
     )
 
 

@@ -41,7 +41,7 @@ REFUSED = {
         f.yaml:1:4: tag '!!python/object/apply:os.system' is not allowed
             a: !!python/object/apply:os.system [ls]
                ^
-          specs are plain data: drop the tag
+          specs are plain data: remove the tag
         """,
     ),
     "own tag": (
@@ -50,7 +50,7 @@ REFUSED = {
         f.yaml:1:4: tag '!x' is not allowed
             a: !x 1
                ^
-          specs are plain data: drop the tag
+          specs are plain data: remove the tag
         """,
     ),
     "standard tag": (
@@ -59,7 +59,7 @@ REFUSED = {
         f.yaml:1:4: tag '!!str' is not allowed
             a: !!str 1
                ^
-          specs are plain data: drop the tag
+          specs are plain data: remove the tag
         """,
     ),
     "empty tag": (
@@ -68,7 +68,7 @@ REFUSED = {
         f.yaml:1:4: tag '!' is not allowed
             a: ! 1
                ^
-          specs are plain data: drop the tag
+          specs are plain data: remove the tag
         """,
     ),
     "merge key": (
@@ -101,7 +101,7 @@ REFUSED = {
     "alias within itself": (
         "a: &a {b: *a}\n",
         """\
-        f.yaml:1:11: alias '*a' stands inside the value that it names
+        f.yaml:1:11: alias '*a' is inside the value that it refers to
             a: &a {b: *a}
                       ^
           write the value out in place of the alias
@@ -149,7 +149,7 @@ REFUSED = {
         f.yaml:2:1: a second document starts here
             ---
             ^
-          keep one document a file, without '---' between
+          use one document per file, without '---' between
         """,
     ),
     "empty file": (
@@ -268,7 +268,7 @@ def test_a_billion_laughs_are_stopped() -> None:
     said = said_of("\n".join(lines))
 
     assert said.startswith(f"f.yaml:3:50: aliases expand to more than {MAX_ALIASED} values")
-    assert said.endswith("  write the values out where they are few, or drop the alias\n")
+    assert said.endswith("  write the values out if they are few, or remove the alias\n")
 
 
 def test_aliases_cannot_nest_deeper_than_the_text_may() -> None:
@@ -298,7 +298,7 @@ def test_a_large_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.Monk
         read_document(Path("big.yaml"))
 
     assert str(caught.value) == (
-        "big.yaml:1:1: the file is larger than 1 MiB\n  a spec names models and data, it does not hold them"
+        "big.yaml:1:1: the file is larger than 1 MiB\n  a spec refers to models and data, it does not contain them"
     )
 
 

@@ -48,7 +48,7 @@ def allow_command(specs: Sequence[str], *, yes: bool, listed: bool, revoke: bool
 
 def _show(found: Sequence[tuple[Named, bool]]) -> None:
     if not found:
-        say("this project runs nothing of its own, and reads nothing outside itself")
+        say("this project runs no code of its own, and reads nothing outside its directory")
     for one, known in found:
         state = "allowed" if known else "not allowed"
         say(f"{state}: {one.code.words()}, named in {one.where} (sha256 {one.code.digest[:16]})")
@@ -67,7 +67,7 @@ def _agreed() -> bool:
         raise SpecError(
             Code.CODE_NOT_ALLOWED,
             "cannot ask for confirmation: this is not a terminal",
-            "read what is listed, and run it again with --yes",
+            "read the list, and run the command again with --yes",
         )
     note("Allow all of this to run with your rights? [y/N]")
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -35,9 +35,7 @@ cache_app = typer.Typer(
 )
 app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
-migrate_app = typer.Typer(
-    help="What other tools left behind, taken over.", no_args_is_help=True, rich_markup_mode=None
-)
+migrate_app = typer.Typer(help="Convert files of other tools.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(migrate_app, name="migrate")
 
 Specs = Annotated[
@@ -58,7 +56,7 @@ With = Annotated[
     typer.Option(
         "--with",
         metavar="FILE",
-        help="A file that belongs to the model, the weights of a prototxt for instance, when it lies elsewhere.",
+        help="A second file of the model, such as the weights of a prototxt, if it is not in the same folder.",
     ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]

@@ -130,11 +130,11 @@ def verify_command(*, as_json: bool) -> int:
             note(text)
         if found.incomplete:
             incomplete = _count(found.incomplete, "trace")
-            note(f"{incomplete} without all artifacts: those come, or are made again, where they are needed")
+            note(f"{incomplete} without all artifacts: they are fetched or made again when needed")
         say(
             f"verified {_count(range(found.artifacts), 'artifact')} ({format_size(found.bytes)}) and "
             f"{_count(range(found.traces), 'trace')}: "
-            + (f"{len(found.damaged)} damaged, put aside" if found.damaged else "all are whole")
+            + (f"{len(found.damaged)} damaged and quarantined" if found.damaged else "all are whole")
         )
     return EXIT_FAILED if found.damaged else EXIT_DONE
 
@@ -152,7 +152,7 @@ def adopt_command(*, as_json: bool) -> int:
         return EXIT_DONE
     say(
         f"{_count(range(found.artifacts), 'artifact')} ({format_size(found.bytes)}) and "
-        f"{_count(range(found.traces), 'trace')} went into {cache.store.root}; this project alone believes them"
+        f"{_count(range(found.traces), 'trace')} went into {cache.store.root}; only this project trusts them"
         + (f"; {_count(range(found.left_out), 'trace')} left out" if found.left_out else "")
     )
     return EXIT_DONE

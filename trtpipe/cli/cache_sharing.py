@@ -82,7 +82,9 @@ def keygen_command(file: Path) -> int:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise SpecError(
-            Code.EXISTS_ALREADY, f"{file} exists already", "a key is not replaced: name another file"
+            Code.EXISTS_ALREADY,
+            f"{file} exists already",
+            "an existing file is never replaced: name another file",
         ) from None
     except OSError as error:
         raise SpecError(

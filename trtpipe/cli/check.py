@@ -43,14 +43,16 @@ def _counted(errors: Sequence[Problem]) -> Problem:
 def _closing(report: CheckReport) -> str:
     cells, parsed = len(report.cells), sum(bool(cell["parsed"]) for cell in report.cells)
     warnings = sum(problem.severity == "warning" for problem in report.problems)
-    text = f"nothing wrong in {cells} cell{'' if cells == 1 else 's'}, {_parsed_words(cells, parsed)}"
+    text = f"no problems in {cells} cell{'' if cells == 1 else 's'}, {_parsed_words(cells, parsed)}"
     return text + (f", {warnings} warning{'' if warnings == 1 else 's'}" if warnings else "")
 
 
 def _parsed_words(cells: int, parsed: int) -> str:
     if cells == parsed:
-        return "and TensorRT's parser takes " + ("its model" if cells == 1 else "the model of each")
-    return f"and TensorRT's parser took the model of {parsed} of them" if parsed else "TensorRT parsed none"
+        return "and TensorRT's parser accepts " + ("its model" if cells == 1 else "the model of each")
+    return (
+        f"and TensorRT's parser accepted the model of {parsed} of them" if parsed else "TensorRT parsed none"
+    )
 
 
 def _json_of(report: CheckReport) -> dict[str, Json]:

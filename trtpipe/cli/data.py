@@ -19,19 +19,23 @@ def preview(
     name: Annotated[str, typer.Argument(help="A data set: NAME of calibration/NAME.yaml.")],
     spec: Annotated[
         str | None,
-        typer.Option("--spec", metavar="SPEC", help="A pipeline, whose model's inputs are fed."),
+        typer.Option("--spec", metavar="SPEC", help="A pipeline whose model's inputs are shown."),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("--samples", min=1, help="Look at no more than this many; all if left out.")
+        int | None, typer.Option("--samples", min=1, help="Read at most this many samples; default: all.")
     ] = None,
-    shown: Annotated[int, typer.Option("--shown", min=0, max=1024, help="Samples on the sheet.")] = 64,
+    shown: Annotated[
+        int, typer.Option("--shown", min=0, max=1024, help="The number of samples on the sheet.")
+    ] = 64,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The sheet; build/preview/NAME.png if left out."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The file for the sheet; default: build/preview/NAME.png."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a network would be fed with: a contact sheet, and statistics of every input."""
+    """Show the inputs that a network would receive: a contact sheet, and statistics of every input."""
 
     def body() -> int:
         from trtpipe.cli.data_preview import preview_command

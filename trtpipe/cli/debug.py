@@ -114,7 +114,7 @@ def _told(subject: Subject, found: Diagnosis) -> list[str]:
             f"{name} fails with every node in {subject.ladder.levels[-1]}, so its precision is not the cause:"
         ]
         lines += [f"  {fact}" for fact in found.problems]
-        return [*lines, f"look at the import, the transform, the data or the thresholds; {counted}"]
+        return [*lines, f"check the import, the transform, the data or the thresholds; {counted}"]
     count = len(found.nodes)
     nodes = "1 node" if count == 1 else f"{count} nodes"
     lines = [f"{name} fails:", *(f"  {fact}" for fact in found.problems)]

@@ -116,7 +116,7 @@ def _first(found: JsonObject, tensors: Sequence[JsonObject]) -> list[str]:
 def _closing(found: JsonObject) -> str:
     count, samples = len(list_in(found, "tensors")), integer_in(found, "samples")
     of = "1 sample" if samples == 1 else f"{samples} samples"
-    verdict = "departs from the typed model"
+    verdict = "differs from the typed model"
     if found["equal"]:
         verdict = "equals the typed model within rounding"
     elif found["first"] is None and not found["misfits"]:

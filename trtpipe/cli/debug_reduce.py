@@ -63,7 +63,7 @@ def _failing(steps: CellSteps) -> Failing | None:
     except ToolchainError as error:
         if "validate" not in steps.cell.steps:
             raise
-        note(f"the engine was not built, so only thresholds are looked at: {error.problems[0].fact}")
+        note(f"the engine was not built, so only thresholds are examined: {error.problems[0].fact}")
         return None
     if failing is None and "validate" not in steps.cell.steps:
         fact = f"the engine of {steps.cell.name} is built and nothing is validated, so there is nothing to reduce"

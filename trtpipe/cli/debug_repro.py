@@ -43,7 +43,9 @@ def repro_command(
     else:
         say("\n".join(_told(made)))
     if not alike:
-        note("warning: with random weights it does not fail in the same way: the weights matter")
+        note(
+            "warning: with random weights it does not fail in the same way: the failure depends on the weights"
+        )
     return EXIT_DONE
 
 

@@ -26,7 +26,7 @@ def network_command(spec: str, output: Path | None, *, force: bool) -> int:
     if len(workspace.pipelines) != 1:
         names = ", ".join(one.path.name for one in workspace.pipelines)
         raise SpecError(
-            Code.AMBIGUOUS_NAME, f"{spec!r} means several pipelines: {names}", "export one at a time"
+            Code.AMBIGUOUS_NAME, f"{spec!r} contains several pipelines: {names}", "export one at a time"
         )
     made = export_network(workspace, output, force=force)
     _tell(made)
@@ -56,7 +56,7 @@ def parsed_command(cell: str, output: Path | None, *, force: bool) -> int:
         f"outputs differ by at most {made.difference:.2g} (rounding: {made.bound:.2g})"
     )
     if made.left_out:
-        note("layers of the network that nothing there reads: " + _counted(made.left_out))
+        note("layers of the network that no output needs: " + _counted(made.left_out))
     say(f"trtpipe build {_shown(made.spec)}")
     return EXIT_DONE
 

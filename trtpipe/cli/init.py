@@ -66,7 +66,7 @@ def _refuse_missing(model: str) -> None:
         raise SpecError(
             Code.NO_SUCH_FILE,
             f"no such model: {model!r}",
-            "give the path of a model, or an address to fetch it from",
+            "give the path or the address of a model",
         )
 
 
@@ -102,8 +102,8 @@ def _refuse_companion(companion: Path | None) -> None:
     if companion is not None:
         raise SpecError(
             Code.OPTIONS_EXCLUDE,
-            "--with goes with a model on this machine, and this one is an address",
-            "fetch the model and give its path, or write a spec that names both addresses",
+            "--with applies only to local models, but this one is an address",
+            "download the model and give its path, or write a spec that names both addresses",
         )
 
 
@@ -117,7 +117,7 @@ def _fetched(address: str, project: Project) -> Iterator[tuple[Recognised, str]]
 
     remote = remote_file(address)
     if remote.has_credential:
-        note("warning: the address holds what looks like a credential, and the spec will hold it too")
+        note("warning: the address seems to contain a credential, which the spec will contain too")
     with temporary_folder("init") as folder, LazyProgress() as progress:
         found = recognise_remote(remote, Workspace(project, ()), Path(folder), progress)
         yield found, Path(remote.name).stem

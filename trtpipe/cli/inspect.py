@@ -70,7 +70,7 @@ def _shapes(texts: Sequence[str], problems: list[Problem]) -> dict[str, Shape]:
             if not equals or not name or any(size < 0 for size in shape):
                 raise ValueError("no name" if not name else "a size below 0")
         except ValueError:
-            fact = f"--shape takes INPUT=SHAPE, not {text!r}"
+            fact = f"--shape must be INPUT=SHAPE, not {text!r}"
             problems.append(Problem(Code.BAD_ARGUMENT, fact, "for example --shape x=1x3x224x224"))
             continue
         if name in found:

@@ -17,7 +17,7 @@ def inspect_network_command(cell: str, *, with_others: bool, as_json: bool) -> i
     """Show the network that a cell's TensorRT makes of its typed model; 1 when this machine cannot parse the model."""
     if with_others:
         raise SpecError(
-            Code.OPTIONS_EXCLUDE, "--network goes with --json only", "leave the other options out"
+            Code.OPTIONS_EXCLUDE, "--network can be combined only with --json", "leave the other options out"
         )
     if "/" not in cell or Path(cell).exists():
         raise SpecError(

@@ -31,9 +31,9 @@ def lock_command(specs: Sequence[str], only: Sequence[str], *, check: bool, as_j
         _show_differences(planned, comparison, lock)
         for name, others in comparison.but_for_versions.items():
             words = "; ".join(one.words() for one in others)
-            say(f"{name} agrees but for versions, not proved: {words}")
+            say(f"{name} agrees except for versions, not proved: {words}")
     if comparison.unknown:
-        say(f"not known without a build: {cell_words(comparison.unknown)}")
+        say(f"unknown without a build: {cell_words(comparison.unknown)}")
     say(_closing(comparison, agrees=agrees, check=check, changed=changed))
     return EXIT_DONE if agrees else EXIT_LOCK
 
@@ -47,7 +47,7 @@ def _agrees(comparison: Comparison, lock: Lock, *, check: bool) -> bool:
 
 def _show_differences(planned: Planned, comparison: Comparison, lock: Lock) -> None:
     if lock.conflict:
-        say(f"{planned.workspace.lockfile} holds a merge conflict")
+        say(f"{planned.workspace.lockfile} contains a merge conflict")
     elif lock.schema != SCHEMA:
         say(f"{planned.workspace.lockfile} has schema {lock.schema}, and {SCHEMA} is written today")
     for cells, lines in grouped(comparison.differences):
@@ -57,14 +57,14 @@ def _show_differences(planned: Planned, comparison: Comparison, lock: Lock) -> N
 def _closing(comparison: Comparison, *, agrees: bool, check: bool, changed: bool) -> str:
     by_key = len(comparison.by_key)
     engines = "engine is" if by_key == 1 else "engines are"
-    word = f"; {by_key} {engines} not built here, and agree by key" if by_key else ""
+    word = f"; {by_key} {engines} not built here, but equal by key" if by_key else ""
     if not check:
         return ("lockfile written" if changed else "nothing to write") + word
     if agrees:
         return f"the lockfile agrees with {_count(comparison)}{word}"
     cells = {one.cell for one in comparison.differences}
     if not cells:
-        return "the lockfile is not what a build would write: run `trtpipe build`"
+        return "a build would change the lockfile: run `trtpipe build`"
     return f"the lockfile differs in {'a cell' if len(cells) == 1 else f'{len(cells)} cells'}"
 
 

@@ -51,8 +51,8 @@ def _refuse_with(options: BuildOptions) -> None:
     if both:
         raise SpecError(
             Code.OPTIONS_EXCLUDE,
-            f"--check and {both[0]} do not go together",
-            "leave it out: --check compares with the lockfile and writes nothing",
+            f"--check and {both[0]} cannot be combined",
+            "leave it out, because --check compares with the lockfile and writes nothing",
         )
 
 

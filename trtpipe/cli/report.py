@@ -76,8 +76,8 @@ def report_command(
     if folders and (only or since):
         raise SpecError(
             Code.OPTIONS_EXCLUDE,
-            "an engine directory takes neither --only nor --since",
-            "leave them out: they select the cells of specs",
+            "an engine directory excludes --only and --since",
+            "leave them out, because they select cells of specs",
         )
     all_written = [_of_directory(folder) for folder in folders]
     if others or not folders:

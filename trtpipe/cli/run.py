@@ -71,7 +71,7 @@ def _top_lines(top: Mapping[str, Any]) -> Iterator[str]:
     known = [row for row in rows if row["label"] is not None]
     if known:
         right = sum(row["best"][0]["class"] == row["label"] for row in known)
-        yield f"  the first is right in {right} of {len(known)}"
+        yield f"  the first is correct in {right} of {len(known)}"
 
 
 def _class(one: Mapping[str, Any]) -> str:

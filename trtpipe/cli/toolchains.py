@@ -73,7 +73,7 @@ def _located(flavour: str, version: str) -> Toolchain:
     try:
         spec = ToolchainSpec.model_validate({"flavour": flavour, "version": version})
     except ValidationError as error:
-        remedy = "write all of it, such as '1.7.1.116', or a prefix such as '11.4.*'"
+        remedy = "write it in full, such as '1.7.1.116', or as a prefix such as '11.4.*'"
         raise SpecError(Code.BAD_ARGUMENT, f"not a version: {version!r}", remedy) from error
     found = locate_toolchain(None, spec)
     if isinstance(found, Problem):
@@ -90,7 +90,7 @@ def verify_command(names: Sequence[str], *, as_json: bool) -> int:
     if unknown:
         listed = ", ".join(known) or "none"
         raise ToolchainError(
-            Code.NO_TOOLCHAIN, f"no toolchain {unknown[0]!r} is here", f"there are: {listed}"
+            Code.NO_TOOLCHAIN, f"no toolchain {unknown[0]!r} is installed", f"there are: {listed}"
         )
     verdicts = []
     for name, found in known.items():

@@ -62,7 +62,7 @@ def _told(one: Validated) -> Iterator[str]:
         yield from (f"  {one_line(problem.fact)}" for problem in one.verdict.problems)
         yield from (f"  not run: {one_line(text)}" for text in one.verdict.not_run)
     if one.kept:
-        yield f"  the worst inputs, what was expected and what came out: {', '.join(map(str, one.kept))}"
+        yield f"  the worst inputs, with expected and actual outputs: {', '.join(map(str, one.kept))}"
     yield from (f"  {text}" for text in one.notes)
 
 
@@ -141,7 +141,7 @@ def propose_command(
     if len(cells) != 1:
         raise SpecError(
             Code.NOT_FOR_SEVERAL,
-            "--propose takes one cell",
+            "--propose needs exactly one cell",
             "for example trtpipe validate --propose digits/fp16@ada",
         )
     with LazyProgress() as progress:
@@ -154,7 +154,9 @@ def propose_command(
         told = {"cell": found.cell, "precision": found.precision, "seeds": seeds, "margin": margin}
         say_json({"schema": 1, **told, "thresholds": lines, "missed_now": problems})
         return EXIT_DONE
-    say(f"# from what rounding to {found.precision} does to {found.cell}: {seeds} seeds, margin {margin:g}")
+    say(
+        f"# derived from the effect of rounding to {found.precision} on {found.cell}: {seeds} seeds, margin {margin:g}"
+    )
     say("validate:")
     say("  thresholds:")
     for line in lines:

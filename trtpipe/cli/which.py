@@ -37,7 +37,9 @@ def _lines(found: Identity) -> Iterator[str]:
     yield f"{found.asked}{size}"
     yield _line("blake3", found.blake3)
     if not found.known:
-        yield _line("cell", "unknown: no manifest, lockfile, trace or commit here has this digest")
+        yield _line(
+            "cell", "unknown: no manifest, lockfile, trace or commit on this machine contains this digest"
+        )
     for cell in found.cells:
         yield _line("cell", cell)
     for spec in found.specs.values():
@@ -47,7 +49,7 @@ def _lines(found: Identity) -> Iterator[str]:
         named = f" ({place.cell})" if len(found.cells) > 1 else ""
         yield _line("found in", f"{_TITLES[place.where]}: {place.at}{named}")
     for commit in found.commits:
-        what = "" if commit.cells else " (taken out of the lockfile)"
+        what = "" if commit.cells else " (removed from the lockfile)"
         yield _line("commit", f"{commit.hash[:12]} {commit.date} {commit.subject}{what}")
     for note in found.notes:
         yield _line("note", note)

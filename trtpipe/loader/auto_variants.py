@@ -34,7 +34,10 @@ def auto_problems(data: Written, known: KnownNames) -> Iterator[Problem]:
                 if variant.get(key) is not None:
                     remedy = f"leave it out, or write precision: {AUTO}"
                     yield Problem(
-                        Code.AUTO_OPTION, f"'{key}' is for precision '{AUTO}' only", remedy, path=(*path, key)
+                        Code.AUTO_OPTION,
+                        f"'{key}' applies only to precision '{AUTO}' only",
+                        remedy,
+                        path=(*path, key),
                     )
 
 
@@ -51,11 +54,13 @@ def _auto(variant: Written, path: SpecPath, data: Written) -> Iterator[Problem]:
     if variant.get("budget") is None:
         yield Problem(Code.AUTO_NEEDS, f"precision '{AUTO}' needs a budget", _BUDGET, path=path)
     if variant.get("overflow") is not None:
-        fact = f"precision '{AUTO}' takes no overflow: what the calibration shows to overflow is kept in fp32"
+        fact = f"precision '{AUTO}' does not support overflow: overflowing nodes are always kept in fp32"
         yield Problem(Code.AUTO_OPTION, fact, "leave it out", path=(*path, "overflow"))
     if variant.get("base") is not None:
-        remedy = "name it in 'try': the first floating type there is the base of what is quantized"
-        yield Problem(Code.AUTO_OPTION, f"precision '{AUTO}' takes no base", remedy, path=(*path, "base"))
+        remedy = "name it in 'try': the first floating-point type there is the base of quantized variants"
+        yield Problem(
+            Code.AUTO_OPTION, f"precision '{AUTO}' does not support base", remedy, path=(*path, "base")
+        )
     if variant.get("try") == []:
         yield Problem(
             Code.AUTO_NEEDS, "'try' names no precision", "for example try: [int8, fp16]", path=(*path, "try")
@@ -65,7 +70,7 @@ def _auto(variant: Written, path: SpecPath, data: Written) -> Iterator[Problem]:
     reference = given.get("reference")
     golden = isinstance(reference, dict) and reference.get("golden") is not None
     if not golden and given.get("data") is None and given.get("random") is None:
-        fact = f"precision '{AUTO}' measures on the validation data, and the spec names none"
+        fact = f"precision '{AUTO}' measures on the validation data, but the spec has none"
         yield Problem(Code.AUTO_NEEDS, fact, "for example validate: {data: NAME}", path=path)
 
 

@@ -53,8 +53,8 @@ def _variant(
     elif asking is None and not half:
         yield Problem(
             Code.CALIBRATION_NOT_TAKEN,
-            f"precision {precision!r} takes no calibration",
-            "leave it out: only half precision has a range that data leave",
+            f"precision {precision!r} does not use calibration",
+            "leave it out, because only half precision has a range that values can leave",
             path=(*path, "calibration"),
         )
     else:
@@ -87,9 +87,9 @@ def _blocks_tried(
     place = (*path, "block_size")
     blocked = [one for one in candidates if known.has_blocks(one)]
     if not blocked:
-        remedy = "leave it out; int4 and fp4 take one"
+        remedy = "leave it out; int4 and fp4 support one"
         yield Problem(
-            Code.PRECISION_OPTION, f"none of {', '.join(candidates)} has blocks", remedy, path=place
+            Code.PRECISION_OPTION, f"none of {', '.join(candidates)} uses blocks", remedy, path=place
         )
     for one in blocked:
         for problem in known.misfits(one, None, block):
@@ -130,7 +130,7 @@ def _overflow(variant: Written, half: bool, path: SpecPath) -> Iterator[Problem]
         remedy = "for example calibration: NAME, a data set described in calibration/NAME.yaml"
         yield Problem(
             Code.CALIBRATION_NEEDED,
-            "which tensors overflow can be found with calibration data only",
+            "overflowing tensors can be found only with calibration data",
             remedy,
             path=place,
         )

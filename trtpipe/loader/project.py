@@ -153,7 +153,9 @@ def _default_pipelines(cwd: Path) -> list[Path]:
     if here:
         names = ", ".join(path.name for path in here)
         raise SpecError(
-            Code.AMBIGUOUS_NAME, "which pipeline is meant?", f"name one or more of {names}, or '.' for all"
+            Code.AMBIGUOUS_NAME,
+            "several pipelines are possible",
+            f"name one or more of {names}, or '.' for all",
         )
     raise SpecError(
         Code.NO_PIPELINE,

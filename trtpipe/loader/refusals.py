@@ -322,7 +322,7 @@ def _too_long(refusal: _Refusal) -> Problem:
 _PATTERNS = {
     "sha256": ("a SHA-256", "write its 64 hexadecimal digits"),
     "python": ("a function", "write package.module:function, such as calibration.samples:draw"),
-    "version": ("a version", "write all of it, such as '1.7.1.116', or a prefix such as '11.4.*'"),
+    "version": ("a version", "write it in full, such as '1.7.1.116', or as a prefix such as '11.4.*'"),
 }
 
 

@@ -44,7 +44,7 @@ def remote_file(text: str, sha256: str = "", path: SpecPath = ()) -> RemoteFile:
     scheme = scheme.lower()
     try:
         if len(text) > _LONGEST or not text.isprintable():
-            raise _Wrong("it holds control characters, or is too long")
+            raise _Wrong("it contains control characters, or is too long")
         file = _PARSERS[scheme](scheme, rest)
         _refuse_plain_http(file, sha256)
     except _Wrong as wrong:
@@ -59,27 +59,27 @@ def _refuse_plain_http(file: RemoteFile, sha256: str) -> None:
     if file.scheme != "http" or is_local_host(file.host):
         return
     if file.has_credential:
-        raise _Wrong("anyone on the way can read its credential", "write https://")
+        raise _Wrong("its credential could be read in transit", "write https://")
     if not sha256:
-        raise _Wrong("plain http can be changed on the way", "write https://, or pin the file: sha256: 4c3f…")
+        raise _Wrong("plain http can be altered in transit", "write https://, or pin the file: sha256: 4c3f…")
 
 
 def _server(scheme: str, rest: str) -> RemoteFile:
     from urllib.parse import quote, unquote
 
     if " " in rest:
-        raise _Wrong("it holds a blank", "write %20 for it")
+        raise _Wrong("it contains a blank", "write %20 for it")
     if "#" in rest:
-        raise _Wrong("it holds a '#'", "leave out what follows the '#', or write %23 for one in a name")
+        raise _Wrong("it holds a '#'", "leave out everything from '#' on, or write %23 for a '#' in a name")
     address, _, query = rest.partition("?")
     host, _, path = address.partition("/")
     if "@" in host:
         raise _Wrong(
-            "it holds a user's name or password",
-            "take it out: a spec is no place for a password; s3://, gs:// and hf:// take theirs from the environment",
+            "it contains a user name or password",
+            "remove it; credentials of s3://, gs:// and hf:// come from the environment",
         )
     if not _HOST.fullmatch(host) or int(host.rsplit(":", 1)[-1] if re.search(r":\d+$", host) else 1) > 65535:
-        raise _Wrong("it has no host" if not host else f"{shortened(host)!r} is no host")
+        raise _Wrong("it has no host" if not host else f"{shortened(host)!r} is not a host")
     _refuse_folder(unquote(path))
     return RemoteFile(
         scheme, host, quote(path, safe="/%:@!$&'()*+,;=~"), quote(query, safe="/%:@!$&'()*+,;=~?")
@@ -90,13 +90,13 @@ def _bucket(scheme: str, rest: str) -> RemoteFile:
     bucket, _, key = rest.partition("/")
     if "@" in bucket or ":" in bucket:
         raise _Wrong(
-            "it holds a key or a password",
-            "take it out: credentials come from the environment, as for other tools",
+            "it contains a key or a password",
+            "remove it: credentials come from the environment, as for other tools",
         )
     if not _BUCKET.fullmatch(bucket):
-        raise _Wrong("it has no bucket" if not bucket else f"{shortened(bucket)!r} is no bucket")
+        raise _Wrong("it has no bucket" if not bucket else f"{shortened(bucket)!r} is not a bucket")
     if "?" in key or "#" in key:
-        raise _Wrong("an object's name with '?' or '#' cannot be told from a query")
+        raise _Wrong("an object's name with '?' or '#' cannot be distinguished from a query")
     _refuse_folder(key)
     return RemoteFile(scheme, bucket, key)
 
@@ -106,16 +106,16 @@ def _repository(scheme: str, rest: str) -> RemoteFile:
     repo, _, path = rest.partition("/")
     repo, at, revision = repo.partition("@")
     if "@" in org or ":" in org:
-        raise _Wrong("it holds a user's name or password", "take it out: the token comes from $HF_TOKEN")
+        raise _Wrong("it contains a user name or password", "remove it: the token comes from $HF_TOKEN")
     if not _REPO.fullmatch(f"{org}/{repo}") or ".." in f"{org}/{repo}":
         raise _Wrong("it does not begin with ORG/REPO")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise _Wrong(
-            f"{shortened(revision)!r} is no revision",
+            f"{shortened(revision)!r} is not a revision",
             "a commit, a tag or a branch; write %2F for a '/' in its name",
         )
     if "?" in path or "#" in path:
-        raise _Wrong("a file's name with '?' or '#' cannot be told from a query")
+        raise _Wrong("a file's name with '?' or '#' cannot be distinguished from a query")
     _refuse_folder(path)
     return RemoteFile(scheme, f"{org}/{repo}", path, revision=revision)
 
@@ -124,7 +124,7 @@ def _refuse_folder(path: str) -> None:
     if not path or path.endswith("/"):
         raise _Wrong("it names no file")
     if any(part in ("", ".", "..") for part in path.split("/")) or "\\" in path or "\0" in path:
-        raise _Wrong("its path holds an empty part, '.', '..' or a backslash")
+        raise _Wrong("its path contains an empty part, '.', '..' or a backslash")
 
 
 _PARSERS: dict[str, Callable[[str, str], RemoteFile]] = {
@@ -175,7 +175,7 @@ def misplaced_pins(model: object, default_parser: str) -> Iterator[Problem]:
             fact = f"{shortened(str(name))!r} is not a plain relative name"
             yield Problem(Code.MISPLACED_PIN, fact, remedy, path=(*_PINS, name))
     if not named_remotely(model.get("source")) or (model.get("parser") or default_parser) != "onnx":
-        fact = "'files' pins what is fetched from beside a remote ONNX model, and this model is not one"
+        fact = "'files' pins data files of a remote ONNX model, but this model is not one"
         yield Problem(
-            Code.MISPLACED_PIN, fact, "leave it out: nothing is fetched from beside this model", path=_PINS
+            Code.MISPLACED_PIN, fact, "leave it out, because this model has no such files", path=_PINS
         )

@@ -60,7 +60,7 @@ def resolve_source(
 
 def _wrong_scheme(scheme: str, text: str) -> _Wrong:
     if is_remote(text):
-        fact = f"only a model and the files of its options are fetched, not {shortened(masked(text))!r}"
+        fact = f"only a model and the files of its options may be remote, not {shortened(masked(text))!r}"
         return _Wrong(Code.UNKNOWN_SOURCE, fact, "download the file into the project")
     remedy = (
         "write a path inside the project, pkg://PACKAGE/PATH, or an https://, s3://, gs:// or hf:// address"
@@ -98,7 +98,7 @@ def _reached(root: Path, text: str) -> Path:
         fact = (
             f"{shortened(text)!r} in 'reach' of trtpipe.yaml refers to the home directory of an unknown user"
         )
-        raise _Wrong(Code.NO_HOME, fact, "write the directory out") from error
+        raise _Wrong(Code.NO_HOME, fact, "write the full path") from error
 
 
 def _file(found: Path, text: str, directory: bool) -> Path:
@@ -145,7 +145,7 @@ def _package_directories(package: str) -> list[Path]:
         raise _Wrong(
             Code.UNKNOWN_SOURCE,
             f"{package!r} is a single module, not a package",
-            "name a package that holds files",
+            "name a package that contains files",
         )
     return [Path(location).resolve() for location in spec.submodule_search_locations]
 

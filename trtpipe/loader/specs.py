@@ -206,7 +206,7 @@ def _sourceless(data: Written, parser: Parser) -> Iterator[Problem]:
         parsed = model.get("parser")
         yield Problem(
             Code.NO_EFFECT,
-            f"parser {parsed!r} takes no source",
+            f"parser {parsed!r} uses no source",
             "name its files in model.options",
             path=_SOURCE,
         )
@@ -288,8 +288,8 @@ def _targets(document: Document, shared: ProjectSpec) -> tuple[object, list[Prob
 
 
 def _undescribed(name: str, document: Document, shared: ProjectSpec) -> Problem:
-    fact = f"target {name!r} is described neither here nor in {PROJECT_FILE}"
-    remedy = f"describe it: {name}: {{gpu: rtx4090}}"
+    fact = f"target {name!r} is defined neither here nor in {PROJECT_FILE}"
+    remedy = f"define it: {name}: {{gpu: rtx4090}}"
     if shared.targets:
         remedy = f"{choose_from(name, shared.targets, 'shared targets')}\nor {remedy}"
     return document.problem(Code.TARGET_UNDESCRIBED, fact, remedy, ("targets", name), key=True)

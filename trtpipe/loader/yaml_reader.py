@@ -127,7 +127,10 @@ class _Reader:
             fact = "a second document starts here"
             raise _Stop(
                 self._problem(
-                    mark_of(event), Code.YAML_FEATURE, fact, "keep one document a file, without '---' between"
+                    mark_of(event),
+                    Code.YAML_FEATURE,
+                    fact,
+                    "use one document per file, without '---' between",
                 )
             )
 
@@ -193,7 +196,7 @@ class _Reader:
                     mark_of(event),
                     Code.TOO_DEEP,
                     fact,
-                    "write the values out where they are few, or drop the alias",
+                    "write the values out if they are few, or remove the alias",
                 )
             )
         if self.open:
@@ -206,7 +209,7 @@ class _Reader:
             self.refuse(
                 mark_of(event),
                 Code.YAML_FEATURE,
-                f"alias '*{shortened(name)}' stands inside the value that it names",
+                f"alias '*{shortened(name)}' is inside the value that it refers to",
                 "write the value out in place of the alias",
             )
             return None
@@ -220,7 +223,7 @@ class _Reader:
             mark_of(event),
             Code.YAML_FEATURE,
             f"tag {_shown_tag(str(event.tag))!r} is not allowed",
-            "specs are plain data: drop the tag",
+            "specs are plain data: remove the tag",
         )
 
     def _put(self, value: Yaml, place: Place, event: Event) -> None:
@@ -372,7 +375,7 @@ def _bytes_of(path: Path, file: str) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError(Code.CANNOT_READ, f"cannot read {file!r}: {reason.lower()}") from error
     if len(data) > MAX_BYTES:
-        remedy = "a spec names models and data, it does not hold them"
+        remedy = "a spec refers to models and data, it does not contain them"
         raise SpecError(
             Problem(Code.FILE_TOO_LARGE, "the file is larger than 1 MiB", remedy, Location(file, 1, 1))
         )

@@ -22,7 +22,7 @@ AUTO = "auto"
 """The precision of a variant whose types are searched for."""
 
 FEWEST_EVALUATIONS = 4
-"""The cheapest model, one in each of two wider types, and one step between them."""
+"""The lowest possible limit: the cheapest model, one in each of two wider types, and one step between them."""
 
 
 class BudgetSpec(SpecModel):
@@ -39,21 +39,21 @@ class BudgetSpec(SpecModel):
     )
 
     metric: MetricName | None = None
-    """How outputs are compared with the reference, on the validation data; give `min` or `max` with it."""
+    """The metric for comparing outputs with the reference on the validation data; needs `min` or `max`."""
     output: str = "*"
-    """A glob of output names: the worst of them counts."""
+    """A glob of output names; the worst output decides."""
     min: Number | None = None
     """The metric must be at least this."""
     max: Number | None = None
     """The metric must be at most this."""
     accuracy_drop: Annotated[Number, Field(ge=0, lt=1)] | None = None
-    """Instead of a metric: how much less accurate than the reference it may be, a share of the labelled samples."""
+    """Instead of a metric: the allowed loss of accuracy against the reference, as a share of the labelled samples."""
     samples: Annotated[int | None, Field(ge=1)] = None
-    """At most this many samples of the validation data while searching; validation itself takes all of its own."""
+    """At most this many samples of the validation data are used by the search; validation itself uses all."""
     max_evaluations: Annotated[int, Field(ge=FEWEST_EVALUATIONS)] = 1000
-    """The most typed models that the search may ask to be measured, remembered ones included."""
+    """The maximum number of typed models that the search may evaluate, including ones with known results."""
     max_seconds: Annotated[Number, Field(gt=0)] | None = None
-    """Seconds after which the search takes the best that it has; what it finds then depends on the machine."""
+    """Seconds after which the search ends with its best result; that result depends on the machine."""
 
     @model_validator(mode="after")
     def _one_goal(self) -> BudgetSpec:
@@ -74,7 +74,9 @@ class BudgetSpec(SpecModel):
                 f"nothing is at least {self.min:g} and at most {self.max:g}; leave out min or max",
             )
         if self.metric is None and (bounds or self.output != "*"):
-            raise WrongValue(Code.KEYS_EXCLUDE, "accuracy_drop takes no min, max or output; leave them out")
+            raise WrongValue(
+                Code.KEYS_EXCLUDE, "min, max and output do not apply to accuracy_drop; leave them out"
+            )
         return self
 
     def goal(self) -> dict[str, Json]:

@@ -29,16 +29,16 @@ Paths = Annotated[tuple[str, ...], OneOrMany]
 SOURCES = ("images", "npy", "npz", "parquet", "python", "random", "safetensors")
 """The keys that hold samples: a set has one or more of them, `random` only by itself."""
 IMAGES = "images"
-"""What a set's images are called as an array, unless they are given names."""
+"""The array name of a set's images, unless they have names."""
 FOLDERS = "folders"
-"""What `labels` says for images whose folders are their classes."""
+"""The value of `labels` for images whose folders are their classes."""
 PYTHON_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 LONGEST_SIDE = 65_535
-"""Pixels: the most that JPEG can hold, and more than a network is fed with."""
+"""Pixels: the largest size of a JPEG image, and more than networks use."""
 IMAGE_FIELDS = (
     "resize", "center_crop", "pad_to_multiple", "pad_value", "colour", "orientation",
 )  # fmt: skip
-"""What of an input's fields is said of images only."""
+"""The fields of an input that apply only to images."""
 
 
 class RandomSource(SpecModel):
@@ -47,11 +47,11 @@ class RandomSource(SpecModel):
     shapes: dict[str, StaticShape]
     """Input → the shape of one sample, with its batch dimension."""
     low: int = 0
-    """The least integer."""
+    """The smallest integer."""
     high: int = 2
-    """One more than the largest integer."""
+    """The largest integer plus one."""
     ranges: dict[str, tuple[int, int]] | None = None
-    """Input → its own `[low, high)`; its values are integers, whatever its type."""
+    """Input → its own `[low, high)`; its values are integers even if its type is not."""
 
 
 def _in_pixels(value: tuple[int, ...]) -> tuple[int, ...]:
@@ -95,25 +95,25 @@ class ResizeSpec(SpecModel):
     size: PixelSize
     """Pixels: one number, or `HEIGHTxWIDTH` for stretch and letterbox."""
     mode: Literal["stretch", "fit_short", "fit_long", "letterbox"] = "stretch"
-    """`stretch` to the size; bring the shorter (`fit_short`) or longer (`fit_long`) side to it; `letterbox`: fit
-    inside it and pad with `pad_value`."""
+    """`stretch`: resize to exactly this size; `fit_short`, `fit_long`: scale so that the shorter or longer side has
+    this size; `letterbox`: fit inside it and pad with `pad_value`."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
-    """The filter. `nearest` takes the pixel in which the centre of the new one lies."""
+    """The filter. `nearest` uses the pixel that contains the centre of the new one."""
     antialias: bool = True
     """true: the filter grows with the scale when shrinking (Pillow, torchvision on PIL images); false: it does not
     (OpenCV's INTER_LINEAR and INTER_CUBIC, torchvision's antialias=False)."""
     anchor: Literal["center", "top_left"] = "center"
-    """Where a letterboxed image stands: in the middle, or at the top left (YOLOX)."""
+    """The position of a letterboxed image: in the middle, or at the top left (YOLOX)."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> ResizeSpec:
         if self.mode in ("fit_short", "fit_long") and len(self.size) != 1:
             raise WrongValue(
-                Code.WRONG_FORM, f"mode {self.mode} takes one number; write size: {self.size[0]}"
+                Code.WRONG_FORM, f"mode {self.mode} needs a single number; write size: {self.size[0]}"
             )
         if self.interpolation == "lanczos" and not self.antialias:
             raise WrongValue(
-                Code.KEYS_EXCLUDE, "lanczos is antialiased; leave out antialias, or take bicubic"
+                Code.KEYS_EXCLUDE, "lanczos is always antialiased; leave out antialias, or use bicubic"
             )
         return self
 
@@ -132,35 +132,35 @@ class InputSpec(SpecModel):
     """The name of the array (a key of the .npz, an entry of `npy` or `images`); when left out, the input's own name,
     or the set's only images."""
     scale: Number = 1.0
-    """What the array is multiplied with first; 0.00392156862745098 is 1/255."""
+    """The factor that the array is multiplied with first; 0.00392156862745098 is 1/255."""
     mean: Floats = (0.0,)
-    """One value, or one a channel (of the array's own layout), in units of the scaled array."""
+    """One value, or one per channel (in the array's own layout), in units of the scaled array."""
     std: Floats = (1.0,)
-    """One value, or one a channel."""
+    """One value, or one per channel."""
     layout: Literal["as_is", "nchw_to_nhwc", "nhwc_to_nchw", "nchw", "nhwc"] | None = None
-    """How the axes are moved: as_is when left out. Images are made `nchw` (when left out) or `nhwc`."""
+    """The layout to convert to; default: as_is. Images become `nchw` (the default) or `nhwc`."""
     dtype: str | None = None
-    """A NumPy dtype name; the model input's own when left out."""
+    """A NumPy dtype name; default: the model input's type."""
     constant: bool = False
-    """The whole array is fed with every batch (a scalar, a state), not sliced along its first axis."""
+    """Feed the whole array with every batch (a scalar, a state), instead of slices along its first axis."""
     allow_constant: bool = False
-    """Take samples that hold one value only (masks, states): otherwise float samples and images of 16 values or more
-    must not be constant."""
+    """Accept constant samples (masks, states); otherwise a constant float sample or image of 16 values or more is an
+    error."""
     orientation: Literal["exif", "as_stored"] | None = None
-    """Images: `exif` (when left out) turns them as their EXIF orientation says, as OpenCV does; `as_stored` takes
-    pixels as they lie in the file, as Pillow and torchvision do."""
+    """Images: `exif` (the default) applies the EXIF orientation, as OpenCV does; `as_stored` keeps the pixels as
+    stored, as Pillow and torchvision do."""
     colour: Literal["rgb", "bgr", "gray"] | None = None
-    """Images: the order of the channels, rgb when left out. gray is one channel, (299 R + 587 G + 114 B) / 1000. Alpha
-    is dropped."""
+    """Images: the order of the channels; default: rgb. gray is one channel, (299 R + 587 G + 114 B) / 1000. Alpha is
+    dropped."""
     resize: Resize | None = None
-    """Images: how they are resized; a size alone is stretched to. They keep their own sizes when left out."""
+    """Images: how they are resized; a plain size means `stretch`. Without it they keep their own sizes."""
     center_crop: PixelSize | None = None
-    """Images: the middle, `HEIGHTxWIDTH`, of the resized image; it begins at `round((size - crop) / 2)`, halves to the
-    even number, as torchvision's CenterCrop does. A smaller image is refused."""
+    """Images: crop `HEIGHTxWIDTH` from the middle of the resized image; the crop begins at `round((size - crop) / 2)`,
+    halves to even, as in torchvision's CenterCrop. A smaller image is an error."""
     pad_to_multiple: Annotated[int | None, Field(ge=1, le=LONGEST_SIDE)] = None
-    """Images: pad at the bottom and right with `pad_value` until height and width are multiples of it."""
+    """Images: pad at the bottom and right with `pad_value` until height and width are multiples of this."""
     pad_value: Pixels | None = None
-    """Images: what is padded with, 0 to 255, one value or one a channel; 0 when left out (114 in ultralytics)."""
+    """Images: the padding value, 0 to 255, one or one per channel; default: 0 (ultralytics uses 114)."""
 
 
 def _by_name(value: object) -> object:
@@ -199,8 +199,8 @@ class DatasetSpec(SpecModel):
     schema_: SchemaVersion = Field(alias="schema")
     """The version of the spec language."""
     images: Images | None = None
-    """Image files: a folder (with what is below it), a glob (`photos/**/*.jpg`) or a file, or a list of these; or array
-    name → these, for inputs with images of their own. Samples are in the order of their sorted paths."""
+    """Image files: a folder (with its subfolders), a glob (`photos/**/*.jpg`) or a file, or a list of these; or a
+    mapping from array name to these, for several inputs. Samples are in the order of their sorted paths."""
     npz: str | None = None
     """An .npz file; its arrays' first axis counts samples."""
     npy: dict[str, str] | None = None
@@ -208,34 +208,34 @@ class DatasetSpec(SpecModel):
     safetensors: str | None = None
     """A .safetensors file; its tensors' first axis counts samples. Read through a memory map."""
     parquet: Annotated[tuple[str, ...], OneOrMany] | None = None
-    """Parquet files: a file, a folder, a glob, or a list of these. Columns of numbers, of lists of them and of encoded
-    images are arrays; rows are samples, in the order of their files' sorted paths."""
+    """Parquet files: a file, a folder, a glob, or a list of these. Columns of numbers, lists of numbers or encoded
+    images are arrays; rows are samples, in the order of the files' sorted paths."""
     python: Annotated[str | None, Field(pattern=PYTHON_PATTERN)] = None
     """`package.module:function` of the project: a function without parameters that yields samples, each a mapping from
-    array name to array, without a batch dimension. It runs in a stage's own process, in the project's root; what it
-    yields must depend on nothing but its source and `files`."""
+    array name to array, without a batch dimension. It runs in a stage's own process, in the project's root; its
+    samples must depend only on its source and `files`."""
     files: Annotated[tuple[str, ...], AsTuple] = ()
-    """What the function of `python` reads and imports: files, folders and globs in the project. Undeclared ones are
-    refused."""
+    """The files that the function of `python` reads and imports: files, folders and globs in the project. Reading
+    undeclared ones is an error."""
     random: RandomSource | None = None
-    """Random samples, said out loud."""
+    """Random samples, requested explicitly."""
     inputs: dict[str, InputSpec] = Field(default_factory=dict)
-    """Model input → how it is made; left out, arrays feed the inputs that bear their names."""
+    """Model input → how it is made; default: arrays feed the inputs with their names."""
     labels: str | None = None
     """The array that holds the class index of each sample. With images: a .csv file of lines `path,class`, or
-    `folders`: the first folder below the images' is the class, numbered in sorted order."""
+    `folders`: the first folder below the image folder is the class, numbered in sorted order."""
     batch: Annotated[int, Field(ge=1)] = 1
-    """Samples fed at a time."""
+    """The number of samples per batch."""
     samples: Annotated[int | None, Field(ge=1)] = None
-    """How many samples are used; all when left out (8 when random)."""
+    """The number of samples to use; default: all (8 for random samples)."""
     shuffle: bool = False
-    """Draw the samples in a seeded random order."""
+    """Use the samples in a seeded random order."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """What decides random samples and their order."""
+    """The seed of random samples and of the random order."""
     license: str | None = None
-    """Where the data come from and under which terms."""
+    """The origin of the data and their licence."""
     description: str | None = None
-    """What the samples show, for people."""
+    """A description of the samples, for people."""
 
     @model_validator(mode="after")
     def _sources(self) -> DatasetSpec:
@@ -244,10 +244,13 @@ class DatasetSpec(SpecModel):
         if not given:
             raise WrongValue(Code.KEY_NEEDED, f"no samples: give one of {listed}")
         if self.files and self.python is None:
-            raise WrongValue(Code.KEYS_EXCLUDE, "files are those of a python function; leave them out")
+            raise WrongValue(Code.KEYS_EXCLUDE, "files apply only to a python function; leave them out")
         if "random" in given and len(given) > 1:
             others = " and ".join(one for one in given if one != "random")
-            raise WrongValue(Code.KEYS_EXCLUDE, f"random samples stand alone; leave out random, or {others}")
+            raise WrongValue(
+                Code.KEYS_EXCLUDE,
+                f"random samples cannot be combined with others; leave out random, or {others}",
+            )
         return self
 
     def kinds(self) -> tuple[str, ...]:

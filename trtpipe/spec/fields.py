@@ -105,10 +105,10 @@ DynamicShape = Annotated[
     BeforeValidator(parse_shape),
     WithJsonSchema(_shape_schema(-1, "(-1|[0-9]+)", "-1x3x-1x-1")),
 ]
-"""The same, where -1 is a dynamic dimension."""
+"""The same, with -1 for dynamic dimensions."""
 
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
-"""Bytes, written `2GiB`, `512MB` or as a number."""
+"""A size in bytes: `2GiB`, `512MB`, or a number."""
 
 Name = Annotated[str, BeforeValidator(_name), Field(json_schema_extra={"pattern": _NAME})]
 """A name that is safe in a cell's address and in a path."""
@@ -186,7 +186,8 @@ def _file_text(value: object, plain: Callable[[object], str]) -> str:
         return plain(value)
     if not set(value) <= {"source", "sha256"} or "source" not in value:
         raise WrongValue(
-            Code.KEY_NEEDED, "names no file; write its path or address, or {source: ADDRESS, sha256: 4c3f…}"
+            Code.KEY_NEEDED,
+            "no file is given; write its path or address, or {source: ADDRESS, sha256: 4c3f…}",
         )
     source, sha256 = value["source"], value.get("sha256")
     if not isinstance(source, str):
@@ -194,7 +195,7 @@ def _file_text(value: object, plain: Callable[[object], str]) -> str:
     if sha256 is None:
         return source
     if not isinstance(sha256, str) or not re.fullmatch(SHA256_PATTERN, sha256):
-        raise WrongValue(Code.WRONG_FORM, "'sha256' is no SHA-256; write its 64 hexadecimal digits")
+        raise WrongValue(Code.WRONG_FORM, "'sha256' is not a SHA-256; write its 64 hexadecimal digits")
     return PinnedText(source, sha256)
 
 
@@ -221,8 +222,8 @@ class _FileMark:
 
 
 ProjectFile = Annotated[str, _FileMark()]
-"""A path inside the project, `pkg://PACKAGE/PATH`, or whatever else `model.source` may be; or, with the SHA-256 that
-the file must have, `{source: …, sha256: …}`, which is read as a PinnedText."""
+"""A path inside the project, `pkg://PACKAGE/PATH`, or another form of `model.source`; or, with a pinned SHA-256,
+`{source: …, sha256: …}`, which is read as a PinnedText."""
 
 
 def named_files(model: BaseModel) -> Iterator[tuple[SpecPath, str]]:
@@ -278,4 +279,4 @@ Borders = Annotated[
         }
     ),
 ]
-"""What becomes of the types of inputs and outputs."""
+"""How the types of inputs and outputs are handled."""

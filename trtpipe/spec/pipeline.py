@@ -32,17 +32,17 @@ class ModelSpec(SpecModel):
     """The model's source and how it is read."""
 
     source: str | None = None
-    """A path inside the project, or `pkg://PACKAGE/PATH` for a file in an installed Python package; or a file to
-    fetch: `https://…`, `s3://BUCKET/KEY`, `gs://BUCKET/KEY`, `hf://ORG/REPO@COMMIT/PATH`.
+    """A path inside the project, or `pkg://PACKAGE/PATH` for a file in an installed Python package; or a remote
+    file: `https://…`, `s3://BUCKET/KEY`, `gs://BUCKET/KEY`, `hf://ORG/REPO@COMMIT/PATH`.
 
-    Every parser needs it but `network`, whose layers are declared in its options.
+    Required for every parser except `network`, whose layers are declared in its options.
     """
     sha256: Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{64}$")] = None
     """Optional pin: the SHA-256 of the model file, verified before it is read."""
     files: dict[str, Sha256] = Field(default_factory=dict)
-    """Optional pins of the external data files that are fetched from beside a remote ONNX model, by relative name."""
+    """Optional pins of a remote ONNX model's external data files, by relative name."""
     parser: str = "onnx"
-    """The frontend that lowers the source to canonical ONNX."""
+    """The frontend that converts the source to canonical ONNX."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The parser's own options."""
 
@@ -75,7 +75,7 @@ class TransformSpec(SpecModel):
     simplify: bool = False
     """Run further graph simplifications (common subexpressions, constant arithmetic)."""
     graft: dict[str, Any] | None = None
-    """Declared layers before or behind the model's own, put there last: see `parser: network` for the layers."""
+    """Declared layers before or after the model's own, inserted last; see `parser: network` for the layers."""
 
 
 class ShapeValues(SpecModel):
@@ -164,9 +164,10 @@ class TargetSpec(SpecModel):
     """One build target: GPUs, a toolchain, and how portable the engine must be."""
 
     gpu: Gpus
-    """A GPU's name (`rtx4090`, `NVIDIA L4`), `sm89`, `8.9`, `this`, or a list: one engine that serves them all."""
+    """A GPU's name (`rtx4090`, `NVIDIA L4`), `sm89`, `8.9`, `this`, or a list, for one engine that runs on all of
+    them."""
     toolchain: str | None = None
-    """A name from `toolchains`; the installed TensorRT-RTX when left out."""
+    """A name from `toolchains`; default: the installed TensorRT-RTX."""
     hardware_compatibility: HardwareCompatibility = "none"
     """Flavour tensorrt only: on which other GPUs the engine must run."""
     version_compatible: bool = False
@@ -179,7 +180,7 @@ class ToolchainSpec(SpecModel):
     flavour: Flavour
     """`tensorrt_rtx` (TensorRT for RTX: engines build on any machine) or `tensorrt` (on the target's GPU)."""
     version: Annotated[str | None, Field(pattern=r"^\d+(\.\d+)*(\.\*)?(\.post\d+)?$")] = None
-    """An exact version (`1.6.1.120`) or a prefix (`11.4.*`); the installed one when left out."""
+    """An exact version (`1.6.1.120`) or a prefix (`11.4.*`); default: the installed version."""
     python: str | None = None
     """An interpreter that already has this TensorRT (a Jetson's, a container's)."""
 
@@ -192,13 +193,13 @@ class BuilderSpec(SpecModel):
     workspace: Size = 1 << 31
     """The workspace memory pool, always set: TensorRT's own default depends on the machine."""
     tactic_shared_memory: Size | None = None
-    """The tactic shared-memory pool; TensorRT-RTX gets 1 GiB when left out, tensorrt its GPU's own."""
+    """The tactic shared-memory pool; default: 1 GiB for TensorRT-RTX, the GPU's own for tensorrt."""
     tf32: bool = False
-    """Allow TF32 arithmetic for FP32 tensors. Off, so that fp32 means fp32."""
+    """Allow TF32 arithmetic for FP32 tensors. Off by default, so that fp32 means fp32."""
     profiling_verbosity: Literal["layer_names_only", "none", "detailed"] = "layer_names_only"
-    """How much of the layers' description the engine carries."""
+    """How detailed the engine's description of its layers is."""
     weight_streaming: bool = False
-    """Weights stay in host memory and are streamed to the GPU."""
+    """Keep weights in host memory and stream them to the GPU."""
     sparse_weights: bool = False
     """Let TensorRT use 2:4 sparse weights (TensorRT-RTX ignores it)."""
     max_aux_streams: Annotated[int | None, Field(ge=0, le=16)] = None
@@ -224,7 +225,7 @@ class RandomData(SpecModel):
     seed: Annotated[int, Field(ge=0)] = 0
     """The same seed gives the same inputs everywhere."""
     samples: Annotated[int, Field(ge=1, le=100_000)] = 8
-    """How many batches of one sample are made."""
+    """The number of samples, each a batch of its own."""
 
 
 class Threshold(SpecModel):
@@ -235,7 +236,7 @@ class Threshold(SpecModel):
     output: str = "*"
     """A glob of output names."""
     metric: MetricName
-    """How the outputs are compared."""
+    """The metric by which outputs are compared."""
     min: Number | None = None
     """The metric must be at least this."""
     max: Number | None = None
@@ -256,7 +257,8 @@ class OtherReference(SpecModel):
     )
 
     golden: str | None = None
-    """An .npz inside the project: inputs as `in:NAME`, outputs as `out:NAME`; `trtpipe golden` records one."""
+    """An .npz file inside the project with inputs as `in:NAME` and outputs as `out:NAME`, as recorded by `trtpipe
+    golden`."""
     variant: Name | None = None
     """Another variant of this pipeline, whose typed model is the reference; its own reference is the source."""
 
@@ -274,12 +276,12 @@ class ReadbackSpec(SpecModel):
     """How the network that TensorRT's parser makes of a typed model is compared with that model."""
 
     run: bool = True
-    """Whether that network is run beside the typed model; its types and shapes are compared in any case."""
+    """Whether the network is run and compared with the typed model; its types and shapes are always compared."""
     thresholds: Annotated[tuple[Threshold, ...], AsTuple] = ()
-    """For the outputs that they name, in place of what rounding in the variant's types allows."""
+    """Thresholds for outputs, which replace the bound for rounding in the variant's types."""
     accept: Annotated[tuple[str, ...], AsTuple] = ()
-    """What may stand although it ends a build: the name of a warning of TensorRT's parser, or `tensor:GLOB` for tensors
-    whose type or shape is another one than the model's."""
+    """Problems that should not fail the build: the name of a warning of TensorRT's parser, or `tensor:GLOB` for tensors
+    whose type or shape differs from the model's."""
 
 
 class ValidateSpec(SpecModel):
@@ -296,12 +298,12 @@ class ValidateSpec(SpecModel):
     corners: bool = True
     """Also run every profile at min, opt and max."""
     reference: Literal["onnxruntime", "float64"] | OtherReference = "onnxruntime"
-    """What the typed model is compared with: the source in float32 by ONNX Runtime, in `float64` where it can, recorded
-    outputs (`{golden: FILE}`) or another variant (`{variant: NAME}`)."""
+    """The reference: the source in float32 in ONNX Runtime, in `float64` if possible, recorded outputs
+    (`{golden: FILE}`) or another variant (`{variant: NAME}`)."""
     thresholds: Annotated[tuple[Threshold, ...], AsTuple] = ()
-    """Left out, each precision's default applies and is named in the report."""
+    """Thresholds for the outputs; by default each precision's own, which the report names."""
     readback: ReadbackSpec = Field(default_factory=ReadbackSpec)
-    """How what TensorRT's parser makes of the typed model is held against it."""
+    """How the network that TensorRT's parser makes of the typed model is compared with it."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ValidateSpec:
@@ -334,16 +336,16 @@ class PipelineSpec(SpecModel):
     transform: TransformSpec | None = None
     """Changes to the model before it is built."""
     variants: dict[Name, VariantSpec] = Field(default_factory=lambda: {"fp32": VariantSpec()}, min_length=1)
-    """The ways in which the model is built, by name; one fp32 variant when left out."""
+    """The ways in which the model is built, by name; default: one fp32 variant."""
     profiles: Annotated[tuple[Profile, ...], AsTuple] = ()
     """Optimization profiles; each names every dynamic input."""
     targets: dict[Name, TargetSpec] = Field(min_length=1)
-    """What to build for, by name; a name alone, or none at all, stands for the project's targets."""
+    """The build targets by name; a name without a description, or no targets at all, means the project's targets."""
     toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
-    """TensorRT versions, by name; they join the project's."""
+    """TensorRT versions by name, in addition to the project's."""
     builder: BuilderSpec = Field(default_factory=BuilderSpec)
-    """TensorRT's builder options; the project's when left out."""
+    """TensorRT's builder options; default: the project's."""
     plugins: Annotated[tuple[PluginSpec, ...], AsTuple] = ()
     """Plugin libraries that the model needs."""
     validate_: ValidateSpec | None = Field(default=None, alias="validate")
-    """What every variant must prove."""
+    """How every variant is validated."""

@@ -21,8 +21,8 @@ class ProjectSpec(SpecModel):
     toolchains: dict[Name, ToolchainSpec] = Field(default_factory=dict)
     """TensorRT versions that pipelines may name."""
     builder: BuilderSpec | None = None
-    """The builder options of every pipeline that has none of its own."""
+    """The builder options of pipelines without their own."""
     store: Annotated[StoreSpec, ProjectOr()] = Field(default_factory=StoreSpec)
-    """Where artifacts are kept, and whom they are shared with; `project` for a store of the project's own."""
+    """Where artifacts are kept and with whom they are shared; `project` means a store inside the project."""
     reach: Annotated[tuple[str, ...], AsTuple] = ()
     """Directories outside the project from which models and data may be read."""

@@ -51,7 +51,7 @@ def _remote(text: str) -> str:
     if any(asked):
         raise WrongValue(
             Code.BAD_ADDRESS,
-            "the address holds a name, a password or a query; take it out: credentials come from the environment",
+            "the address holds a name, a password or a query; remove it: credentials come from the environment",
         )
     if not host and found[1].lower() != "file":
         raise WrongValue(
@@ -85,10 +85,10 @@ def _trusted(value: object) -> object:
 PublicKeys = Annotated[
     tuple[Annotated[str, AfterValidator(_public_key)], ...], AsTuple, BeforeValidator(_trusted)
 ]
-"""Public keys, as `trtpipe cache keygen` prints them; one may stand for a list of one."""
+"""Public keys, as printed by `trtpipe cache keygen`; a single key may be written without a list."""
 
 RemoteAddress = Annotated[str, AfterValidator(_remote)]
-"""The address of a remote store, without anything that must not stand in a file that is committed."""
+"""The address of a remote store, without secrets, because the file is committed."""
 
 
 def _short(value: object) -> object:
@@ -100,11 +100,11 @@ class StoreDirectorySpec(SpecModel):
     """Where artifacts are kept on this machine."""
 
     path: str | None = None
-    """A directory; that of the user when left out, `~/.cache/trtpipe/store`. `$TRTPIPE_STORE` overrides it."""
+    """A directory; default: the user's store, `~/.cache/trtpipe/store`. `$TRTPIPE_STORE` overrides it."""
     locks: Literal["system", "files"] = "system"
-    """How builds that share the store keep out of each other's way: `files` for a network file system without locks."""
+    """How builds that share the store lock it: `files` for a network file system without working locks."""
     shared: Annotated[tuple[str, ...], AsTuple] = ()
-    """Directories of stores that are only read, looked into when the own store lacks something."""
+    """Directories of other stores, which are read when the own store lacks something, and never written."""
 
 
 class StoreSpec(StoreDirectorySpec):
@@ -113,11 +113,11 @@ class StoreSpec(StoreDirectorySpec):
     remote: RemoteAddress | None = None
     """A store that is shared with others: `s3://`, `gs://`, `az://` or `https://` with a prefix, or a directory."""
     mode: Literal["read-only", "read-write"] = "read-only"
-    """Whether what is built here goes to the remote. `$TRTPIPE_REMOTE_MODE` overrides it."""
+    """Whether results that are built here are sent to the remote. `$TRTPIPE_REMOTE_MODE` overrides it."""
     sign: str | None = None
     """The key that traces are signed with: `$NAME` of an environment variable, or a file outside the repository."""
     trust: PublicKeys = Field(default=())
-    """Public keys; where there are any, what others made counts only when one of them signed it."""
+    """Public keys; if there are any, results of others are used only if signed with one of them."""
 
     @model_validator(mode="after")
     def _refuse_open_ways(self) -> StoreSpec:
@@ -142,5 +142,5 @@ def refuse_plain_http(remote: str | None, signed: bool) -> None:
     plain = remote is not None and remote.lower().startswith("http://")
     if plain and not signed and not is_local_host(urlsplit(remote or "").netloc):
         raise WrongValue(
-            Code.PLAIN_HTTP, "plain http can be changed on the way; write https://, or trust signed traces"
+            Code.PLAIN_HTTP, "plain http can be altered in transit; write https://, or trust signed traces"
         )

@@ -44,9 +44,9 @@ class UserStoreSpec(StoreDirectorySpec):
     """Where artifacts are kept on this machine, for all projects."""
 
     path: Annotated[str, AfterValidator(_own_or_whole)] | None = None
-    """A directory; `~/.cache/trtpipe/store` when left out."""
+    """A directory; default: `~/.cache/trtpipe/store`."""
     shared: Annotated[tuple[Annotated[str, AfterValidator(_whole)], ...], AsTuple] = ()
-    """Directories of stores that every project of yours looks into."""
+    """Directories of other stores that all your projects may read."""
 
 
 class AllowedProject(SpecModel):
@@ -64,15 +64,15 @@ class UserSpec(SpecModel):
     schema_: SchemaVersion = Field(alias="schema")
     """The version of the spec language."""
     store: Annotated[UserStoreSpec, ProjectOr()] = Field(default_factory=UserStoreSpec)
-    """Where artifacts are kept, unless a project says otherwise; `project` for a store in each project."""
+    """Where artifacts are kept, unless a project sets it; `project` means a store inside each project."""
     remotes: Annotated[
         tuple[Annotated[RemoteAddress, AfterValidator(_address_or_whole)], ...], OneOrMany
     ] = ()
-    """Remote stores that every project of yours reads; the first takes what is built where a project names none."""
+    """Remote stores that all your projects read; the first one also receives results of projects without a remote."""
     trust: PublicKeys = Field(default=())
-    """Public keys; where there are any, no project believes what others made unless one of them signed it."""
+    """Public keys; if there are any, no project uses results of others unless they are signed with one of them."""
     credentials: dict[str, Annotated[str, Field(pattern=r"^\$\w+$")]] = Field(default_factory=dict)
-    """Host of a remote store → the variable with the token that is sent to it."""
+    """Host of a remote store → the environment variable with its token."""
     allowed: Annotated[tuple[AllowedProject, ...], AsTuple] = ()
     """What projects may run."""
 

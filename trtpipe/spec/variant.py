@@ -38,24 +38,25 @@ class CalibrationSpec(SpecModel):
     samples: Annotated[int | None, Field(ge=1)] = None
     """At most this many samples of the data set."""
     backend: str = "trtpipe"
-    """Who calibrates: trtpipe itself, or a library."""
+    """The calibrator: trtpipe itself, or a library."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where trtpipe runs the model: on CUDA when onnxruntime-gpu and a driver are here, else on the CPU. Results
-    differ: for scales that are the same on every machine, name one."""
+    """Where trtpipe runs the model: by default on CUDA if onnxruntime-gpu and a driver are present, else on the CPU.
+    Results differ slightly, so name one for scales that are equal on all machines."""
     cache: str | None = None
     """A calibration cache of TensorRT, a calibration table of ONNX Runtime, or JSON: a path inside the project."""
     format: CacheFormat = "auto"
-    """The cache's format; told by its content when left out."""
+    """The cache's format; default: detected from the content."""
     min_coverage: Annotated[Number, Field(ge=0, le=1)] = 0.9
-    """The least share of the tensors to quantize that the cache must have a scale for; the rest stays unquantized."""
+    """The minimum share of the tensors to quantize for which the cache must have a scale; the rest stays
+    unquantized."""
     rename: dict[str, str] = Field(default_factory=dict)
-    """Names in the cache → names in the model; `*` stands for any text, the same in both."""
+    """Names in the cache → names in the model; `*` matches any text, the same in both."""
 
     @model_validator(mode="after")
     def _one_source(self) -> CalibrationSpec:
         if (self.data is None) == (self.cache is None):
             raise WrongValue(
-                Code.KEY_NEEDED, "give data or cache, one of the two; for example calibration: {data: NAME}"
+                Code.KEY_NEEDED, "give either data or cache; for example calibration: {data: NAME}"
             )
         others = _DATA_FIELDS if self.data is None else _CACHE_FIELDS
         wrong = next((name for name in others if name in self.model_fields_set), None)
@@ -78,37 +79,37 @@ class VariantSpec(SpecModel):
     """One way to make the typed model."""
 
     precision: str = "fp32"
-    """The numeric precision of the typed model; `auto` looks for the cheapest types within a budget."""
+    """The numeric precision of the typed model; `auto` searches the cheapest types within a budget."""
     budget: BudgetSpec | None = None
-    """For `precision: auto`: what the model must keep of its accuracy."""
+    """For `precision: auto`: the accuracy that the model must keep."""
     try_: Annotated[tuple[str, ...], AsTuple] = Field(default=(), alias="try")
-    """For `precision: auto`: the precisions to try, cheapest first; fp32 is always there to fall back to. Left out:
-    fp16, and int8 before it where there is a calibration."""
+    """For `precision: auto`: the precisions to try, cheapest first; fp32 is always the fallback. Default: fp16,
+    preceded by int8 if there is a calibration."""
     keep: dict[str, Annotated[tuple[str, ...], AsTuple]] = Field(default_factory=dict)
     """Precision → globs of nodes that stay in it: node names such as `/head/**`, `op:Softmax`, `tensor:GLOB` (the nodes
-    that make such a tensor), or `between:A..B` (those on the paths from tensors A to tensors B). The variant's own
-    precision holds nodes in it that would compute in float32 by default: normalizations, softmax and sums."""
+    that make such a tensor), or `between:A..B` (those on the paths from tensors A to tensors B). Globs for the
+    variant's own precision apply to nodes that compute in float32 by default: normalizations, softmax and sums."""
     io: Borders = Field(default_factory=dict)
-    """The types of the graph's float inputs and outputs: `keep` those of the source (also when left out), or `convert`
-    them to the type that the variant computes in, so that no cast stands there; or globs of names with one or the
-    other, of which the last that matches counts: `{"*": convert, logits: keep}`."""
+    """The types of the graph's float inputs and outputs: `keep` the source's types (the default), or `convert` them to
+    the type that the variant computes in, which avoids casts; or a mapping from globs of names to one of these, in
+    which the last match counts: `{"*": convert, logits: keep}`."""
     base: Literal["fp32", "fp16", "bf16"] | None = None
-    """What a quantized variant computes in where nothing is quantized; fp16 when left out."""
+    """The type in which a quantized variant computes everything that is not quantized; default: fp16."""
     block_size: Literal[16, 32, 64, 128] | None = None
-    """For weights that are quantized alone (int4, fp4): how many elements share a scale; 64 or 16 when left out."""
+    """For precisions that quantize only weights (int4, fp4): how many elements share a scale; default: 64 or 16."""
     calibration: Calibration | None = None
     """Where a quantized variant's scales come from: a data set's name, or a mapping. A variant that computes in half
     precision may have one too: it shows which nodes overflow."""
     overflow: Literal["keep", "refuse"] | None = None
-    """What becomes of nodes whose tensors leave half precision's range on the calibration set: they are kept in float32
-    (also when left out), or refused with the `keep` that would hold them. Of a quantized variant every float tensor
-    is looked at only when this is given; when left out, those that have a scale."""
+    """What to do with nodes whose tensors leave half precision's range on the calibration set: keep them in float32
+    (the default), or fail and print the `keep` that they need. In a quantized variant all float tensors are checked
+    only if this is given; by default, those that have a scale."""
     method: Literal["max", "percentile", "entropy", "mse"] = "entropy"
     """How a tensor's values become its scale."""
     percentile: Annotated[Number, Field(gt=50, le=100)] = 99.99
     """For `method: percentile`: the share of values that is not clipped, in percent."""
     min_low_precision: Annotated[Number, Field(ge=0, le=1)] = 0.1
-    """The least share of weight bytes and of typed layers that must have come out in the asked low precision."""
+    """The minimum share of weight bytes and of typed layers that must be in the requested low precision."""
 
     def candidates(self) -> tuple[str, ...]:
         """The precisions that a search tries, cheapest first."""

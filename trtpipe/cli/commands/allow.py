@@ -14,9 +14,7 @@ def allow(
     specs: Where = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Only show what the project would run.")] = False,
-    revoke: Annotated[
-        bool, typer.Option("--revoke", help="Take back all that the project was allowed.")
-    ] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Revoke all permissions of the project.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show what a project would run, or read outside itself, and allow it."""

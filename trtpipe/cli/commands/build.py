@@ -19,15 +19,15 @@ def init(
     companion: With = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Where to write the spec; pipelines/NAME.yaml if left out."),
+        typer.Option("--output", "-o", help="Where to write the spec; default: pipelines/NAME.yaml."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The pipeline's name; the file's if left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="The pipeline's name; default: the file's name.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing spec.")] = False,
     to_stdout: Annotated[
         bool, typer.Option("--stdout", help="Print the spec instead of writing it.")
     ] = False,
 ) -> None:
-    """Write a commented spec for a model, one that builds as it is."""
+    """Write a commented, tested spec for a model."""
 
     def body() -> int:
         from trtpipe.cli.init import init_command
@@ -63,18 +63,18 @@ def plan(
     only: Only = None,
     as_json: Json = False,
     graph: Annotated[
-        str | None, typer.Option("--graph", metavar="mermaid", help="Print a graph instead.")
+        str | None, typer.Option("--graph", metavar="mermaid", help="Print a graph instead of a table.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="As if nothing had been built.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Plan as if nothing had been built.")] = False,
     why: Annotated[
         bool,
         typer.Option("--why", help="The whole chain behind each decision, with the commit that changed it."),
     ] = False,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="End with 1 if a step would run, or something would fail.")
+        bool, typer.Option("--exit-code", help="Exit with 1 if a step would run, or something would fail.")
     ] = False,
 ) -> None:
-    """Show every step with its decision and the reason for it."""
+    """Show every step with its decision and the reason."""
 
     def body() -> int:
         from trtpipe.cli.plan import Form, plan_command
@@ -93,7 +93,7 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell the whole story of a cell's key: what it is made of, and what changed."""
+    """Explain a cell's keys: what they consist of, and what changed."""
 
     def body() -> int:
         from trtpipe.cli.plan import explain_command
@@ -109,23 +109,28 @@ def build(
     only: Only = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="Steps at a time; the number of cores if left out."),
+        typer.Option("--jobs", "-j", min=1, help="Steps to run at a time; default: the number of cores."),
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", "-k", help="After a failure, finish what does not depend on it.")
+        bool,
+        typer.Option(
+            "--keep-going", "-k", help="After a failure, continue with everything that does not depend on it."
+        ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run every step, whatever is known.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run every step, even if its result is known.")
+    ] = False,
     search_again: Annotated[
         bool,
-        typer.Option("--search-again", help="Search anew for the types of auto variants, lockfile or not."),
+        typer.Option("--search-again", help="Search auto variants again, ignoring the lockfile's choices."),
     ] = False,
     frozen: Annotated[
         bool,
-        typer.Option("--frozen", help="The lockfile must already say exactly this; it is not written."),
+        typer.Option("--frozen", help="Fail if the result differs from the lockfile; write no lockfile."),
     ] = False,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Build again in scratch, grade against the lockfile, replace nothing."),
+        typer.Option("--check", help="Build in a scratch directory and compare with the lockfile."),
     ] = False,
     offline: Offline = False,
     require_remote: Annotated[

@@ -12,7 +12,7 @@ from trtpipe.cli.app import Json, Only, Specs, cache_app, run
 
 @cache_app.command("ls")
 def cache_ls(as_json: Json = False) -> None:
-    """List what the store holds, what was used last first."""
+    """List the contents of the store, the most recently used first."""
 
     def body() -> int:
         from trtpipe.cli.cache import list_command
@@ -24,7 +24,7 @@ def cache_ls(as_json: Json = False) -> None:
 
 @cache_app.command("stats")
 def cache_stats(as_json: Json = False) -> None:
-    """Tell how much the store holds, and what of it the lockfiles need."""
+    """Show the size of the store, and how much of it lockfiles need."""
 
     def body() -> int:
         from trtpipe.cli.cache import stats_command
@@ -38,22 +38,28 @@ def cache_stats(as_json: Json = False) -> None:
 def cache_gc(
     roots: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="More projects whose lockfiles say what must stay."),
+        typer.Argument(metavar="[DIR]...", help="Other projects, whose lockfiles must stay usable."),
     ] = None,
     older_than: Annotated[
         str | None,
         typer.Option(
-            "--older-than", metavar="AGE", help="Take what nobody used for 12h, 30d, 8w; 30d if left out."
+            "--older-than",
+            metavar="AGE",
+            help="Remove what was unused for this long: 12h, 30d, 8w; default: 30d.",
         ),
     ] = None,
     max_size: Annotated[
         str | None,
-        typer.Option("--max-size", metavar="SIZE", help="Then what was used longest ago, down to 20GiB."),
+        typer.Option(
+            "--max-size",
+            metavar="SIZE",
+            help="Then remove the least recently used until the store has this size, such as 20GiB.",
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would go, and take nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove what no lockfile needs and nobody used for long. Builds may run meanwhile."""
+    """Remove what no lockfile needs and was unused for long. Builds may run at the same time."""
 
     def body() -> int:
         from trtpipe.cli.cache import gc_command
@@ -65,7 +71,7 @@ def cache_gc(
 
 @cache_app.command("verify")
 def cache_verify(as_json: Json = False) -> None:
-    """Read everything in the store again; put aside what is damaged."""
+    """Verify everything in the store; quarantine what is damaged."""
 
     def body() -> int:
         from trtpipe.cli.cache import verify_command
@@ -79,13 +85,11 @@ def cache_verify(as_json: Json = False) -> None:
 def cache_path(
     what: Annotated[
         str,
-        typer.Argument(
-            metavar="DIGEST|CELL", help="A digest, or its first digits; or a cell that was built."
-        ),
+        typer.Argument(metavar="DIGEST|CELL", help="A digest or its first digits, or a cell that was built."),
     ],
-    name: Annotated[str, typer.Argument(help="Which of the cell's artifacts.")] = "model.engine",
+    name: Annotated[str, typer.Argument(help="The name of the cell's artifact.")] = "model.engine",
 ) -> None:
-    """Print where an artifact is, once its bytes were verified."""
+    """Verify an artifact and print its path."""
 
     def body() -> int:
         from trtpipe.cli.cache import path_command
@@ -97,7 +101,7 @@ def cache_path(
 
 @cache_app.command("adopt")
 def cache_adopt(as_json: Json = False) -> None:
-    """Take over the store that this project had in .trtpipe/store, if you built it: only this project believes it."""
+    """Move this project's former store in .trtpipe/store into yours; only this project will trust its results."""
 
     def body() -> int:
         from trtpipe.cli.cache import adopt_command
@@ -110,11 +114,11 @@ def cache_adopt(as_json: Json = False) -> None:
 @cache_app.command("push")
 def cache_push(
     everything: Annotated[
-        bool, typer.Option("--all", help="All that was built into the store, by whatever project.")
+        bool, typer.Option("--all", help="Send everything in the store, built by any project.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send to the remote store what it lacks of what was built here."""
+    """Send results that were built here to the remote store, if they are missing there."""
 
     def body() -> int:
         from trtpipe.cli.cache_sharing import push_command
@@ -126,7 +130,7 @@ def cache_push(
 
 @cache_app.command("pull")
 def cache_pull(specs: Specs = None, only: Only = None, as_json: Json = False) -> None:
-    """Bring here what the remote store has for these cells, so that they can be built without it."""
+    """Fetch everything that these cells need from the remote store, for building offline."""
 
     def body() -> int:
         from trtpipe.cli.cache_sharing import pull_command
@@ -138,9 +142,9 @@ def cache_pull(specs: Specs = None, only: Only = None, as_json: Json = False) ->
 
 @cache_app.command("keygen")
 def cache_keygen(
-    file: Annotated[Path, typer.Argument(help="Where the secret key goes; outside of the repository.")],
+    file: Annotated[Path, typer.Argument(help="The file for the secret key, outside the repository.")],
 ) -> None:
-    """Make a key to sign traces with; prints the public key for `trust`."""
+    """Create a key for signing traces, and print the public key for `trust`."""
 
     def body() -> int:
         from trtpipe.cli.cache_sharing import keygen_command

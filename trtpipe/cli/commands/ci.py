@@ -22,10 +22,10 @@ def ci_matrix(
     specs: Specs = None,
     only: Only = None,
     purpose: Annotated[
-        str, typer.Option("--for", metavar="build|run", help="What the machines are for.")
+        str, typer.Option("--for", metavar="build|run", help="Whether the machines build or run the cells.")
     ] = "build",
     most: Annotated[
-        int | None, typer.Option("--cells-per-job", min=1, help="At most this many cells a job.")
+        int | None, typer.Option("--cells-per-job", min=1, help="At most this many cells per job.")
     ] = None,
 ) -> None:
     """Print the cells as JSON, grouped by the machines that can build or run them."""

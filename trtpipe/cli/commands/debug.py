@@ -12,7 +12,7 @@ from trtpipe.cli.app import Json, VariantCell, Where, app, run
 
 _PRECISION = "precision"
 _OF_A_CELL = "/@*-"
-"""What a cell, or an option before it, has and a command has not."""
+"""What distinguishes a cell, or an option before it, from a command."""
 
 
 class _Debug(TyperGroup):
@@ -37,7 +37,7 @@ app.add_typer(debug_app, name="debug")
 def sensitivity(
     cell: VariantCell,
     specs: Where = None,
-    metric: Annotated[str, typer.Option(help="What the outputs are compared by.")] = "cosine",
+    metric: Annotated[str, typer.Option(help="The metric by which outputs are compared.")] = "cosine",
     samples: Annotated[
         int | None, typer.Option(min=1, help="At most this many samples of the validation data.")
     ] = None,
@@ -46,7 +46,7 @@ def sensitivity(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Rank the layers of a variant by what their precision does to its outputs."""
+    """Rank the layers of a variant by the effect of their precision on its outputs."""
 
     def body() -> int:
         from trtpipe.cli.debug import sensitivity_command
@@ -94,7 +94,7 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare every tensor with the source's, or with TensorRT's network, and name where they part."""
+    """Compare every tensor with the source's, or with TensorRT's network, and name the first difference."""
 
     def body() -> int:
         if network:
@@ -114,13 +114,14 @@ def reduce(
     specs: Where = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="DIR", help="A new directory; reduced-CELL if not given."),
+        typer.Option("--output", metavar="DIR", help="A new directory; default: reduced-CELL."),
     ] = None,
     max_trials: Annotated[
-        int | None, typer.Option("--max-trials", min=1, help="Stop after so many trials.")
+        int | None, typer.Option("--max-trials", min=1, help="Stop after this many trials.")
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option("--time-limit", min=0, metavar="SECONDS", help="Stop after so long.")
+        float | None,
+        typer.Option("--time-limit", min=0, metavar="SECONDS", help="Stop after this many seconds."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -141,18 +142,21 @@ def repro(
     cell: VariantCell,
     specs: Where = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="DIR", help="A new directory; repro-CELL if not given.")
+        Path | None, typer.Option("--output", metavar="DIR", help="A new directory; default: repro-CELL.")
     ] = None,
     step: Annotated[
-        str, typer.Option("--step", metavar="STAGE", help="This stage's step, whether it fails or not.")
+        str, typer.Option("--step", metavar="STAGE", help="The step of this stage, even if it does not fail.")
     ] = "",
     random_weights: Annotated[
         bool,
-        typer.Option("--random-weights", help="Random weights of the same shapes, so that it can be shared."),
+        typer.Option(
+            "--random-weights",
+            help="Replace weights by random ones of the same shapes, so that the directory can be shared.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the step of a cell that fails as a directory that reproduces it elsewhere with one command."""
+    """Write a cell's failing step as a directory that reproduces it elsewhere with one command."""
 
     def body() -> int:
         from trtpipe.cli.debug_repro import repro_command

@@ -26,11 +26,13 @@ def export_network(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Where to write; beside the spec if left out."),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Where to write; default: the directory of the spec."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
-    """Write the model as declared layers and a .safetensors file, to own it by hand."""
+    """Write the model as declared layers and a .safetensors file, to be edited by hand."""
 
     def body() -> int:
         from trtpipe.cli.export import network_command, parsed_command
@@ -45,20 +47,20 @@ def export_calibration_cache(
     scales: Annotated[Path, typer.Argument(help="A scales.json, as a build delivers it.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Where to write; stdout if left out."),
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write; default: stdout."),
     ] = None,
     trt_version: Annotated[
         str | None,
         typer.Option(
             metavar="X.Y.Z",
-            help="The TensorRT that shall read it; the one that wrote the scales if left out.",
+            help="The TensorRT version that will read it; default: the one that the scales come from.",
         ),
     ] = None,
     algorithm: Annotated[
         str | None,
-        typer.Option(help="The calibrator that shall read it: EntropyCalibration2, MinMaxCalibration."),
+        typer.Option(help="The calibrator that will read it: EntropyCalibration2, MinMaxCalibration."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write scales as a calibration cache of TensorRT, for versions up to 10."""
 

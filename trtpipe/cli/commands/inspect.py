@@ -21,25 +21,27 @@ def inspect(
     ],
     shapes: Annotated[
         list[str] | None,
-        typer.Option("--shape", metavar="INPUT=SHAPE", help="Reckon costs at this shape: x=1x3x224x224."),
+        typer.Option("--shape", metavar="INPUT=SHAPE", help="Estimate costs at this shape: x=1x3x224x224."),
     ] = None,
     gpus: Annotated[
         list[str] | None,
         typer.Option("--for", metavar="GPU[,GPU]", help="Only these GPUs: sm89,sm120 or rtx4090."),
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="A line for every node or layer.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Show a line for every node or layer.")] = False,
     weights: Annotated[
-        bool, typer.Option("--weights", help="Read all weights, and tell their statistics.")
+        bool, typer.Option("--weights", help="Read all weights and show their statistics.")
     ] = False,
     companion: With = None,
     caffemodel: Annotated[Path | None, typer.Option("--caffemodel", hidden=True)] = None,
     network: Annotated[
         bool,
-        typer.Option("--network", help="Of a cell: the network that TensorRT's parser makes of its model."),
+        typer.Option(
+            "--network", help="For a cell: show the network that TensorRT's parser makes of its model."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a model, weights, an engine or a project's file is; nothing is built, and no GPU is needed."""
+    """Describe a model, weights, an engine or a project's file, without building anything and without a GPU."""
 
     second = companion or caffemodel  # `--caffemodel` is the former name of `--with`
 
@@ -57,26 +59,26 @@ def inspect(
     run(body)
 
 
-_SIDE = "A model, weights, an engine, a lockfile, scales; a built cell; or REVISION:FILE of git."
+_SIDE = "A model, weights, an engine, a lockfile, scales, a built cell, or REVISION:FILE of git."
 
 
 @app.command()
 def diff(
     a: Annotated[str, typer.Argument(metavar="OLD", help=_SIDE)],
-    b: Annotated[str, typer.Argument(metavar="NEW", help="One of the same kind.")],
+    b: Annotated[str, typer.Argument(metavar="NEW", help="Another one of the same kind.")],
     companions: Annotated[
         list[Path] | None,
         typer.Option(
             "--with",
             metavar="FILE",
-            help="A file that belongs to OLD, the weights of a prototxt for instance; given again, to NEW.",
+            help="A second file of OLD, such as the weights of a prototxt; given twice, the second is for NEW.",
         ),
     ] = None,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown, for a pull request.")] = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 when they differ.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when they differ.")] = False,
 ) -> None:
-    """Show what changed between two models, engines, lockfiles or files of weights; no GPU is needed."""
+    """Show the changes between two models, engines, lockfiles or files of weights, without a GPU."""
 
     def body() -> int:
         from trtpipe.cli.diff import diff_command
@@ -106,7 +108,7 @@ def schema(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine can build and run, and why not the rest."""
+    """Report what this machine can build and run, and why it cannot do the rest."""
 
     def body() -> int:
         from trtpipe.cli.inspect import doctor_command

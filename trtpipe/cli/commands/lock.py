@@ -14,11 +14,11 @@ def lock(
     specs: Specs = None,
     only: Only = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing: say where the lockfile differs from the spec.")
+        bool, typer.Option("--check", help="Write nothing; report where the lockfile differs from the spec.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring the lockfile up to date with what is known, or check it; nothing is built."""
+    """Update the lockfile with known results, or check it, without building anything."""
 
     def body() -> int:
         from trtpipe.cli.lock import lock_command

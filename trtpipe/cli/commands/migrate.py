@@ -24,12 +24,15 @@ def migrate_calibration_cache(
         ),
     ] = None,
     base: Annotated[
-        str, typer.Option(metavar="fp32|fp16|bf16", help="With --qdq: what is not quantized computes in.")
+        str,
+        typer.Option(
+            metavar="fp32|fp16|bf16", help="With --qdq: the type in which everything else computes."
+        ),
     ] = "fp32",
     cache_format: Annotated[
         str | None,
         typer.Option(
-            "--format", help="tensorrt, onnxruntime, json or trtpipe; told by its content when left out."
+            "--format", help="tensorrt, onnxruntime, json or trtpipe; default: detected from the content."
         ),
     ] = None,
     min_coverage: Annotated[
@@ -37,16 +40,16 @@ def migrate_calibration_cache(
         typer.Option(
             min=0,
             max=1,
-            help="The least share of tensors that the cache must know; a spec's default when left out.",
+            help="The minimum share of tensors that the cache must cover; default: that of a spec.",
         ),
     ] = None,
     rename: Annotated[
-        list[str] | None, typer.Option(metavar="OLD=NEW", help="What a name in the cache means; * allowed.")
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename an entry of the cache; * is allowed.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a calibration cache means for a model, and take it over."""
+    """Show how a calibration cache fits a model, and convert it."""
 
     def body() -> int:
         from trtpipe.cli.caches import MigrateOptions, migrate_command

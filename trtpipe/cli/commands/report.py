@@ -23,12 +23,12 @@ def report(
     since: Annotated[
         Path | None,
         typer.Option(
-            metavar="LOCKFILE", help="Tell what changed since this lockfile, such as the main branch's."
+            metavar="LOCKFILE", help="Report the changes since this lockfile, such as the main branch's."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the reports anew from what is delivered: pages, JSON, JUnit XML and Markdown."""
+    """Write the reports of delivered cells again: pages, JSON, JUnit XML and Markdown."""
 
     def body() -> int:
         from trtpipe.cli.report import report_command

@@ -9,21 +9,23 @@ import typer
 
 from trtpipe.cli.app import Json, app, run
 
-Cpu = Annotated[bool, typer.Option("--cpu", help="Run the typed model on the CPU, on purpose.")]
-RequireGpu = Annotated[
-    bool, typer.Option("--require-gpu", help="An engine that cannot run here is an error.")
+Cpu = Annotated[bool, typer.Option("--cpu", help="Run the typed model on the CPU instead of the engine.")]
+RequireGpu = Annotated[bool, typer.Option("--require-gpu", help="Fail if the engine cannot run here.")]
+Device = Annotated[
+    int, typer.Option(min=0, help="The GPU, by its index among those that CUDA_VISIBLE_DEVICES selects.")
 ]
-Device = Annotated[int, typer.Option(min=0, help="Which GPU, among those that CUDA_VISIBLE_DEVICES leaves.")]
 Trust = Annotated[
     list[str] | None,
-    typer.Option("--trust", metavar="DIGEST", help="The BLAKE3 of an engine that no manifest vouches for."),
+    typer.Option(
+        "--trust", metavar="DIGEST", help="The BLAKE3 of an engine that is in no manifest and may be run."
+    ),
 ]
 Shape = Annotated[
     list[str] | None, typer.Option("--shape", metavar="NAME=1x3x224x224", help="The shape of an input.")
 ]
 Profile = Annotated[int | None, typer.Option(min=0, help="Only this profile, by its index.")]
-Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads on the CPU; 0: one a core.")]
-Seed = Annotated[int, typer.Option(min=0, help="What decides random inputs.")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads on the CPU; 0 means one per core.")]
+Seed = Annotated[int, typer.Option(min=0, help="The seed of random inputs.")]
 
 
 @app.command("run")
@@ -45,22 +47,23 @@ def run_(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="A set of calibration/: its samples, or how it prepares the images given."),
+        typer.Option(
+            help="A data set of calibration/: use its samples, or its preprocessing for the given images."
+        ),
     ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="At most this many samples of the set.")] = None,
     random: Annotated[bool, typer.Option("--random", help="Run it on random inputs.")] = False,
     seed: Seed = 0,
     shape: Shape = None,
     profile: Profile = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="At most this many rows at a time.")] = None,
-    cast: Annotated[
-        bool, typer.Option("--cast", help="Convert numbers to the types that the inputs have.")
-    ] = False,
+    batch: Annotated[int | None, typer.Option(min=1, help="At most this many rows per run.")] = None,
+    cast: Annotated[bool, typer.Option("--cast", help="Convert arrays to the inputs' types.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Save the outputs by name.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of classes, one a line: the best are shown.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A file of class names, one per line; the best classes are shown."),
     ] = None,
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="How many classes are shown; 5 with --labels.")
@@ -72,7 +75,7 @@ def run_(
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Run an engine, or where it cannot run its typed model, on files, images, samples or random inputs."""
+    """Run an engine (or its typed model, if it cannot run here) on files, images, samples or random inputs."""
 
     def body() -> int:
         from trtpipe.app.engines.choice import Where
@@ -94,20 +97,27 @@ Cells = Annotated[
     ),
 ]
 Streams = Annotated[
-    str, typer.Option(metavar="1,2,4", help="How many inferences at a time, for the throughput.")
+    str, typer.Option(metavar="1,2,4", help="Numbers of concurrent inferences for measuring throughput.")
 ]
 Graphs = Annotated[
-    str, typer.Option(metavar="off|on|rtx|both", help="CUDA graphs: ours (on) or TensorRT-RTX's own (rtx).")
+    str,
+    typer.Option(
+        metavar="off|on|rtx|both",
+        help="CUDA graphs: captured by trtpipe (on) or by TensorRT-RTX itself (rtx).",
+    ),
 ]
-WarmUp = Annotated[int, typer.Option(min=0, max=100_000, help="Runs before the first that counts.")]
-Window = Annotated[float, typer.Option(help="Seconds that a window lasts at least.")]
-Within = Annotated[float, typer.Option(help="Percent within which the medians of three windows must agree.")]
+WarmUp = Annotated[int, typer.Option(min=0, max=100_000, help="Untimed runs at the beginning.")]
+Window = Annotated[float, typer.Option(help="The minimum duration of a window in seconds.")]
+Within = Annotated[
+    float, typer.Option(help="The percentage within which the medians of three windows must agree.")
+]
 TimeLimit = Annotated[
-    float, typer.Option("--time-limit", help="Seconds after which a measurement ends, stable or not.")
+    float,
+    typer.Option("--time-limit", help="Seconds after which a measurement ends even if it is not stable."),
 ]
 Compare = Annotated[Path | None, typer.Option(metavar="FILE", help="A bench.json to compare with.")]
 Alone = Annotated[
-    bool, typer.Option("--alone", help="Compare neither with the fp32 variant nor with the last result.")
+    bool, typer.Option("--alone", help="Do not compare with the fp32 variant or the last result.")
 ]
 Result = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result instead.")
@@ -136,7 +146,7 @@ def bench(
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure latency and throughput of engines, or where they cannot run of their typed models on the CPU."""
+    """Measure latency and throughput of engines, or of their typed models on the CPU if they cannot run here."""
 
     def body() -> int:
         from trtpipe.app.engines.bench_request import BenchRequest, graph_called, parsed_streams, steady_for

@@ -40,7 +40,7 @@ def toolchain_install(
 
 @toolchain_app.command("remove")
 def toolchain_remove(
-    name: Annotated[str, typer.Argument(help="A name that `toolchain ls` prints.")],
+    name: Annotated[str, typer.Argument(help="A name from `toolchain ls`.")],
 ) -> None:
     """Remove a provisioned toolchain."""
 
@@ -56,11 +56,11 @@ def toolchain_remove(
 def toolchain_verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Names that `toolchain ls` prints; all if none."),
+        typer.Argument(metavar="[NAME]...", help="Names from `toolchain ls`; default: all."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Hash every file of the toolchains, and say what is not as it was installed."""
+    """Hash every file of the toolchains, and report files that differ from the installed ones."""
 
     def body() -> int:
         from trtpipe.cli.toolchains import verify_command

@@ -19,11 +19,11 @@ def upgrade(
     only: Only = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Where to build; upgrade/TOOLCHAIN if left out."),
+        typer.Option("--output", "-o", metavar="DIR", help="Where to build; default: upgrade/TOOLCHAIN."),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="Steps at a time; the number of cores if left out."),
+        typer.Option("--jobs", "-j", min=1, help="Steps to run at a time; default: the number of cores."),
     ] = None,
     offline: Offline = False,
     as_json: Json = False,

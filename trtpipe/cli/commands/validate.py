@@ -11,7 +11,9 @@ from trtpipe.cli.app import Json, Offline, VariantCell, app, run
 
 Trust = Annotated[
     list[str] | None,
-    typer.Option(metavar="BLAKE3", help="An engine that may be run though no manifest or lockfile has it."),
+    typer.Option(
+        metavar="BLAKE3", help="The BLAKE3 of an engine that is in no manifest or lockfile and may be run."
+    ),
 ]
 Device = Annotated[int, typer.Option(min=0, help="Which GPU.")]
 Plugin = Annotated[list[Path] | None, typer.Option(metavar="LIBRARY", help="A plugin library to load first.")]
@@ -23,7 +25,7 @@ def validate(
         list[str] | None,
         typer.Argument(
             metavar="[CELL|DIRECTORY]...",
-            help="Cells of the project, or directories of engines as builds leave them; every cell if none.",
+            help="Cells of the project, or engine directories that a build wrote; default: every cell.",
         ),
     ] = None,
     cpu: Annotated[
@@ -32,7 +34,8 @@ def validate(
     trust: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="BLAKE3", help="An engine that may be run though no manifest or lockfile has it."
+            metavar="BLAKE3",
+            help="The BLAKE3 of an engine that is in no manifest or lockfile and may be run.",
         ),
     ] = None,
     device: Annotated[int, typer.Option(min=0, help="Which GPU.")] = 0,
@@ -40,17 +43,24 @@ def validate(
         list[Path] | None, typer.Option(metavar="LIBRARY", help="A plugin library to load first.")
     ] = None,
     propose: Annotated[
-        bool, typer.Option("--propose", help="Propose thresholds for a cell instead; no GPU is needed.")
+        bool, typer.Option("--propose", help="Propose thresholds for a cell instead, without a GPU.")
     ] = False,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="With --propose: how often noise is drawn.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="With --propose: the number of random noise samples.")
+    ] = 3,
     seed: Annotated[int, typer.Option(min=0, max=10_000, help="With --propose: the first seed.")] = 0,
     margin: Annotated[
-        float, typer.Option(min=1, max=1000, help="With --propose: how much worse than any seen may be.")
+        float,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="With --propose: the factor by which errors may exceed the largest measured one.",
+        ),
     ] = 3.0,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
-    """Run engines on this machine's GPU and hold their outputs against the reference's."""
+    """Run engines on this machine's GPU and compare their outputs with the reference's."""
 
     def body() -> int:
         from trtpipe.app.prove.validate import HowToValidate
@@ -70,23 +80,22 @@ def validate(
 def golden(
     cell: VariantCell,
     engine: Annotated[
-        bool, typer.Option("--engine", help="Record what the engine gives on this GPU, not the reference.")
+        bool,
+        typer.Option("--engine", help="Record the engine's outputs on this GPU instead of the reference's."),
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Where to write; golden/PIPELINE.npz if left out."
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write; default: golden/PIPELINE.npz."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="At most this many, in whole batches.")] = 16,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    samples: Annotated[int, typer.Option(min=1, help="At most this many samples, in whole batches.")] = 16,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     trust: Trust = None,
     device: Device = 0,
     plugin: Plugin = None,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
-    """Record samples with their outputs, for a spec to compare with later."""
+    """Record samples with their outputs, as a reference for later builds."""
 
     def body() -> int:
         from trtpipe.app.prove.golden import Recording

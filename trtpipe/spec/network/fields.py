@@ -73,7 +73,8 @@ def _name_or_whole_numbers(value: object) -> object:
     items = value if isinstance(value, (list, tuple)) else None
     if items is None or any(type(item) is not int or not -(2**63) <= item < 2**63 for item in items):
         raise WrongValue(
-            Code.WRONG_FORM, "not dims; write a list of whole numbers, for example [1, 2], or a tensor's name"
+            Code.WRONG_FORM,
+            "not a list of dims; write a list of whole numbers, for example [1, 2], or a tensor's name",
         )
     return tuple(items)
 
@@ -100,7 +101,7 @@ _DIMS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "inte
 _COUNT = {"type": ["string", "integer"]}
 
 TensorName = Annotated[str, Field(min_length=1), _TENSOR]
-"""The name of a graph input or of what an earlier layer yields."""
+"""The name of a graph input or of an earlier layer's output."""
 
 Operand = Annotated[Any, BeforeValidator(_name_or_constant), WithJsonSchema(_CONSTANT), _TENSOR]
 """A tensor's name, or an inline constant: a number, or a (nested) list of numbers."""
@@ -115,7 +116,7 @@ TensorOrInt = Annotated[Any, BeforeValidator(_name_or_whole_number), WithJsonSch
 """A whole number, or the name of an integer tensor that holds one."""
 
 Ints = Annotated[tuple[int, ...], AsTuple]
-"""A list of whole numbers, one an axis."""
+"""A list of whole numbers, one per axis."""
 
 Axes = Annotated[tuple[int, ...], AsTuple, between(1)]
 """A list of axes; negative ones count from the end."""
@@ -124,13 +125,13 @@ OneAxis = Annotated[tuple[int, ...], AsTuple, between(1, 1)]
 """One axis, in a list."""
 
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AsTuple, between(1)]
-"""A list of sizes of 1 or more, one a spatial axis."""
+"""A list of sizes of 1 or more, one per spatial axis."""
 
 Window = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AsTuple, between(1, 3)]
 """The sizes of a window over one to three spatial axes."""
 
 Pads = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AsTuple]
-"""A list of sizes of 0 or more, one a spatial axis."""
+"""A list of sizes of 0 or more, one per spatial axis."""
 
 Operands = Annotated[tuple[Operand, ...], AsTuple, between(1)]
 """Tensors' names or inline constants, in TensorRT's order of inputs."""
@@ -163,10 +164,10 @@ class Layer(Declared):
     """
 
     output_count: ClassVar[int] = 1
-    """How many tensors the layer yields."""
+    """The number of the layer's outputs."""
 
     outputs: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], AsTuple] = ()
-    """Other names for what the layer yields, in order."""
+    """Other names for the layer's outputs, in order."""
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -189,14 +190,14 @@ class OneInput(Layer):
     """A layer with one input, which defaults to the previous layer's output."""
 
     input: TensorName | None = None
-    """The tensor that it reads; left out: the first output of the layer before, or the only graph input."""
+    """The input tensor; default: the first output of the previous layer, or the only graph input."""
 
 
 class ManyInputs(Layer):
     """A layer of several inputs."""
 
     inputs: Operands
-    """What it reads: tensors' names or inline constants."""
+    """The inputs: tensors' names or inline constants."""
 
 
 def tensors_of(layer: BaseModel) -> Iterator[tuple[SpecPath, str]]:

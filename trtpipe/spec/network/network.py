@@ -98,7 +98,7 @@ AnyLayer = (
 """Any declared layer."""
 
 LayerEntry = Annotated[AnyLayer, Field(discriminator="layer"), _ByKind()]
-"""A layer in a list, told by its key `layer`."""
+"""A layer in a list, identified by its key `layer`."""
 
 Layers = Annotated[tuple[LayerEntry, ...], AsTuple]
 
@@ -146,7 +146,7 @@ class _OrList:
 
 
 Outputs = Annotated[dict[str, str], BeforeValidator(_by_name), _OrList()]
-"""Tensors' names, or `{OUTPUT: TENSOR}` where an output is called otherwise."""
+"""Tensors' names, or `{OUTPUT: TENSOR}` for outputs with another name."""
 
 
 SomeOutputs = Annotated[dict[str, str], Field(min_length=1), BeforeValidator(_by_name), _OrList()]
@@ -157,14 +157,14 @@ class NetworkOptions(SpecModel):
     """`model.options` of the network parser: layers declared in YAML, with TensorRT's names."""
 
     weights: WeightFiles | None = None
-    """Where weights are: `.npz`, `.npy`, `.safetensors`, `.wts` (tensorrtx) or `.onnx` files; one, a list,
-    or a mapping of names, whose tensors are then called `NAME:tensor`."""
+    """Weights files: `.npz`, `.npy`, `.safetensors`, `.wts` (tensorrtx) or `.onnx`; one file, a list, or a mapping
+    from names to files, whose tensors then have names like `NAME:tensor`."""
     ignore_weights: Annotated[tuple[str, ...], AsTuple] = ()
     """Globs of weights that no layer needs: `["*.num_batches_tracked"]`."""
     inputs: Annotated[dict[Annotated[str, Field(min_length=1)], NetworkInput], Field(min_length=1)]
     """The network's inputs by name."""
     layers: SomeLayers
-    """The layers, each behind those whose outputs it reads."""
+    """The layers, each after those whose outputs it reads."""
     outputs: SomeOutputs
     """The tensors that are the network's outputs, or `{OUTPUT: TENSOR}`."""
 
@@ -173,24 +173,24 @@ class Prepended(NetworkInput):
     """Layers in front of an input of the model."""
 
     name: Annotated[str, Field(min_length=1)] | None = None
-    """The new input's name; the old one's when left out."""
+    """The new input's name; default: the old input's name."""
     layers: SomeLayers
-    """The layers; the first reads the new input unless it says, and the model reads what the last one yields."""
+    """The layers; the first one reads the new input by default, and the model reads the last one's output."""
 
 
 class GraftSpec(SpecModel):
     """Declared layers before or after the model's own, which refer to its tensors by name."""
 
     weights: WeightFiles | None = None
-    """Where weights are, as for `parser: network`."""
+    """Weights files, as for `parser: network`."""
     ignore_weights: Annotated[tuple[str, ...], AsTuple] = ()
     """Globs of weights that no layer needs."""
     prepend: dict[str, Prepended] = Field(default_factory=dict)
-    """By input of the model: the input that comes in its place, and the layers between the two."""
+    """For each input of the model: the input that replaces it, and the layers between the two."""
     append: Layers = ()
     """Layers that read the model's tensors."""
     outputs: Outputs = Field(default_factory=dict)
-    """The outputs from now on: tensors' names, or `{OUTPUT: TENSOR}`; the model's own when left out."""
+    """The new outputs: tensors' names, or `{OUTPUT: TENSOR}`; default: the model's own."""
 
     @model_validator(mode="after")
     def _does_something(self) -> GraftSpec:
@@ -199,6 +199,6 @@ class GraftSpec(SpecModel):
         if self.append and not self.outputs:
             raise WrongValue(
                 Code.KEY_NEEDED,
-                "layers are appended and none is an output; name the outputs: outputs: [best]",
+                "layers are appended, but none of their tensors is an output; name the outputs: outputs: [best]",
             )
         return self

@@ -83,11 +83,11 @@ class Plugin(Declared):
     namespace: str = ""
     """The plugin's namespace."""
     inputs: Operands
-    """What it reads: tensors' names or inline constants."""
+    """The inputs: tensors' names or inline constants."""
     fields: dict[str, PluginField] = Field(default_factory=dict)
     """The plugin's fields by name: `{score_threshold: {type: float32, value: 0.25}}`."""
     outputs: Annotated[tuple[PluginOutput, ...], AsTuple, between(1)]
-    """What it yields."""
+    """The outputs."""
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -27,10 +27,10 @@ class Activation(OneInput):
     ]  # fmt: skip
     """The function."""
     alpha: Number | None = None
-    """The function's first parameter. Left out: 0.01 for leaky_relu, 1 for elu, softplus, thresholded_relu and
+    """The function's first parameter. Default: 0.01 for leaky_relu, 1 for elu, softplus, thresholded_relu and
     scaled_tanh, 1.6732632 for selu, 0.2 for hard_sigmoid; clip needs it."""
     beta: Number | None = None
-    """The function's second parameter. Left out: 1.0507010 for selu, 1 for softplus and scaled_tanh, 0.5 for
+    """The function's second parameter. Default: 1.0507010 for selu, 1 for softplus and scaled_tanh, 0.5 for
     hard_sigmoid; clip needs it."""
 
 
@@ -40,8 +40,8 @@ class ParametricReLU(OneInput):
     layer: Literal["parametric_relu"]
     """Always `parametric_relu`."""
     slopes: WeightRef
-    """Weights that broadcast to the input from its last axis on; those of as many elements as there are channels
-    stand for Cx1x1."""
+    """Weights that broadcast to the input, aligned at the last axis; weights with one element per channel count as
+    Cx1x1."""
 
 
 class Scale(OneInput):
@@ -50,13 +50,13 @@ class Scale(OneInput):
     layer: Literal["scale"]
     """Always `scale`."""
     mode: Literal["uniform", "channel", "elementwise"]
-    """One coefficient for all, one a channel, or one an element (of all axes but the batch)."""
+    """One coefficient for all, one per channel, or one per element (of all axes but the batch)."""
     scale: WeightRef | None = None
-    """The factor; 1 when left out."""
+    """The factor; default: 1."""
     shift: WeightRef | None = None
-    """What is added; 0 when left out."""
+    """The offset that is added; default: 0."""
     power: WeightRef | None = None
-    """The exponent; 1 when left out."""
+    """The exponent; default: 1."""
     channel_axis: int = 1
     """The axis of the channels, for mode `channel`."""
 

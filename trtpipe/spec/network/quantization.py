@@ -16,9 +16,9 @@ class _Scaled(OneInput):
     scale: WeightRef
     """One number for the tensor, one for each element of `axis`, or one for each block."""
     zero_point: WeightRef | None = None
-    """Of the scale's shape; TensorRT takes zeros only, which stand when it is left out."""
+    """The zero point, of the scale's shape; TensorRT supports only zeros, which are the default."""
     axis: int | None = None
-    """The axis of a 1-D scale; the first when left out."""
+    """The axis of a 1-D scale; default: the first axis."""
     block_shape: Sizes | None = None
     """The block's length on each axis of the input, 1 on all but one: [1, 32]."""
 

@@ -40,19 +40,19 @@ class _Recurrent(OneInput):
     hidden_size: Annotated[int, Field(ge=1)]
     """H, the size of the hidden state."""
     direction: Literal["unidirection", "bidirection", "reverse"] = "unidirection"
-    """From the first step on, both ways, or (which TensorRT lacked, and ONNX has) from the last step on."""
+    """From the first step on, in both directions, or from the last step on (in ONNX, but not in TensorRT)."""
     input_weights: Directions
     """Weights D x (gates*H) x E, or (gates*H) x E of one direction; two names are the two directions'."""
     recurrent_weights: Directions
     """Weights D x (gates*H) x H, or (gates*H) x H of one direction; two names are the two directions'."""
     input_bias: Directions | None = None
-    """Weights D x (gates*H); two names are the two directions'; 0 when left out."""
+    """Weights D x (gates*H); two names are the two directions'; default: 0."""
     recurrent_bias: Directions | None = None
-    """Weights D x (gates*H), added to the hidden state's product; 0 when left out."""
+    """Weights D x (gates*H), added to the hidden state's product; default: 0."""
     hidden_state: TensorName | None = None
-    """The first hidden state, NxDxH; 0 when left out."""
+    """The initial hidden state, NxDxH; default: 0."""
     seq_lengths: TensorName | None = None
-    """How many steps each batch item has, N (int32); all when left out."""
+    """The number of steps of each batch item, N (int32); default: all steps."""
 
 
 class RNN(_Recurrent):
@@ -76,7 +76,7 @@ class GRU(_Recurrent):
     )
     """The order of the gates in the weights: ONNX's when left out; PyTorch has [reset, update, hidden]."""
     linear_before_reset: bool = True
-    """The reset gate multiplies R h + Rb, as in TensorRT, cuDNN and PyTorch; else it multiplies h."""
+    """The reset gate multiplies R h + Rb, as in TensorRT, cuDNN and PyTorch; otherwise it multiplies h."""
 
     @model_validator(mode="after")
     def _each_gate_once(self) -> GRU:
@@ -99,7 +99,7 @@ class LSTM(_Recurrent):
     )
     """The order of the gates in the weights: ONNX's when left out; PyTorch has [input, forget, cell, output]."""
     cell_state: TensorName | None = None
-    """The first cell state, NxDxH; 0 when left out."""
+    """The initial cell state, NxDxH; default: 0."""
 
     @model_validator(mode="after")
     def _each_gate_once(self) -> LSTM:

@@ -33,7 +33,7 @@ class Reduce(OneInput):
     axes: Axes
     """The axes (TensorRT has them as a bit mask); negative ones count from the end."""
     keep_dims: bool = False
-    """Keep the axes, of length 1."""
+    """Keep the reduced axes with length 1."""
 
 
 class SoftMax(OneInput):
@@ -42,7 +42,7 @@ class SoftMax(OneInput):
     layer: Literal["softmax"]
     """Always `softmax`."""
     axes: OneAxis
-    """The axis, in a list (TensorRT has it as a bit mask, and takes one)."""
+    """The axis, in a list with one entry (TensorRT has it as a bit mask)."""
 
 
 class TopK(OneInput):
@@ -53,11 +53,11 @@ class TopK(OneInput):
     layer: Literal["topk"]
     """Always `topk`."""
     op: Literal["max", "min"]
-    """Which elements are the first."""
+    """Whether the largest or the smallest elements are selected."""
     k: TensorOrInt
-    """How many: up to 3840."""
+    """The number of elements: up to 3840."""
     axes: OneAxis
-    """The axis, in a list (TensorRT has it as a bit mask, and takes one)."""
+    """The axis, in a list with one entry (TensorRT has it as a bit mask)."""
     indices_type: IndexType = "int32"
     """The data type of the indices."""
 
@@ -72,9 +72,9 @@ class Cumulative(OneInput):
     axis: int
     """The axis along which it runs."""
     exclusive: bool = False
-    """Leave the element itself out."""
+    """Exclude the element itself."""
     reverse: bool = False
-    """Run from the end."""
+    """Accumulate from the end."""
 
 
 class MatrixMultiply(ManyInputs):
@@ -87,9 +87,9 @@ class MatrixMultiply(ManyInputs):
     layer: Literal["matrix_multiply"]
     """Always `matrix_multiply`."""
     op0: Literal["none", "transpose", "vector"] = "none"
-    """How the first input is taken: as it is, its last two axes exchanged, or as vectors."""
+    """How the first input is used: unchanged, with its last two axes exchanged, or as vectors."""
     op1: Literal["none", "transpose", "vector"] = "none"
-    """How the second input is taken."""
+    """How the second input is used."""
 
 
 class Einsum(ManyInputs):
@@ -98,7 +98,8 @@ class Einsum(ManyInputs):
     layer: Literal["einsum"]
     """Always `einsum`."""
     equation: Annotated[str, Field(min_length=1)]
-    """A letter for each axis of each input, `ij,jk->ik`; TensorRT takes no `...` and no letter twice in an input."""
+    """A letter for each axis of each input, `ij,jk->ik`; TensorRT does not support `...` or a letter twice in one
+    input."""
 
 
 class Normalization(OneInput):
@@ -112,21 +113,21 @@ class Normalization(OneInput):
     layer: Literal["normalization"]
     """Always `normalization`."""
     type: Literal["batch", "layer", "group", "instance", "rms"]
-    """Over which elements mean and variance are taken."""
+    """The elements over which mean and variance are computed."""
     scale: WeightRef | None = None
-    """The factor: C weights, or the dims of `axes` for layer and rms; 1 when left out."""
+    """The factor: C weights, or the dims of `axes` for layer and rms; default: 1."""
     bias: WeightRef | None = None
-    """What is added: C weights, or the dims of `axes` for layer; 0 when left out."""
+    """The bias: C weights, or the dims of `axes` for layer; default: 0."""
     mean: WeightRef | None = None
     """Batch only: C means."""
     variance: WeightRef | None = None
     """Batch only: C variances."""
     axes: Ints | None = None
-    """Layer and rms only: the last axes of the input; the last one when left out."""
+    """Layer and rms only: the last axes of the input; default: the last axis."""
     num_groups: Annotated[int, Field(ge=1)] = 1
-    """Group only: into how many groups the channels are divided."""
+    """Group only: the number of groups of channels."""
     epsilon: Annotated[Number, Field(gt=0)] = 1e-5
-    """What is added to the variance."""
+    """The number that is added to the variance."""
 
     @model_validator(mode="after")
     def _what_its_type_takes(self) -> Normalization:
@@ -164,11 +165,11 @@ class Attention(ManyInputs):
     layer: Literal["attention"]
     """Always `attention`."""
     norm_op: Literal["softmax", "none"] = "softmax"
-    """What is done to the products of queries and keys."""
+    """The normalization of the products of queries and keys."""
     causal_kind: Literal["none", "upper_left", "lower_right"] = "none"
-    """Whether a query sees the keys up to its own place only, counted from the first or from the last key."""
+    """Whether a query sees only the keys up to its own position, aligned with the first or with the last key."""
     mask: TensorName | None = None
-    """A tensor that broadcasts to NxheadsxSxT: booleans (true may be seen), or numbers to add."""
+    """A tensor that broadcasts to NxheadsxSxT: booleans (true: visible), or numbers to add."""
     scale: Annotated[Number, Field(gt=0)] = 1.0
     """The factor of the products; IAttention has none, so write it here: 0.125 for a head size of 64."""
 
@@ -177,7 +178,7 @@ class Attention(ManyInputs):
         if self.mask is not None and self.causal_kind != "none":
             raise WrongValue(
                 Code.LAYER_KEYS,
-                f"layer {self.name!r} has a mask and a causal_kind; TensorRT takes one of them",
+                f"layer {self.name!r} has a mask and a causal_kind; TensorRT supports only one of them",
             )
         return self
 
@@ -193,9 +194,9 @@ class NMS(ManyInputs):
     layer: Literal["nms"]
     """Always `nms`."""
     max_output_boxes_per_class: TensorOrInt
-    """The most boxes of one class and batch item that are kept."""
+    """The maximum number of boxes kept for each class and batch item."""
     iou_threshold: Operand = 0.0
-    """Boxes that overlap a better one by more than this are dropped: intersection over union, 0 to 1."""
+    """Boxes that overlap a better one by more than this intersection over union (0 to 1) are dropped."""
     score_threshold: Operand = 0.0
     """Boxes need a score above this."""
     bounding_box_format: Literal["corner_pairs", "center_sizes"] = "corner_pairs"

@@ -32,7 +32,7 @@ class Shuffle(OneInput):
     first_transpose: Ints | None = None
     """The order of the input's axes before reshaping: axis i of the result is the input's axis first_transpose[i]."""
     reshape_dims: TensorOrDims | None = None
-    """The new dims: -1 for at most one of them takes what is left, and 0 copies the dim (see zero_is_placeholder)."""
+    """The new dims: at most one may be -1 and is inferred, and 0 copies the dim (see zero_is_placeholder)."""
     second_transpose: Ints | None = None
     """The order of the axes after reshaping."""
     zero_is_placeholder: bool = True
@@ -54,7 +54,7 @@ class Unsqueeze(OneInput):
     layer: Literal["unsqueeze"]
     """Always `unsqueeze`."""
     axes: Axes
-    """Where axes of length 1 stand in the output; negative ones count from its end."""
+    """The positions of the new axes of length 1 in the output; negative ones count from its end."""
 
 
 class Flatten(OneInput):
@@ -75,7 +75,7 @@ class Concatenation(ManyInputs):
     layer: Literal["concatenation"]
     """Always `concatenation`."""
     axis: int
-    """The axis on which they are put one behind another; negative ones count from the end."""
+    """The axis along which they are concatenated; negative ones count from the end."""
 
 
 class Slice(OneInput):
@@ -92,13 +92,13 @@ class Slice(OneInput):
     shape: TensorOrDims
     """The output's dims, one for each axis (or each of `axes`)."""
     stride: TensorOrDims | None = None
-    """The step, one number for each axis (or each of `axes`); 1 when left out. 0 repeats one element."""
+    """The step, one number for each axis (or each of `axes`); default: 1. 0 repeats one element."""
     axes: Ints | None = None
-    """The axes that are sliced; all when left out."""
+    """The axes that are sliced; default: all."""
     mode: Literal["strict_bounds", "wrap", "clamp", "fill", "reflect"] = "strict_bounds"
-    """What stands outside the input: nothing may, or the input again, its edge, `fill`, or the mirrored input."""
+    """The values outside the input: an error, the input repeated, its edge, `fill`, or the mirrored input."""
     fill: Number | None = None
-    """The value outside the input in mode `fill` (TensorRT's fifth input); 0 when left out."""
+    """The value outside the input in mode `fill` (TensorRT's fifth input); default: 0."""
 
     @model_validator(mode="after")
     def _fill_for_fill(self) -> Slice:
@@ -119,11 +119,11 @@ class Gather(ManyInputs):
     layer: Literal["gather"]
     """Always `gather`."""
     mode: Literal["default", "element", "nd"] = "default"
-    """What an index addresses."""
+    """What an index refers to."""
     axis: int = 0
     """The data's axis; not for mode nd."""
     num_elementwise_dims: Annotated[int, Field(ge=0)] = 0
-    """How many leading axes of data and indices go together; mode nd only, as ONNX has no such Gather."""
+    """The number of leading batch axes of data and indices; only in mode nd, because ONNX has no such Gather."""
 
 
 class Scatter(ManyInputs):
@@ -132,7 +132,7 @@ class Scatter(ManyInputs):
     layer: Literal["scatter"]
     """Always `scatter`."""
     mode: Literal["element", "nd"]
-    """What an index addresses: a place on `axis`, or the leading axes."""
+    """What an index refers to: a position on `axis`, or positions on the leading axes."""
     axis: int = 0
     """The data's axis, in mode element."""
 
@@ -157,11 +157,11 @@ class OneHot(OneInput):
     layer: Literal["one_hot"]
     """Always `one_hot`."""
     values: Operand = (0.0, 1.0)
-    """The values of the cold and of the hot places; the output has their data type."""
+    """The values of the off and on positions; the output has their data type."""
     depth: TensorOrInt
-    """How many classes there are."""
+    """The number of classes."""
     axis: int = -1
-    """Where the new axis stands in the output."""
+    """The position of the new axis in the output."""
 
 
 class NonZero(OneInput):
@@ -188,9 +188,9 @@ class Constant(Layer):
     weights: WeightRef
     """The values: weights by name, or inline."""
     shape: Ints | None = None
-    """The dims; the weights' own when left out (a `.wts` file has none)."""
+    """The dims; default: the weights' own (a `.wts` file has none)."""
     dtype: DType | None = None
-    """The data type; the weights' own when left out: float32 for inline fractions, int64 for inline whole numbers."""
+    """The data type; default: the weights' own, float32 for inline fractions, int64 for inline integers."""
 
 
 class Fill(Layer):
@@ -204,7 +204,7 @@ class Fill(Layer):
     shape: TensorOrDims
     """The output's dims; one only, unless `beta` is 0."""
     operation: Literal["linspace", "random_uniform", "random_normal"] = "linspace"
-    """linspace; random numbers have no ONNX form that gives the same outputs twice, and are refused."""
+    """linspace; random numbers are rejected, because ONNX has no form with reproducible outputs."""
     alpha: Number = 0.0
     """The first value."""
     beta: Number = 0.0
@@ -217,7 +217,7 @@ class Fill(Layer):
         if self.operation != "linspace":
             raise WrongValue(
                 Code.LAYER_KEYS,
-                f"layer {self.name!r}: {self.operation} gives other outputs each time; "
-                "make the numbers once and take them from a weights file",
+                f"layer {self.name!r}: {self.operation} yields different outputs each time; "
+                "generate the numbers once and read them from a weights file",
             )
         return self

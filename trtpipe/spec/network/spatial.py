@@ -30,15 +30,15 @@ class _Windowed(OneInput):
     """A layer that slides a window over the spatial axes."""
 
     stride: Sizes | None = None
-    """The window's step on each spatial axis; 1 when left out."""
+    """The window's step on each spatial axis; default: 1."""
     padding: Pads | None = None
     """Zeros before and after each spatial axis; pre_padding and post_padding in one."""
     pre_padding: Pads | None = None
-    """Zeros before each spatial axis; 0 when left out."""
+    """Zeros before each spatial axis; default: 0."""
     post_padding: Pads | None = None
-    """Zeros after each spatial axis; 0 when left out."""
+    """Zeros after each spatial axis; default: 0."""
     padding_mode: PaddingMode = "explicit_round_down"
-    """How the output's size is rounded, or `same_upper`, `same_lower`: as much padding as gives ceil(size / stride)."""
+    """How the output's size is rounded, or `same_upper`, `same_lower`: the padding that yields ceil(size / stride)."""
 
     @model_validator(mode="after")
     def _one_padding(self) -> _Windowed:
@@ -65,14 +65,14 @@ class _Kernelled(_Windowed):
     )
 
     kernel_tensor: TensorName | None = None
-    """Instead of `kernel`: a tensor in those dims, such as a dequantize layer yields (TensorRT's second input)."""
+    """Instead of `kernel`: a tensor with these dims, for example from a dequantize layer (TensorRT's second input)."""
 
     @model_validator(mode="after")
     def _one_kernel(self) -> _Kernelled:
         if (getattr(self, "kernel") is None) == (self.kernel_tensor is None):  # noqa: B009 - each layer has its own
             raise WrongValue(
                 Code.KEY_NEEDED,
-                f"layer {self.name!r} needs a kernel; give kernel or kernel_tensor, one of them",
+                f"layer {self.name!r} needs a kernel; give either kernel or kernel_tensor",
             )
         return self
 
@@ -136,13 +136,13 @@ class Pooling(_Windowed):
     layer: Literal["pooling"]
     """Always `pooling`."""
     type: Literal["max", "average", "max_average_blend"]
-    """What becomes of a window: its maximum, its average, or (1 - blend_factor) * maximum + blend_factor * average."""
+    """The result for a window: its maximum, its average, or (1 - blend_factor) * maximum + blend_factor * average."""
     window_size: Window
     """The window's size on each spatial axis."""
     blend_factor: Annotated[Number, Field(ge=0, le=1)] = 0.0
     """The share of the average in a `max_average_blend`."""
     average_count_excludes_padding: bool = True
-    """Divide by the number of elements that are no padding, instead of all in the window."""
+    """Divide by the number of elements that are not padding, instead of all in the window."""
 
 
 class FullyConnected(OneInput):
@@ -195,20 +195,20 @@ class LRN(OneInput):
     layer: Literal["lrn"]
     """Always `lrn`."""
     window_size: Annotated[int, Field(ge=1, le=15)]
-    """How many channels a window holds; odd."""
+    """The number of channels in a window; odd."""
     alpha: Number
-    """The weight of the squares."""
+    """The factor of the sum of squares."""
     beta: Annotated[Number, Field(ge=0.01, le=1e5)]
     """The exponent."""
     k: Annotated[Number, Field(ge=1e-5, le=1e10)]
-    """What is added to the squares."""
+    """The constant that is added to the sum."""
 
     @model_validator(mode="after")
     def _odd_window(self) -> LRN:
         if self.window_size % 2 == 0:
             raise WrongValue(
                 Code.LAYER_KEYS,
-                f"layer {self.name!r} has window_size {self.window_size}; TensorRT takes odd ones",
+                f"layer {self.name!r} has window_size {self.window_size}; TensorRT supports odd sizes",
             )
         return self
 
@@ -229,11 +229,11 @@ class Resize(OneInput):
     resize_mode: Literal["nearest", "linear", "cubic"] = "nearest"
     """The interpolation."""
     coordinate_transformation: Literal["align_corners", "asymmetric", "half_pixel"] = "asymmetric"
-    """Where an output pixel lies in the input."""
+    """How an output pixel's position in the input is computed."""
     selector_for_single_pixel: Literal["formula", "upper"] = "formula"
-    """For an output of one pixel: `formula` as any other, `upper` the input's first (with half_pixel only)."""
+    """For an output of one pixel: `formula` as for others, `upper` the input's first pixel (only with half_pixel)."""
     nearest_rounding: Literal["half_up", "half_down", "floor", "ceil"] = "floor"
-    """Which pixel is the nearest one."""
+    """How positions are rounded to the nearest pixel."""
     cubic_coeff: Number = -0.75
     """The coefficient a of the cubic interpolation."""
     exclude_outside: bool = False
@@ -243,7 +243,7 @@ class Resize(OneInput):
     def _shape_or_scales(self) -> Resize:
         if (self.shape is None) == (self.scales is None):
             raise WrongValue(
-                Code.LAYER_KEYS, f"layer {self.name!r} needs a size; give shape or scales, one of them"
+                Code.LAYER_KEYS, f"layer {self.name!r} needs a size; give either shape or scales"
             )
         return self
 
@@ -259,6 +259,6 @@ class GridSample(ManyInputs):
     interpolation_mode: Literal["linear", "nearest", "cubic"] = "linear"
     """The interpolation."""
     align_corners: bool = False
-    """Whether -1 and 1 are the centres of the outermost pixels, instead of their edges."""
+    """Whether -1 and 1 are the centres of the outermost pixels instead of their edges."""
     sample_mode: Literal["fill", "clamp", "reflect"] = "fill"
-    """What stands outside the input: zeros, the nearest pixel, or the mirrored input."""
+    """The values outside the input: zeros, the nearest pixel, or the mirrored input."""
