@@ -34,7 +34,8 @@ def test_cuda_is_chosen_when_its_package_and_a_driver_are_here(asked, gpu_packag
 
 
 @pytest.mark.parametrize(
-    ("gpu_package", "fact"), [(False, "it needs onnxruntime-gpu"), (True, "no NVIDIA driver is here")]
+    ("gpu_package", "fact"),
+    [(False, "it needs onnxruntime-gpu"), (True, "this machine has no NVIDIA driver")],
 )
 def test_cuda_that_cannot_be_is_refused_with_what_is_lacking(gpu_package, fact):
     with pytest.raises(ModelError, match=fact):

@@ -102,7 +102,9 @@ def test_the_report_names_the_tensors_and_the_method_that_keeps_the_outputs(tmp_
     assert report["counts"]["outliers"] == len(report["outliers"]) > 0
     assert set(report["outliers"]) <= set(scales.tensors)
     assert any(text.startswith("few samples dominate") for text in report["warnings"])
-    advised = [text for text in report["warnings"] if text.startswith("method: entropy leaves the outputs")]
+    advised = [
+        text for text in report["warnings"] if text.startswith("method: entropy keeps the outputs closer")
+    ]
     assert len(advised) == (method != "entropy")
 
 
@@ -114,8 +116,8 @@ def test_max_says_that_it_cannot_tell_and_the_method_it_names_can(tmp_path):
 
     assert (spoilt["recommended"], spoilt["cosines"]) == ("", {})
     assert spoilt["warnings"][-1] == (
-        "which method fits best is not known: max counts nothing that other methods could be compared by; "
-        "with `method: entropy` all are compared"
+        "the best method is unknown: method max collects no histograms, so methods cannot be compared; "
+        "use `method: entropy` to compare them"
     )
     assert not any("not known" in text for text in plain["warnings"])
 
@@ -158,7 +160,7 @@ def test_a_set_on_which_no_method_works_is_told(tmp_path):
     samples[::3] *= 1e7
     report = report_of(find_calibrator("trtpipe").calibrate(request_for(tmp_path, samples, "mse")))
 
-    assert report["warnings"][-1].startswith("every method spoils the outputs: cosine ")
+    assert report["warnings"][-1].startswith("every method distorts the outputs: cosine ")
 
 
 def test_the_report_counts_dead_and_clipped_tensors():

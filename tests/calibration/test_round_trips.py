@@ -68,8 +68,8 @@ def test_what_a_cache_cannot_hold_is_left_out_and_said():
 
     assert text == f"{HEADER}\nx: 3f800000\n"
     assert left_out == {
-        "a\nb": "its name holds the end of a line, or a zero byte",
-        "\ud800": "its name is no text",
+        "a\nb": "its name contains a line break or a zero byte",
+        "\ud800": "its name is not text",
         "zero": "its value is zero",
         "": "it has no name",
     }

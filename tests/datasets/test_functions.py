@@ -96,7 +96,7 @@ def test_it_runs_in_the_projects_root_and_may_read_what_is_declared(project):
 
     sys.modules.pop("shared_code")
     assert refused(project.root, project(text, files=["shared_code.py"])) == (
-        "calibration.samples:draw reads files that the set does not name: calibration/words.txt"
+        "calibration.samples:draw reads files that the data set does not declare: calibration/words.txt"
     )
     sys.modules.pop("shared_code")
     assert refused(project.root, project(text, files=["calibration/words.txt"])).endswith("shared_code.py")
@@ -133,7 +133,7 @@ FAILS = {
     "objects": ("def draw():\n    yield {'x': [None]}\n", "holds object, not numbers"),
     "text": ("def draw():\n    yield {'x': 'a'}\n", "not numbers"),
     "empty": ("def draw():\n    yield {'x': []}\n", "is empty (0)"),
-    "nothing": ("def draw():\n    yield from ()\n", "yields no sample"),
+    "nothing": ("def draw():\n    yield from ()\n", "yields no samples"),
 }
 
 

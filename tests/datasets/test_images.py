@@ -128,7 +128,7 @@ def test_links_out_of_the_project_are_refused_by_name(root, tmp_path_factory):
 
     (root / "photos/b.png").unlink()
     (root / "photos/more").symlink_to(elsewhere)
-    assert facts_of(root, spec_of()) == ["'photos/more' is a link to a folder; these are not followed"]
+    assert facts_of(root, spec_of()) == ["'photos/more' is a link to a folder; such links are not followed"]
 
 
 def test_links_inside_the_project_are_read(root):
@@ -420,7 +420,7 @@ def test_labels_that_do_not_fit_are_refused_by_name(tmp_path, text, fact):
 
 
 def test_an_image_outside_the_classes_folders_is_refused(root):
-    assert "'a.png' lies in no folder of its own class" in facts_of(root, spec_of(labels="folders"))[0]
+    assert "'a.png' is in no folder of a class" in facts_of(root, spec_of(labels="folders"))[0]
 
 
 # what is refused
@@ -496,7 +496,7 @@ WRONG = {
     "layout of arrays": (
         {"layout": "nhwc_to_nchw"},
         ANY,
-        "images are loaded as nchw or nhwc",
+        "images can be loaded only as nchw or nhwc",
         "write layout: nchw",
     ),
     "padding": ({"pad_value": [1, 2], "pad_to_multiple": 32}, ANY, "pad_value of input 'x' has 2 values", ""),
@@ -521,8 +521,8 @@ def test_preprocessing_of_images_is_not_for_arrays(tmp_path):
     )
 
     assert facts_of(tmp_path, spec) == [
-        "resize is for images, but array 'x' holds numbers",
-        "layout nchw is for images, but 'x' holds numbers",
+        "resize applies to images, but array 'x' contains numbers",
+        "layout nchw is for images, but 'x' contains numbers",
     ]
 
 

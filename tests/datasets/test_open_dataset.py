@@ -142,10 +142,10 @@ WRONG = {
     "static dims": ({}, TensorInfo("x", "float32", (None, 3, 4, 6)), "axis 3 differs"),
     "rank": ({}, TensorInfo("x", "float32", (None, 3, 4)), "rank 4, but input 'x' is ?x3x4, rank 3"),
     "type": ({}, TensorInfo("x", "int64", (None, 3, 4, 5)), "array 'x' is float32, but input 'x' is int64"),
-    "too many": ({"samples": 11}, IMAGE, "11 samples are asked for, but there are 10"),
+    "too many": ({"samples": 11}, IMAGE, "11 samples are requested, but there are 10"),
     "mean": ({"inputs": {"x": {"mean": [1.0, 2.0]}}}, IMAGE, "mean of input 'x' has 2 values"),
     "std": ({"inputs": {"x": {"std": 0.0}}}, IMAGE, "input 'x' has a std of 0"),
-    "labels": ({"labels": "x"}, IMAGE, "labels 'x' are float32 10x3x4x5, not one integer a sample"),
+    "labels": ({"labels": "x"}, IMAGE, "labels 'x' are float32 10x3x4x5, not one integer per sample"),
     "batch": (
         {"batch": 3},
         TensorInfo("x", "float32", (4, 3, 4, 5)),
@@ -208,8 +208,8 @@ def test_pickled_objects_are_never_loaded(tmp_path, source):
 
 
 DAMAGED = {
-    "no zip": ("npz", b"not a zip", "is no .npz archive"),
-    "no npy": ("npy", b"not an array", "is no array in the .npy format"),
+    "no zip": ("npz", b"not a zip", "is not an .npz archive"),
+    "no npy": ("npy", b"not an array", "is not an array in the .npy format"),
 }
 
 
@@ -224,7 +224,7 @@ def test_a_truncated_npy_is_refused(folder):
     whole = (folder / "x.npy").read_bytes()
     (folder / "x.npy").write_bytes(whole[:-8])
 
-    assert "is cut short" in problems_of(folder, spec_of(npy={"x": "x.npy"}))[0]
+    assert "is truncated" in problems_of(folder, spec_of(npy={"x": "x.npy"}))[0]
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused_before_unpacking(folder, monkeypatch):

@@ -139,7 +139,7 @@ def test_another_file_than_the_pinned_one_is_refused_and_not_kept(url: str, tmp_
 
     assert said == (
         f"cannot fetch {url}: it is not the pinned file: its sha256 is {SHA256}\n"
-        f"  check where it came from, then pin this digest: sha256: {SHA256}"
+        f"  check the file's origin, then pin this digest: sha256: {SHA256}"
     )
     assert not list(tmp_path.iterdir())
 
@@ -179,7 +179,7 @@ def test_a_file_of_unknown_length_stops_before_the_disk_is_full(
     free = iter([1 << 40, 1 << 10])
     monkeypatch.setattr(trtpipe.fetch.shutil, "disk_usage", lambda _: usage(1 << 40, 0, next(free)))
 
-    assert "it does not say how large it is, and 1.0 KiB are free" in refusal(url, tmp_path)
+    assert "the server does not report its size, and 1.0 KiB are free" in refusal(url, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -198,7 +198,7 @@ def test_chunks_that_end_early_are_no_file(server: Server, url: str, tmp_path: P
 def test_without_a_length_only_a_pin_tells_the_end(server: Server, url: str, tmp_path: Path) -> None:
     server.always["/models/net.onnx"] = servers.endless
 
-    assert "the server does not say its length\n  pin it" in refusal(url, tmp_path)
+    assert "the server does not report its length\n  pin it" in refusal(url, tmp_path)
     assert fetched(url, tmp_path, SHA256).sha256 == SHA256
 
 
@@ -214,7 +214,7 @@ def test_trouble_that_stays_is_given_up(server: Server, url: str, tmp_path: Path
     server.always["/models/net.onnx"] = servers.status(503)
 
     assert refusal(url, tmp_path) == (
-        f"cannot fetch {url}: the server says 503 service unavailable (tried 3 times)\n"
+        f"cannot fetch {url}: the server answered 503 service unavailable (tried 3 times)\n"
         "  try again later: the download resumes where it stopped"
     )
     assert len(server.seen) == 3
@@ -228,7 +228,7 @@ def test_a_refusal_is_taken_for_an_answer(
 ) -> None:
     server.always["/models/net.onnx"] = servers.status(code)
 
-    assert f"the server says {words}\n" in refusal(url, tmp_path)
+    assert f"the server answered {words}\n" in refusal(url, tmp_path)
     assert len(server.seen) == 1
 
 
@@ -261,7 +261,7 @@ def test_headers_that_never_end_are_given_up(server: Server, url: str, tmp_path:
 
     said = refusal(url, tmp_path, patience=Patience(stall=0.4, tries=1, pause=0.0))
 
-    assert "the server fell silent (tried 1 times)" in said
+    assert "the server stopped responding (tried 1 times)" in said
 
 
 def test_redirects_are_followed_and_their_range_too(server: Server, url: str, tmp_path: Path) -> None:
@@ -277,18 +277,18 @@ def test_a_loop_of_redirects_ends(server: Server, tmp_path: Path) -> None:
     server.always["/a"] = servers.redirect("/b")
     server.always["/b"] = servers.redirect("/a")
 
-    assert "the server redirects more than 10 times" in refusal(server.url("/a"), tmp_path)
+    assert "the server redirects more often than 10 times" in refusal(server.url("/a"), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("target", "why"),
     [
-        ("file:///etc/passwd", "no https:// address"),
-        ("ftp://127.0.0.1/x", "no https:// address"),
-        ("data:text/plain,hello", "no https:// address"),
+        ("file:///etc/passwd", "not an https:// address"),
+        ("ftp://127.0.0.1/x", "not an https:// address"),
+        ("data:text/plain,hello", "not an https:// address"),
         ("http://example.com/net.onnx", "plain http"),
-        ("https://user:geheim@example.com/net.onnx", "an address with a user's name"),
-        ("", "no https:// address"),
+        ("https://user:geheim@example.com/net.onnx", "an address with a user name"),
+        ("", "not an https:// address"),
     ],
 )
 def test_a_redirect_to_where_it_is_not_safe_is_refused(
@@ -313,7 +313,7 @@ def test_no_query_is_said(server: Server, tmp_path: Path) -> None:
     said = refusal(server.url("/none.onnx?sig=geheim&x=1"), tmp_path)
 
     assert "geheim" not in said
-    assert "/none.onnx?…: the server says 404" in said
+    assert "/none.onnx?…: the server answered 404" in said
 
 
 def test_garbage_in_the_partial_file_s_mark_counts_as_nothing(
@@ -330,4 +330,4 @@ def test_a_full_disk_is_told(url: str, tmp_path: Path, monkeypatch: pytest.Monke
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(trtpipe.fetch.shutil, "disk_usage", lambda _: usage._replace(free=1000))
 
-    assert "make room, or point $TRTPIPE_STORE to another disk" in refusal(url, tmp_path)
+    assert "free some space, or set $TRTPIPE_STORE to a directory on another disk" in refusal(url, tmp_path)

@@ -111,7 +111,7 @@ def test_trouble_that_passes_is_waited_for(server: Server, kind: str, tmp_path: 
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(404, "there is no such object"), (403, "access was denied"), (400, "the store says 400")],
+    [(404, "there is no such object"), (403, "access was denied"), (400, "the store answered 400")],
 )
 def test_a_refusal_is_taken_for_an_answer(
     server: Server, kind: str, tmp_path: Path, code: int, words: str

@@ -121,22 +121,22 @@ def test_a_model_that_is_none_is_told(server: Server, url: str, project: Project
 @pytest.mark.parametrize(
     ("source", "fact"),
     [
-        ("https://user:geheim@example.com/net.onnx", "it holds a user's name or password"),
-        ("http://example.com/net.onnx", "plain http can be changed on the way"),
-        ("http://example.com/net.onnx?sig=geheim", "anyone on the way can read its credential"),
+        ("https://user:geheim@example.com/net.onnx", "it contains a user name or password"),
+        ("http://example.com/net.onnx", "plain http can be altered in transit"),
+        ("http://example.com/net.onnx?sig=geheim", "its credential could be read in transit"),
         ("https:///net.onnx", "it has no host"),
         ("https://example.com/models/", "it names no file"),
-        ("https://example.com/a/../net.onnx", "its path holds an empty part, '.', '..' or a backslash"),
-        ("https://example.com/%2e%2e/net.onnx", "its path holds an empty part, '.', '..' or a backslash"),
+        ("https://example.com/a/../net.onnx", "its path contains an empty part, '.', '..' or a backslash"),
+        ("https://example.com/%2e%2e/net.onnx", "its path contains an empty part, '.', '..' or a backslash"),
         ("https://example.com/net.onnx#geheim", "it holds a '#'"),
-        ("s3://key:geheim@bucket/net.onnx", "it holds a key or a password"),
+        ("s3://key:geheim@bucket/net.onnx", "it contains a key or a password"),
         ("s3:///net.onnx", "it has no bucket"),
         ("gs://bucket", "it names no file"),
-        ("gs://bucket/a//b", "its path holds an empty part, '.', '..' or a backslash"),
+        ("gs://bucket/a//b", "its path contains an empty part, '.', '..' or a backslash"),
         ("hf://org", "it does not begin with ORG/REPO"),
         ("hf://org/repo", "it names no file"),
-        ("hf://org/repo@a b/net.onnx", "'a b' is no revision"),
-        ("hf://org/repo@main/../../etc/passwd", "its path holds an empty part, '.', '..' or a backslash"),
+        ("hf://org/repo@a b/net.onnx", "'a b' is not a revision"),
+        ("hf://org/repo@main/../../etc/passwd", "its path contains an empty part, '.', '..' or a backslash"),
     ],
 )
 def test_a_bad_address_is_one_error_at_its_place(project: Project, source: str, fact: str) -> None:
@@ -193,7 +193,7 @@ def test_weights_that_lie_elsewhere_are_refused(
     done = project.run("check")
 
     assert done.code == 2
-    assert f"the model's external data is at {location!r}, which is no plain relative name" in done.err
+    assert f"the model's external data is at {location!r}, which is not a plain relative name" in done.err
     assert [one.path for one in server.seen] == ["/models/net.onnx"]
 
 
@@ -205,9 +205,7 @@ def test_pins_beside_a_model_that_is_here_are_misplaced(project: Project) -> Non
 
     assert done.code == 2
     assert "'../b' is not a plain relative name" in done.err
-    assert (
-        "'files' pins what is fetched from beside a remote ONNX model, and this model is not one" in done.err
-    )
+    assert "'files' pins data files of a remote ONNX model, but this model is not one" in done.err
 
 
 def test_two_at_once_fetch_once(server: Server, url: str, project: Project) -> None:
@@ -296,7 +294,7 @@ def test_a_branch_moves_and_a_commit_does_not(server: Server, project: Project) 
     done = project.run("check")
 
     assert done.code == 0
-    assert f"warning: 'main' may move: it is commit {commit} now\n" in done.err
+    assert f"warning: 'main' may change: it is commit {commit} now\n" in done.err
     assert f"  write hf://org/repo@{commit}/digits.onnx\n" in done.err
     project.spec(f"{{source: 'hf://org/repo@{commit}/digits.onnx', sha256: {SHA256}}}")
     assert project.run("check").err == ""
@@ -494,7 +492,7 @@ def test_init_writes_a_spec_that_builds(server: Server, project: Project, tmp_pa
 def test_init_says_what_is_wrong_with_an_address(server: Server, project: Project) -> None:
     for address, fact in {
         "s3://bucket": "it names no file",
-        server.url("/nothing.onnx"): "the server says 404 not found",
+        server.url("/nothing.onnx"): "the server answered 404 not found",
     }.items():
         done = project.run("init", address)
         assert done.code == 2

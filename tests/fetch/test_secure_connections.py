@@ -106,7 +106,7 @@ def test_whom_the_machine_trusts_is_trusted(secure: Server, tmp_path: Path) -> N
 def test_no_redirect_leads_from_https_to_http(secure: Server, server: Server, tmp_path: Path) -> None:
     secure.always["/net.onnx"] = servers.redirect(server.put("/net.onnx", b"here"))
 
-    assert "which is plain http and can be changed on the way" in refusal(secure, tmp_path)
+    assert "which is plain http and can be altered in transit" in refusal(secure, tmp_path)
     assert not server.seen
 
 

@@ -171,7 +171,7 @@ def test_a_layers_name_comes_before_its_type(tmp_path):
 
 def test_a_plugin_whose_shape_is_not_said_cannot_be_read_by_a_layer_that_needs_it(tmp_path):
     after = 'layer { name: "f" type: "Flatten" bottom: "y" top: "z" }'
-    with pytest.raises(ModelError, match=r"layer 'f' \(Flatten\): the shape of its bottom 'y' is not known"):
+    with pytest.raises(ModelError, match=r"layer 'f' \(Flatten\): the shape of its bottom 'y' is unknown"):
         lower(tmp_path, net(MISH + after, X.shape), layers={"Mish": {"plugin": {"name": "Mish_TRT"}}})
 
 

@@ -105,7 +105,7 @@ WRONG = {
     ),
     "a smaller maximum": ("min_size: 4 max_size: 3", "each max_size must be larger than its min_size"),
     "two variances": ("min_size: 4 variance: 0.1 variance: 0.2", "variance must be 1 or 4 numbers above 0"),
-    "both steps": ("min_size: 4 step: 2 step_h: 3", "step stands beside step_h and step_w"),
+    "both steps": ("min_size: 4 step: 2 step_h: 3", "step is given together with step_h and step_w"),
     "a ratio of 0": ("min_size: 4 aspect_ratio: 0", "aspect_ratio must be above 0"),
 }
 
@@ -149,7 +149,7 @@ def test_a_layer_that_chooses_boxes_is_refused_with_the_outputs_that_end_the_net
 
     (problem,) = caught.value.problems
     assert problem.fact == (
-        "layer 'found' (DetectionOutput): it chooses boxes by non-maximum suppression, which is not lowered"
+        "layer 'found' (DetectionOutput): it selects boxes by non-maximum suppression, which is not supported"
     )
     assert problem.remedy == "end the net before it: model.options.outputs: [loc, conf, priors]"
 
@@ -163,7 +163,7 @@ def test_init_ends_a_detection_net_before_that_layer_and_says_so(tmp_path):
     assert proposal is not None
     assert proposal.options["outputs"] == ["loc", "conf", "priors"]
     assert proposal.comment == (
-        "the net ends before found (DetectionOutput), which what runs the engine has to compute"
+        "the net ends before found (DetectionOutput), which the engine's caller must compute"
     )
 
 
@@ -186,7 +186,7 @@ def test_other_heads_are_refused_by_name(tmp_path, kind):
     text = 'layer { name: "s" type: "ReLU" bottom: "a" top: "x" }\n'
     text += f'layer {{ name: "h" type: "{kind}" bottom: "x" top: "y" }}'
 
-    with pytest.raises(ModelError, match="not lowered") as caught:
+    with pytest.raises(ModelError, match="not supported") as caught:
         lower(tmp_path, net(text, (1, 3, 4, 4)))
 
     assert caught.value.problems[0].remedy == "end the net before it: model.options.outputs: [x]"

@@ -32,7 +32,7 @@ TEXTS = {
     "stray": ("name: 'x'\n  $", "net.prototxt:2:3: unexpected character '$'"),
     "empty": ("", "net.prototxt:1:1: the net has no layers"),
     "solver": ('net: "x.prototxt"\nbase_lr: 0.1', "net.prototxt:1:1: this is a solver's configuration, not a net"),
-    "the weights": ("\x00\x01", "net.prototxt is not a prototxt: it is no text"),
+    "the weights": ("\x00\x01", "net.prototxt is not a prototxt: it is not text"),
     "unknown field": ("layers_ { }", "net.prototxt:1:1: the net: unknown field 'layers_'"),
     "both formats": (
         'layer { type: "ReLU" }\nlayers { type: RELU }',
@@ -44,10 +44,10 @@ TEXTS = {
     "type without quotes": ("layer { type: RELU }", "type must be text in quotes, not 'RELU'"),
     "inputs without shapes": ('input: "a"', "net.prototxt:1:8: there are 1 inputs and 0 shapes"),
     "half a shape": ('input: "a" input_dim: 1 input_dim: 2', "there are 1 inputs and 1 shapes"),
-    "a size of 0": ('input: "a" input_dim: [1, 3, 0, 2]', "an input's shape cannot be 1x3x0x2"),
+    "a size of 0": ('input: "a" input_dim: [1, 3, 0, 2]', "the shape of an input cannot be 1x3x0x2"),
     "missing bottom": (
         net('layer { name: "r" type: "ReLU"\n bottom: "b" top: "y" }', (1,)),
-        "net.prototxt:4:10: layer 'r' (ReLU): no layer above makes its bottom 'b'",
+        "net.prototxt:4:10: layer 'r' (ReLU): no earlier layer makes its bottom 'b'",
     ),
     "a circle": (
         net(
@@ -55,7 +55,7 @@ TEXTS = {
             'layer { name: "s" type: "ReLU" bottom: "x" top: "y" }',
             (1,),
         ),
-        "no layer above makes its bottom 'y'\n",
+        "no earlier layer makes its bottom 'y'\n",
     ),
     "made twice": (
         net(
@@ -70,7 +70,7 @@ TEXTS = {
         layer('type: "Python" python_param { layer: "MyLayer" }'),
         "layer 'l' (Python): a layer in Python, 'MyLayer', cannot be built",
     ),
-    "LSTM": (layer('type: "LSTM"'), "layer 'l' (LSTM): recurrent layers of Caffe are not lowered"),
+    "LSTM": (layer('type: "LSTM"'), "layer 'l' (LSTM): recurrent layers of Caffe are not supported"),
     "unknown parameter": (
         layer('type: "ReLU" relu_param { negative_slop: 1 }'),
         "net.prototxt:4:29: layer 'l' (ReLU): unknown field 'negative_slop'\n"
@@ -96,7 +96,7 @@ TEXTS = {
     "half a kernel": (layer('type: "Pooling" pooling_param { kernel_h: 2 }'), "kernel_h and kernel_w must both"),
     "two kernels": (
         layer('type: "Pooling" pooling_param { kernel_h: 2 kernel_w: 2 kernel_size: 3 }'),
-        "kernel_size stands beside kernel_h and kernel_w",
+        "kernel_size is given together with kernel_h and kernel_w",
     ),
     "stride 0": (layer('type: "Pooling" pooling_param { kernel_size: 2 stride: 0 }'), "stride must be 1 or more"),
     "kernel too large": (
@@ -104,15 +104,15 @@ TEXTS = {
     ),
     "nothing in a window": (
         layer('type: "Pooling" pooling_param { kernel_size: 1 stride: 6 }'),
-        "its last window begins behind the input, of size 6",
+        "its last window begins after the input, of size 6",
     ),
     "group": (
         layer('type: "Convolution" convolution_param { num_output: 4 kernel_size: 1 group: 3 }'),
-        "4 inputs and 4 outputs cannot be cut into 3 groups",
+        "4 inputs and 4 outputs cannot be divided into 3 groups",
     ),
     "nothing left": (
         layer('type: "Convolution" convolution_param { num_output: 4 kernel_size: 9 bias_term: false }'),
-        "a kernel that reaches 9 with pad 0 leaves nothing of size 6 (axis 2)",
+        "a kernel that reaches 9 with pad 0 exceeds the size 6 (axis 2)",
     ),
     "crop": (
         net('layer { name: "c" type: "Crop" bottom: "a" bottom: "b" top: "y" }', (1, 1, 4, 4), (1, 1, 5, 3)),
@@ -129,9 +129,9 @@ TEXTS = {
     ),
     "batch statistics": (
         layer('type: "BatchNorm" batch_norm_param { use_global_stats: false }'),
-        "a deployed net has no statistics of its batch\n",
+        "a deployed net cannot compute statistics of its batch\n",
     ),
-    "rules": (layer('type: "ReLU" include { } exclude { }'), "include and exclude rules cannot stand together"),
+    "rules": (layer('type: "ReLU" include { } exclude { }'), "include and exclude rules cannot be combined"),
     "masks": (layer('type: "Pooling" top: "mask" pooling_param { kernel_size: 2 }'), "the positions of the maxima"),
 }  # fmt: skip
 
@@ -267,20 +267,20 @@ def test_what_needs_a_fixed_size_says_so(tmp_path, text, said):
 
 DAMAGED = {
     "empty": (b"", "net.caffemodel is empty"),
-    "HDF5": (b"\x89HDF\r\n\x1a\n", "net.caffemodel is an HDF5 file, which is not read"),
-    "cut": (caffemodel(GOOD)[:-5], "net.caffemodel is not a whole caffemodel"),
-    "text": (b"not protobuf at all", "net.caffemodel is not a whole caffemodel"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n", "net.caffemodel is an HDF5 file, which is not supported"),
+    "cut": (caffemodel(GOOD)[:-5], "net.caffemodel is not a complete caffemodel"),
+    "text": (b"not protobuf at all", "net.caffemodel is not a complete caffemodel"),
     "a claim of 2 GB": (b"\xa2\x06\xff\xff\xff\xff\x07" + bytes(99), "beyond the end at 106"),
     "fewer values than its shape says": (
         delimited(100, delimited(1, b"p") + delimited(7, delimited(7, b"\x0a\x02\x02\x03") + delimited(5, bytes(4)))),
-        "a blob of layer 'p' says that it is 2x3, and holds 1 values",
+        "a blob of layer 'p' has the shape 2x3, but contains 1 values",
     ),
     "a huge shape": (
         delimited(100, delimited(1, b"p") + delimited(7, delimited(7, b"\x08" + b"\xff" * 9 + b"\x01"))),
-        "says that it is 18446744073709551615, and holds 0 values",
+        "has the shape 18446744073709551615, but contains 0 values",
     ),
     "half a value": (
-        delimited(100, delimited(1, b"p") + delimited(7, delimited(5, bytes(5)))), "are no multiple of 4 bytes"
+        delimited(100, delimited(1, b"p") + delimited(7, delimited(5, bytes(5)))), "are not a multiple of 4 bytes"
     ),
     "raw data of no type": (
         delimited(100, delimited(1, b"p") + delimited(7, delimited(12, bytes(4)))), "is neither double, float nor half"

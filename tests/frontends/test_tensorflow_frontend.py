@@ -125,7 +125,7 @@ def test_every_option_that_does_not_fit_is_told_where_it_stands(line):
         (("inputs", 0), "the graph has no node 'X'", "did you mean 'x'? valid inputs: x"),
         (("outputs",), "'y' stands twice in 'outputs'", "name each tensor once"),
         (("outputs",), "'y:0' stands twice in 'outputs'", "name each tensor once"),
-        (("shapes", "z"), "a shape for 'z', which is no input", "the inputs are: X"),
+        (("shapes", "z"), "a shape for 'z', which is not an input", "the inputs are: X"),
     ]
 
 
@@ -133,7 +133,7 @@ def test_every_option_that_does_not_fit_is_told_where_it_stands(line):
     ("nodes", "fact"),
     [
         ([node("v", "VarHandleOp"), node("y", "ReadVariableOp", "v")], "is not frozen: 'v' is a variable"),
-        ([node("y", "WriteFile")], "node 'y' is WriteFile, which has effects besides its outputs"),
+        ([node("y", "WriteFile")], "node 'y' is WriteFile, which has side effects"),
     ],
     ids=["variable", "file"],
 )

@@ -64,7 +64,7 @@ def test_a_custom_operation_is_refused_by_name_with_what_to_write(tmp_path):
     error = refusal(real("own_custom_nms"), tmp_path)
 
     (problem,) = error.problems
-    assert "operation '_NMS_TRT' is a custom one" in problem.fact
+    assert "operation '_NMS_TRT' is a custom operation" in problem.fact
     assert "('nms')" in problem.fact
     assert "plugins: {_NMS_TRT: {name: NMS_TRT}}" in problem.remedy
 
@@ -135,10 +135,10 @@ def test_what_reads_a_plugin_of_no_shape_blames_the_plugin_and_its_remedy_works(
     (problem,) = refusal(written(tmp_path, TAIL), tmp_path, plugins=plugin).problems
 
     assert problem.fact == (
-        "Softmax 'prob' cannot be taken in: its input 'nms' comes from the custom operation '_NMS_TRT', "
-        "whose shape nothing says"
+        "Softmax 'prob' cannot be imported: its input 'nms' comes from the custom operation '_NMS_TRT', "
+        "whose shape is unknown"
     )
-    offered = yaml.safe_load(problem.remedy.removeprefix("say it: ").removesuffix(", for example"))
+    offered = yaml.safe_load(problem.remedy.removeprefix("declare it: ").removesuffix(", for example"))
     model = lowered(written(tmp_path, TAIL), tmp_path / "model.onnx", **offered)
     assert [one.op_type for one in model.graph.node] == ["Relu", "NMS_TRT", "Softmax"]
 
@@ -249,7 +249,7 @@ REFUSED = {
     "a cycle of one": (uff([*mark("a"), node("Identity", "a", "a")]), "a cycle: a -> a"),
     "an id that stands twice": (uff([*mark("x"), X, X]), "two nodes have the id 'x'"),
     "an input nobody makes": (uff([*mark("y"), RELU]), "node 'y' reads 'x', which no node makes"),
-    "an output nobody makes": (uff([*mark("y"), X]), "the output 'y' is marked, but no node makes it"),
+    "an output nobody makes": (uff([*mark("y"), X]), "the output 'y' is marked as output, but no node makes it"),
     "no outputs": (uff([X]), "marks no outputs"),
     "no graph": (number(1, 1) + number(2, 1), "no graph 'main', but none at all"),
     "an input without a shape": (uff([*mark("y"), RELU, placeholder("x", [])]), "input 'x' has no shape"),
@@ -268,7 +268,7 @@ REFUSED = {
     "sizes beyond counting": (uff_reader.corpus()[-1], "is not a data type"),
     "a length beyond the end": (uff_reader.corpus()[-9], "goes on to byte"),
     "groups of protobuf": (uff_reader.corpus()[-5], "not a protobuf field"),
-    "a name that is no text": (number(1, 1) + number(2, 1) + message(4, message(2, message(1, b"\xff"))), "not UTF-8"),
+    "a name that is not text": (number(1, 1) + number(2, 1) + message(4, message(2, message(1, b"\xff"))), "not UTF-8"),
     "nothing": (b"", "is empty"),
 }  # fmt: skip
 
@@ -303,7 +303,7 @@ def test_a_file_outside_the_root_is_refused(tmp_path):
     (tmp_path / "root").mkdir()
     path = written(tmp_path, [*mark("x"), X])
 
-    with pytest.raises(ModelError, match="lies outside"):
+    with pytest.raises(ModelError, match="is outside"):
         frontend.read(ModelFiles(path, root=tmp_path / "root"), UffOptions(), tmp_path)
 
 
@@ -354,7 +354,7 @@ def test_a_file_cut_anywhere_is_refused_or_read(tmp_path, index):
 
     taken = [uff_reader.fuzz_uff(data[:end]) for end in ends]
 
-    assert taken[0] == 0, "nothing is no file"
+    assert taken[0] == 0, "nothing is not a file"
 
 
 class TestTold:
@@ -370,14 +370,14 @@ class TestTold:
         path = tmp_path / "net.uff"
         path.write_bytes(uff([*mark("x"), X])[:-7])
         assert frontend.propose(path) is not None
-        assert "cut short" in str(refusal(path, tmp_path))
+        assert "is truncated" in str(refusal(path, tmp_path))
 
     def test_a_graph_ends_before_its_custom_operations(self, tmp_path):
         proposal = frontend.propose(written(tmp_path, TAIL))
         assert proposal is not None
         assert proposal.options == {"outputs": ["relu"]}
         assert proposal.comment == (
-            "the graph ends before its custom operations (_NMS_TRT); what runs the engine computes them"
+            "the graph ends before its custom operations (_NMS_TRT), which the engine's caller must compute"
         )
 
     def test_custom_operations_before_which_nothing_is_computed_are_proposed_as_plugins(self, tmp_path):

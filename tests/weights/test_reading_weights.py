@@ -210,10 +210,10 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 LYING = {
     "nothing": (b"", "is empty"),
     "a header beyond the file": (struct.pack("<Q", 1 << 40) + b"{}", "claims 1099511627776 bytes"),
-    "no JSON": (struct.pack("<Q", 2) + b"{x" + b" " * 8, "is no .safetensors file"),
-    "nested deeply": (struct.pack("<Q", 90_001) + b'{"a":' + b"[" * 89_996, "is no .safetensors file"),
+    "no JSON": (struct.pack("<Q", 2) + b"{x" + b" " * 8, "is not a .safetensors file"),
+    "nested deeply": (struct.pack("<Q", 90_001) + b'{"a":' + b"[" * 89_996, "is not a .safetensors file"),
     "a name twice": (struct.pack("<Q", 13) + b'{"a":1,"a":2}', "says 'a' twice"),
-    "too short": (header_of(a=F32) + b"\0" * 7, "is cut short"),
+    "too short": (header_of(a=F32) + b"\0" * 7, "is truncated"),
     "too long": (header_of(a=F32) + b"\0" * 9, "belong to no tensor"),
     "overlap": (header_of(a=F32, b={**F32, "data_offsets": [4, 12]}) + b"\0" * 12, "overlaps"),
     "gap": (header_of(a={**F32, "data_offsets": [4, 12]}) + b"\0" * 12, "leaves a gap"),
@@ -225,9 +225,9 @@ LYING = {
     "wts says more tensors": (b"3\nx 1 3f800000\n", "says that it holds 3 tensors, but holds 1"),
     "wts says more values": (b"1\nx 2 3f800000\n", "line 2 of"),
     "wts says fewer values": (b"1\nx 1 3f800000 3f800000\n", "has 1 values, but holds more"),
-    "wts without hex": (b"1\nx 1 zzzzzzzz\n", "no float32 in hex"),
-    "wts with a sign": (b"1\nx 1 -1\n", "no float32 in hex"),
-    "wts with a long word": (b"1\nx 1 " + b"0" * 5000 + b"\n", "no float32 in hex"),
+    "wts without hex": (b"1\nx 1 zzzzzzzz\n", "not a float32 in hex"),
+    "wts with a sign": (b"1\nx 1 -1\n", "not a float32 in hex"),
+    "wts with a long word": (b"1\nx 1 " + b"0" * 5000 + b"\n", "not a float32 in hex"),
     "wts twice": (b"2\nx 1 0\nx 1 0\n", "names tensor 'x' a second time"),
     "wts with types": (b"1\nx 0 (784, 256)\n\0\1\2", "with types and binary rows"),
     "a pickle": (b"\x80\x04K\x01.", "is a Python pickle"),
@@ -261,18 +261,18 @@ NPY = {
         "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}",
         "structured array",
     ),
-    "text": ("{'descr': '<U3', 'fortran_order': False, 'shape': (1,)}", "no number and no boolean"),
+    "text": ("{'descr': '<U3', 'fortran_order': False, 'shape': (1,)}", "neither a number nor a boolean"),
     "code": ("{'descr': '<f4', 'fortran_order': False, 'shape': __import__('os')}", "nothing else"),
     "too few bytes": (
         "{'descr': '<f4', 'fortran_order': False, 'shape': (100000000000, 9)}",
-        "is cut short",
+        "is truncated",
     ),
     "a huge dim": (
         "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 999999999999999)}",
         "impossible shape",
     ),
     "a negative dim": ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", "nothing else"),
-    "no type": ("{'descr': '<q9', 'fortran_order': False, 'shape': (1,)}", "no type of NumPy's"),
+    "no type": ("{'descr': '<q9', 'fortran_order': False, 'shape': (1,)}", "not a type of NumPy's"),
 }
 
 

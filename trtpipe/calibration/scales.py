@@ -104,7 +104,7 @@ def read_scales(path: Path) -> Scales:
     try:
         return _scales_in(read_object(path.read_bytes()))
     except (OSError, Malformed) as error:
-        raise ModelError(Code.RECORD_DAMAGED, f"'{path.name}' holds no scales: {error}") from error
+        raise ModelError(Code.RECORD_DAMAGED, f"'{path.name}' contains no scales: {error}") from error
 
 
 def _scales_in(record: JsonObject) -> Scales:
@@ -130,7 +130,7 @@ _COUNTS = ("values", "nonfinite")
 def _scale_in(record: JsonObject) -> TensorScale:
     unknown = record.keys() - {"amax", *_NUMBERS, *_COUNTS}
     if unknown:
-        raise Malformed(f"a tensor has {min(unknown)!r}, which nothing is known of")
+        raise Malformed(f"a tensor has {min(unknown)!r}, which is unknown")
     amax = number_in(record, "amax")
     if amax < 0:
         raise Malformed("an amax is negative")
@@ -143,7 +143,7 @@ def _scale_in(record: JsonObject) -> TensorScale:
 def _magnitudes_in(record: JsonObject, what: str) -> dict[str, float]:
     found = _numbers_by_name(record, what)
     if any(value < 0 for value in found.values()):
-        raise Malformed(f"a number of {what} is negative")
+        raise Malformed(f"the number of {what} is negative")
     return found
 
 

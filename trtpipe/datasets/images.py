@@ -32,7 +32,7 @@ def _listed(spec: DatasetSpec, files: Files) -> dict[str, dict[str, Path]]:
             named |= files.below(pattern, SUFFIXES, path)
         if not named:
             shown = ", ".join(f"'{pattern}'" for pattern in patterns) or "an empty list"
-            remedy = f"files count whose names end in {', '.join(SUFFIXES)}"
+            remedy = f"file names must end in {', '.join(SUFFIXES)}"
             raise SpecError(Problem(Code.NO_SAMPLES, f"no images in {shown}", remedy, path=path))
         found[array] = dict(sorted(named.items()))
     return found
@@ -74,7 +74,7 @@ def _labels(spec: DatasetSpec, labels: str, files: Files, names: tuple[str, ...]
         if home is None or home.rest:
             fact = "labels: folders needs one folder of images"
             raise SpecError(
-                Problem(Code.LABELS, fact, "name that folder, or give a .csv file", path=("labels",))
+                Problem(Code.LABELS, fact, "name that folder, or use a .csv file", path=("labels",))
             )
         return {
             labels: classes_of_folders([below or name for below, name in zip(relative, names, strict=True)])

@@ -50,7 +50,7 @@ def _array(path: Path, text: str, name: str, stack: ExitStack) -> Source:
         header = read_header(file, f"'{text}'")
     size = file.seek(0, 2)
     if size - header.size < header.nbytes:
-        fact = f"'{text}' is cut short: it says {header.nbytes} bytes of data and has {size - header.size}"
+        fact = f"'{text}' is truncated: it should have {header.nbytes} bytes of data, but has {size - header.size}"
         raise SpecError(Problem(Code.NOT_NPY, fact, "copy or download it again", path=where))
     return MappedArray(map_array(file, header, 0))
 

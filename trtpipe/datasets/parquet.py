@@ -33,9 +33,7 @@ def _files(spec: DatasetSpec, files: Files) -> Mapping[str, Path]:
         shown = ", ".join(f"'{pattern}'" for pattern in spec.parquet or ())
         fact = f"no Parquet files in {shown or 'an empty list'}"
         raise SpecError(
-            Problem(
-                Code.NO_SAMPLES, fact, f"files count whose names end in {' or '.join(_SUFFIXES)}", path=_WHERE
-            )
+            Problem(Code.NO_SAMPLES, fact, f"file names must end in {' or '.join(_SUFFIXES)}", path=_WHERE)
         )
     return dict(sorted(found.items()))
 

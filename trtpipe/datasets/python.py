@@ -72,7 +72,7 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
     from trtpipe.datasets.spools.run import samples_of
     from trtpipe.datasets.spools.spool import Spool, SpooledArray
 
-    assert isinstance(files, GivenFiles), "only a stage's own process runs what a project holds"
+    assert isinstance(files, GivenFiles), "only a stage's own process runs code of a project"
     name, text = _module_file(spec), spec.python or ""
     module = files(name).absolute()
     spools: dict[str, Spool] = {}
@@ -86,7 +86,7 @@ def _open(spec: DatasetSpec, files: Files, stack: ExitStack) -> Mapping[str, Sou
         for array, values in sample.items():
             spools[array].append(values, f"'{array}' of sample {number} of {text}", _WHERE)
     if not spools:
-        raise SpecError(Problem(Code.NO_SAMPLES, f"{text} yields no sample", path=_WHERE))
+        raise SpecError(Problem(Code.NO_SAMPLES, f"{text} yields no samples", path=_WHERE))
     for spool in spools.values():
         spool.close()
     return {array: SpooledArray(spool) for array, spool in spools.items()}

@@ -117,7 +117,7 @@ class _Course:
                 # A resumed file may mix two versions, so a wrong digest is final only for a file fetched in one go.
                 if not resumed:
                     raise _wrong_pin(found)
-                raise Other("what was fetched in parts is not the pinned file")
+                raise Other("the resumed download is not the pinned file")
             except Other as error:  # the file has changed, or cannot be resumed: start over
                 self.partial.clear()
                 trouble, wait = str(error), 0.0
@@ -150,7 +150,7 @@ class _Course:
             self._tell("begin")
             for piece in _lively(answer.pieces, self.patience.stall):
                 if total is not None and self.partial.size + len(piece) > total:
-                    raise Other(f"the server sent more than the {total} bytes that it announced")
+                    raise Other(f"the server sent more than the announced {total} bytes")
                 self.partial.write(piece)
                 self._look_around(len(piece))
         if total is not None and self.partial.size < total:
@@ -169,12 +169,12 @@ class _Course:
             need = (
                 f"it needs {format_size(more)} more"
                 if total is not None
-                else "it does not say how large it is"
+                else "the server does not report its size"
             )
             fact = f"{need}, and {format_size(free)} are free where {self.partial.folder} is"
             if total is None:
                 self.partial.remove()
-            raise Refused(fact, "make room, or point $TRTPIPE_STORE to another disk")
+            raise Refused(fact, "free some space, or set $TRTPIPE_STORE to a directory on another disk")
 
     def _pause(self, failures: int, trouble: str, wait: float) -> None:
         pause = min(self.patience.pause * 2 ** max(failures - 1, 0), self.patience.longest_pause)
@@ -203,6 +203,6 @@ def _lively(pieces: Iterator[bytes], stall: float) -> Iterator[bytes]:
 def _wrong_pin(found: str) -> Refused:
     return Refused(
         f"it is not the pinned file: its sha256 is {found}",
-        f"check where it came from, then pin this digest: sha256: {found}",
+        f"check the file's origin, then pin this digest: sha256: {found}",
         wrong_bytes=True,
     )

@@ -106,7 +106,7 @@ def _follow(
         location = response.headers.get("Location", "")
         response.close()
         url = _next(remote, url, location)
-    raise Refused(f"the server redirects more than {_MOST_REDIRECTS} times")
+    raise Refused(f"the server redirects more often than {_MOST_REDIRECTS} times")
 
 
 def _next(remote: RemoteFile, url: str, location: str) -> str:
@@ -115,15 +115,15 @@ def _next(remote: RemoteFile, url: str, location: str) -> str:
     parts = urllib.parse.urlsplit(target)
     shown = masked(target)[:200]
     if not location or parts.scheme not in ("https", "http") or not parts.hostname:
-        raise Refused(f"the server redirects to {shown!r}, which is no https:// address")
+        raise Refused(f"the server redirects to {shown!r}, which is not an https:// address")
     if parts.username is not None or parts.password is not None:
-        raise Refused(f"the server redirects to {shown!r}, an address with a user's name")
+        raise Refused(f"the server redirects to {shown!r}, an address with a user name")
     if parts.scheme == "http":
         was_plain = urllib.parse.urlsplit(url).scheme == "http"
         safe = remote.sha256 if not is_local_host(parts.netloc) else True
         if not was_plain or not safe:
             raise Refused(
-                f"the server redirects to {shown!r}, which is plain http and can be changed on the way"
+                f"the server redirects to {shown!r}, which is plain http and can be altered in transit"
             )
     return target
 
@@ -136,18 +136,20 @@ def _answer(
         name: headers[key] for name, key in (("etag", "ETag"), ("modified", "Last-Modified")) if headers[key]
     }
     if headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-        raise Refused(f"the server sends it as {headers['Content-Encoding']!r}, though it was asked not to")
+        raise Refused(
+            f"the server sends it as {headers['Content-Encoding']!r}, although that was not requested"
+        )
     if status == 206:
         found = _RANGE.fullmatch(headers.get("Content-Range", ""))
         if not start or found is None or found[1] is None:
-            raise Other("the server sent a part that was not asked for")
+            raise Other("the server sent another part than requested")
         total = int(found[2]) if found[2] != "*" else None
         return Answer(int(found[1]), total, mark, _pieces(response), facts)
     if status == 416 and start:
         found = _RANGE.fullmatch(headers.get("Content-Range", ""))
         if found is not None and found[2] == str(start):
             return Answer(start, start, mark, iter(()), facts)
-        raise Other("the file on the server is shorter than what was fetched")
+        raise Other("the file on the server is shorter than the part downloaded before")
     if status != 200:
         raise _no(remote, response)
     length = headers.get("Content-Length", "")
@@ -155,11 +157,14 @@ def _answer(
     said = chunked or (length.isascii() and length.isdecimal() and len(length) <= 18)
     if not said and (length or not remote.sha256):
         fact = (
-            f"the server gives its length as {length[:40]!r}"
+            f"the server reports its length as {length[:40]!r}"
             if length
-            else "the server does not say its length"
+            else "the server does not report its length"
         )
-        raise Refused(fact, "pin it, so that a cut connection cannot pass for the file's end: sha256: 4c3f…")
+        raise Refused(
+            fact,
+            "pin it, because otherwise a broken connection could look like the end of the file: sha256: 4c3f…",
+        )
     total = int(length) if length and not chunked else None
     return Answer(0, total, mark, _pieces(response), facts)
 
@@ -168,17 +173,17 @@ def _no(remote: RemoteFile, response: http.client.HTTPResponse) -> Broken | Refu
     """The exception for a status that delivers no file."""
     status = response.status
     words = http.client.responses.get(status, "")
-    fact = f"the server says {status} {words}".rstrip().lower()
+    fact = f"the server answered {status} {words}".rstrip().lower()
     if status in _PASSING:
         return Broken(fact, _seconds(response.headers.get("Retry-After", "")))
     remedy = {
-        404: "look at the address: there is no such file",
-        410: "it is gone: look for it elsewhere",
+        404: "check the address: there is no such file",
+        410: "the file was removed: look for it elsewhere",
     }.get(status, "")
     if status in (401, 403) or (status == 404 and remote.scheme == "hf"):
         remedy = {
-            "hf": "look at the address; for a private or gated repository set $HF_TOKEN to a token that may read it",
-        }.get(remote.scheme, "it may need a login or a fresh signed address")
+            "hf": "check the address; for a private or gated repository set $HF_TOKEN to a token that may read it",
+        }.get(remote.scheme, "it may need a login or a new signed address")
     return Refused(fact, remedy)
 
 
@@ -206,11 +211,9 @@ def _mapped() -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        raise Refused(
-            f"its certificate is not valid: {error.verify_message}", "look at the address"
-        ) from error
+        raise Refused(f"its certificate is not valid: {error.verify_message}", "check the address") from error
     except TimeoutError as error:
-        raise Broken("the server fell silent") from error
+        raise Broken("the server stopped responding") from error
     except http.client.IncompleteRead as error:
         raise Broken("the connection ended too early") from error
     except http.client.HTTPException as error:
@@ -223,9 +226,9 @@ def _unconnected(reason: object) -> Refused | Broken:
     """Why no connection could be made."""
     if isinstance(reason, ssl.SSLCertVerificationError):
         fact = f"its certificate is not valid: {reason.verify_message}"
-        return Refused(fact, "look at the address, or tell $SSL_CERT_FILE whom to trust")
+        return Refused(fact, "check the address, or set $SSL_CERT_FILE to the trusted certificates")
     if isinstance(reason, socket.gaierror):
-        return Broken("its host is not known")
+        return Broken("its host is unknown")
     if isinstance(reason, TimeoutError):
         return Broken("the server did not answer in time")
     words = getattr(reason, "strerror", None) or str(reason)

@@ -36,7 +36,7 @@ def asking(remote: RemoteFile, stall: float) -> Ask:
     try:
         opened = kind(remote.host, client_options=client, retry_config={"max_retries": 0})
     except (BaseError, ValueError) as error:
-        raise Refused(f"{first_line(error)}", f"its access comes from {ACCESS[remote.scheme]}") from error
+        raise Refused(f"{first_line(error)}", f"set the credentials: {ACCESS[remote.scheme]}") from error
     return functools.partial(_ask, remote, opened)
 
 
@@ -79,21 +79,21 @@ def _mapped(remote: RemoteFile) -> Iterator[None]:
     """Turns obstore's exceptions into ours; whatever may be temporary is retried."""
     from obstore import exceptions
 
-    access = f"its access comes from {ACCESS[remote.scheme]}"
+    access = f"set the credentials: {ACCESS[remote.scheme]}"
     try:
         yield
     except (exceptions.NotFoundError, FileNotFoundError) as error:
-        raise Refused("there is no such object", "look at the bucket and the key") from error
+        raise Refused("there is no such object", "check the bucket and the key") from error
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
         raise Refused("access was denied", access) from error
     except exceptions.PreconditionError as error:
         raise Other("the object has changed") from error
     except exceptions.InvalidPathError as error:
-        raise Refused("its key is none that can be asked for", "look at the key") from error
+        raise Refused("its key is not valid", "check the key") from error
     except (exceptions.BaseError, OSError, ValueError) as error:
         status = status_in(error)
         if status == 416:
-            raise Other("the object is shorter than what was fetched") from error
+            raise Other("the object is shorter than the part downloaded before") from error
         if 300 <= status < 500 and status not in (408, 425, 429):
-            raise Refused(f"the store says {status}", access) from error
-        raise Broken(f"the store says {status}" if status else first_line(error)) from error
+            raise Refused(f"the store answered {status}", access) from error
+        raise Broken(f"the store answered {status}" if status else first_line(error)) from error

@@ -49,7 +49,7 @@ _WORDS = (
     ("/latest/api/token", "no credentials were found"),
     ("InvalidCertificate", "its certificate is not valid"),
     ("kind: Timeout", "it did not answer in time"),
-    ("dns error", "its host is not known"),
+    ("dns error", "its host is unknown"),
     ("kind: ConnectionRefused", "the connection was refused"),
     ("kind: Connect,", "no connection"),
     ("kind: Interrupted", "the connection broke off"),

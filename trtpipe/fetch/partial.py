@@ -70,7 +70,7 @@ class Partial:
     def go_on(self, answer: Answer) -> None:
         """Prepare to append an answer's bytes. Raises Other when they do not continue the existing ones."""
         if answer.start not in (0, self.size):
-            raise Other(f"the server sent bytes from {answer.start} on, not from {self.size}")
+            raise Other(f"the server sent bytes from {answer.start} on instead of {self.size}")
         if answer.start == 0:
             self.clear()
         elif self._differs(answer):

@@ -128,11 +128,11 @@ class CaffeFrontend:
         options: dict[str, object] = {"weights": weights} if weights else {}
         cut = cut_of(prototxt)
         if cut is not None:
-            comment = (
-                f"the net ends before {shown_cut(cut.layers)}, which what runs the engine has to compute"
-            )
+            comment = f"the net ends before {shown_cut(cut.layers)}, which the engine's caller must compute"
             return Proposal(prototxt, {**options, "outputs": cut.outputs}, comment)
-        comment = "options.batch: dynamic lets a profile say the batch; options.inputs and outputs say more"
+        comment = (
+            "options.batch: dynamic makes the batch dynamic; see also options.inputs and options.outputs"
+        )
         return Proposal(prototxt, options, comment)
 
 
@@ -185,7 +185,7 @@ def _shapeless(one: NetInput) -> Problem:
     of = f", which {one.maker} makes in training" if one.maker else ""
     remedy = f"model.options.inputs: {{{one.name}: [1, 3, 224, 224]}}, for example"
     return Problem(
-        Code.INPUT_SHAPE_UNKNOWN, f"the shape of input {one.name!r}{of} is not known", remedy, one.where
+        Code.INPUT_SHAPE_UNKNOWN, f"the shape of input {one.name!r}{of} is unknown", remedy, one.where
     )
 
 

@@ -203,7 +203,7 @@ def _shapeless(shapes: Iterable[str], inputs: Sequence[str]) -> Iterator[Problem
             remedy = f"the inputs are: {', '.join(inputs)}"
             yield Problem(
                 Code.PARSER_OPTIONS,
-                f"a shape for {name!r}, which is no input",
+                f"a shape for {name!r}, which is not an input",
                 remedy,
                 path=(*_OPTIONS, "shapes", name),
             )

@@ -105,14 +105,12 @@ class UffFrontend:
         custom, cut = custom_operations(path)
         if cut:
             left = ", ".join(custom)
-            comment = (
-                f"the graph ends before its custom operations ({left}); what runs the engine computes them"
-            )
+            comment = f"the graph ends before its custom operations ({left}), which the engine's caller must compute"
             return Proposal(path, {"outputs": cut}, comment)
         options: dict[str, object] = (
             {"plugins": {name: {"name": name.lstrip("_")} for name in custom}} if custom else {}
         )
-        comment = "its custom operations need plugins, which TensorRT-RTX does not take" if custom else ""
+        comment = "its custom operations need plugins, which TensorRT-RTX does not support" if custom else ""
         return Proposal(path, options, comment)
 
 

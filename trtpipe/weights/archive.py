@@ -55,7 +55,7 @@ class Archive:
             self.file: IO[bytes] = stack.enter_context(path.open("rb"))
             self._zip = stack.enter_context(zipfile.ZipFile(self.file))
         except (*_BROKEN, struct.error, UnicodeError) as error:
-            raise ModelError(Code.NOT_NPZ, f"'{text}' is no .npz archive: {_said(error)}") from error
+            raise ModelError(Code.NOT_NPZ, f"'{text}' is not an .npz archive: {_said(error)}") from error
         except OSError as error:
             raise ModelError(Code.CANNOT_READ, f"cannot read '{text}': {error.strerror or error}") from error
         infos = [info for info in self._zip.infolist() if info.filename.endswith(".npy")]
@@ -91,7 +91,7 @@ class Archive:
             except (*_BROKEN, OSError) as error:
                 raise ModelError(Code.NOT_NPZ, f"{what} cannot be unpacked: {_said(error)}") from error
         if header.size + header.nbytes > info.file_size:
-            raise ModelError(Code.NOT_NPZ, f"{what} is cut short", "copy or download the archive again")
+            raise ModelError(Code.NOT_NPZ, f"{what} is truncated", "copy or download the archive again")
         return header
 
     def array(self, name: str) -> Array:
@@ -153,7 +153,7 @@ class Archive:
         _, name, extra = _LOCAL_HEADER.unpack(raw)
         start = int(info.header_offset + _LOCAL_HEADER.size + name + extra)
         if start + info.file_size > os.fstat(self.file.fileno()).st_size:
-            raise ModelError(Code.NOT_NPZ, f"{what} is cut short", "copy or download the archive again")
+            raise ModelError(Code.NOT_NPZ, f"{what} is truncated", "copy or download the archive again")
         return start
 
 

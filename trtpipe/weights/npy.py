@@ -53,7 +53,7 @@ def read_header(file: IO[bytes], what: str) -> NpyHeader:
         text, size = _header_text(file)
         entries = _entries(text)
     except (ValueError, OSError) as error:
-        raise ModelError(Code.NOT_NPY, f"{what} is no array in the .npy format: {error}") from error
+        raise ModelError(Code.NOT_NPY, f"{what} is not an array in the .npy format: {error}") from error
     dtype = _dtype(entries["descr"], what)
     return NpyHeader(_shape(entries["shape"], what), entries["fortran_order"] == "True", dtype, size)
 
@@ -89,7 +89,7 @@ class NpyFile:
         refuse_foreign_type(what, self._header.dtype)
         if size - self._header.size < self._header.nbytes:
             held = size - self._header.size
-            fact = f"{what} is cut short: it says {self._header.nbytes} bytes of data and has {held}"
+            fact = f"{what} is truncated: it says {self._header.nbytes} bytes of data and has {held}"
             raise ModelError(Code.NOT_NPY, fact, "copy or download it again")
         self._path = path
         self.names: tuple[str, ...] = (path.stem,)
@@ -141,7 +141,7 @@ def _entries(text: str) -> dict[str, str]:
     """The header's three entries, with unparsed values."""
     text = text.strip()
     if not (text.startswith("{") and text.endswith("}")):
-        raise ValueError("its header is no dictionary")
+        raise ValueError("its header is not a dictionary")
     found: dict[str, str] = {}
     position = 1
     while match := _ENTRY.match(text, position):
@@ -164,12 +164,14 @@ def _dtype(descr: str, what: str) -> Dtype:
     except TypeError:
         dtype = None
     if dtype is None:
-        raise ModelError(Code.WEIGHTS_TYPE, f"{what} has type {descr!r}, which is no type of NumPy's")
+        raise ModelError(Code.WEIGHTS_TYPE, f"{what} has type {descr!r}, which is not a type of NumPy's")
     if dtype.hasobject:
         remedy = "save numbers: numpy.save(..., allow_pickle=False)"
         raise ModelError(Code.WEIGHTS_TYPE, f"{what} holds Python objects, which are never unpickled", remedy)
     if dtype.kind not in _KINDS:
-        raise ModelError(Code.WEIGHTS_TYPE, f"{what} has type {dtype}, which is no number and no boolean")
+        raise ModelError(
+            Code.WEIGHTS_TYPE, f"{what} has type {dtype}, which is neither a number nor a boolean"
+        )
     return dtype
 
 
@@ -177,7 +179,7 @@ def _shape(text: str, what: str) -> tuple[int, ...]:
     dims = [dim.strip().removesuffix("L") for dim in text.strip("()").split(",")]
     dims = [dim for dim in dims if dim]
     if not text.startswith("(") or any(not re.fullmatch(r"\d{1,15}", dim, re.ASCII) for dim in dims):
-        raise ModelError(Code.NOT_NPY, f"{what} has shape {text[:80]}, which is no shape")
+        raise ModelError(Code.NOT_NPY, f"{what} has shape {text[:80]}, which is not a shape")
     shape = tuple(map(int, dims))
     if len(shape) > _MOST_DIMS or any(dim > _LARGEST_DIM for dim in shape):
         raise ModelError(

@@ -62,7 +62,7 @@ class SafetensorsFile:
         except (ValueError, RecursionError) as error:
             said = " ".join(str(error).split())
             raise ModelError(
-                Code.NOT_SAFETENSORS, f"'{path}' is no .safetensors file: {said}", _AGAIN
+                Code.NOT_SAFETENSORS, f"'{path}' is not a .safetensors file: {said}", _AGAIN
             ) from error
         self._entries = _entries(header, start, size, path)
         self.names = tuple(self._entries)
@@ -145,7 +145,7 @@ def _header(file: IO[bytes], size: int) -> tuple[JsonObject, int]:
     text = file.read(length).decode("utf-8")
     header = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is not JSON object")
     return header, 8 + length
 
 
@@ -183,7 +183,7 @@ def _entries(header: JsonObject, start: int, size: int, path: Path) -> dict[str,
             raise ModelError(Code.NOT_SAFETENSORS, f"tensor '{name}' of '{path}' {what}", _AGAIN)
         end = entry.end
     if end != size:
-        how = "is cut short" if end > size else "has bytes that belong to no tensor"
+        how = "is truncated" if end > size else "has bytes that belong to no tensor"
         raise ModelError(
             Code.NOT_SAFETENSORS, f"'{path}' {how}: its tensors end at byte {end}, the file at {size}", _AGAIN
         )

@@ -109,7 +109,7 @@ class _Reading:
         """Every tensor; when this returns, their values are written."""
         first = self.text.readline(_HEAD)
         if not _FIRST.fullmatch(first):
-            raise self._error("is no number of tensors")
+            raise self._error("is not a number of tensors")
         expected = int(first)
         found: dict[str, _Entry] = {}
         while head := self.text.readline(_HEAD):
@@ -179,7 +179,7 @@ class _Reading:
         return len(words)
 
     def _no_hex(self, word: bytes) -> ModelError:
-        return self._error(f"holds {word[:20]!r}, which is no float32 in hex")
+        return self._error(f"holds {word[:20]!r}, which is not a float32 in hex")
 
     def _error(self, what: str) -> ModelError:
         return ModelError(Code.NOT_WTS, f"line {self.line} of '{self.path}' {what}", _AGAIN)

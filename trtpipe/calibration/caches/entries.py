@@ -76,11 +76,11 @@ def cache_of(
     again = 0
     for number, (name, amax) in enumerate(rows):
         if number >= MOST_ENTRIES:
-            raise ModelError(Code.NOT_A_CACHE, f"it holds more than {MOST_ENTRIES} tensors")
+            raise ModelError(Code.NOT_A_CACHE, f"it contains more than {MOST_ENTRIES} tensors")
         if not is_text(name):
-            raise ModelError(Code.NOT_A_CACHE, f"the name of a tensor is no text: {name[:80]!r}")
+            raise ModelError(Code.NOT_A_CACHE, f"the name of a tensor is not text: {name[:80]!r}")
         if name in values and values[name] != amax:
-            unusable[name] = "it stands there twice, with different values"
+            unusable[name] = "it occurs twice with different values"
         again += name in values
         values[name] = amax
         why = why_unusable(amax)
@@ -88,7 +88,7 @@ def cache_of(
             unusable.setdefault(name, why)
     if not values:
         raise ModelError(
-            Code.NOT_A_CACHE, "it holds no tensors", "calibrate again, or take the cache from a backup"
+            Code.NOT_A_CACHE, "it contains no tensors", "calibrate again, or take the cache from a backup"
         )
     entries = tuple(Entry(name, amax) for name, amax in values.items() if name not in unusable)
     notes = (*_notes(entries, again), *([note] if note else []))
@@ -119,8 +119,8 @@ def why_unusable(amax: float) -> str:
 
 def _notes(entries: tuple[Entry, ...], again: int) -> Iterable[str]:
     if again:
-        yield f"{again} rows repeat a tensor that stands above"
+        yield f"{again} rows repeat an earlier tensor"
     odd = [entry for entry in entries if not entry.plausible]
     if odd:
         shown = f"'{odd[0].name}' with a scale of {odd[0].scale:.3g}"
-        yield f"{len(odd)} values are unlikely for a network: {shown}; look whether the file is what it says"
+        yield f"{len(odd)} values are unlikely for a network: {shown}; check whether this is the right file"

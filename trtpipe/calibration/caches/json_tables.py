@@ -52,13 +52,13 @@ def _distinct(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) != len(pairs):
         again = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ModelError(Code.NOT_A_CACHE, f"{shown(again)} stands twice in one mapping of it")
+        raise ModelError(Code.NOT_A_CACHE, f"{shown(again)} occurs twice in a mapping")
     return found
 
 
 def _own(data: JsonObject, tensors: JsonObject) -> Cache:
     if data["schema"] != SCHEMA:
-        fact = f"it is trtpipe's scales in schema {shown(json.dumps(data['schema']))}, this trtpipe knows {SCHEMA}"
+        fact = f"it has trtpipe's schema {shown(json.dumps(data['schema']))}, this trtpipe knows {SCHEMA}"
         raise ModelError(Code.NOT_A_CACHE, fact, "use the trtpipe that wrote it, or calibrate again")
     method, origin = data.get("method"), data.get("source")
     numbers = {name: one.get("amax") if isinstance(one, dict) else None for name, one in tensors.items()}
@@ -105,7 +105,7 @@ def _numbers(data: JsonObject) -> Iterator[tuple[str, float]]:
 def _number(name: str, value: Json) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ModelError(
-            Code.NOT_A_CACHE, f"the value of {shown(name)} is no number: {shown(json.dumps(value))}"
+            Code.NOT_A_CACHE, f"the value of {shown(name)} is not a number: {shown(json.dumps(value))}"
         )
     try:
         return float(value)

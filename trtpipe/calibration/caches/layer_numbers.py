@@ -52,7 +52,7 @@ def tensors_of_layers(
         of_kind = {name: layer for name, layer in known.items() if layer.kind == kind}
         if kind not in LAYER_KINDS:
             refused |= dict.fromkeys(
-                of_kind, "TensorRT numbered it, and no operator is such a layer for certain"
+                of_kind, "it is a generated name, and the operator of such a layer is uncertain"
             )
             continue
         nodes = [node for node in model.nodes if _may_be(node, kind, taken)]
@@ -73,17 +73,17 @@ def _placed(
     if len(layers) != len(nodes):
         return (
             {},
-            f"TensorRT numbered it; {len(layers)} such layers, but {len(nodes)} nodes that they could be",
+            f"it is a generated name; there are {len(layers)} such layers, but {len(nodes)} nodes that they could be",
         )
     numbers = [layer.number for layer in layers.values()]
     if len(set(numbers)) != len(numbers) or any(layer.output for layer in layers.values()):
-        return {}, "TensorRT numbered it, and not every such layer once"
+        return {}, "it is a generated name, and some layers have several entries"
     if len(model.nodes) > _MOST_NODES or len(nodes) > _MOST_OF_KIND:
-        return {}, "TensorRT numbered it, and the model is too large to compare orders of layers"
+        return {}, "it is a generated name, and the model is too large for comparing orders of layers"
     in_order = sorted(layers, key=lambda name: layers[name].number)
     places = _fixed_places(nodes, model)
     found = {in_order[place]: nodes[index].outputs[0] for index, place in places.items()}
-    return found, "TensorRT numbered it, and parallel branches leave open which node that is"
+    return found, "it is a generated name, and parallel branches make the node ambiguous"
 
 
 def _fixed_places(nodes: Sequence[NodeNames], model: ModelNames) -> dict[int, int]:

@@ -50,7 +50,7 @@ class Match:
     found: dict[str, Found] = field(default_factory=dict)
     """Tensor → its entry, in the cache's order; tensors that want no scale today among them."""
     stale: dict[str, str] = field(default_factory=dict)
-    """Entry → why it is no tensor of the model."""
+    """Entry → why it is not a tensor of the model."""
     unusable: dict[str, str] = field(default_factory=dict)
     """Entry whose value cannot be used → why."""
     missing: dict[str, str] = field(default_factory=dict)
@@ -225,7 +225,7 @@ class _Matcher:
         if name in self.why:
             return self.why[name]
         if self.meant[name] in self.model.constants:
-            return "it is a constant: weights get scales from their values"
+            return "it is a constant, and scales of weights come from their values"
         return "the model has no such tensor"
 
     def _missing(self, tensor: str) -> str:

@@ -88,7 +88,7 @@ class _FlatTable:
         if not key:
             raise ModelError(Code.NOT_A_CACHE, "one of its entries has no name")
         if not _is_number(value):
-            raise ModelError(Code.NOT_A_CACHE, f"the value of {shown(key)} is no number: {shown(value)}")
+            raise ModelError(Code.NOT_A_CACHE, f"the value of {shown(key)} is not a number: {shown(value)}")
         return key, float(value)
 
     def _text(self, table: int, field: int) -> str:
@@ -99,11 +99,11 @@ class _FlatTable:
         length = self._unsigned(start)
         self.characters += length
         if start + 4 + length > len(self.data) or self.characters > len(self.data):
-            raise ModelError(Code.NOT_A_CACHE, "a text in it reaches beyond the end of the file")
+            raise ModelError(Code.NOT_A_CACHE, "a string in it extends beyond the end of the file")
         try:
             return self.data[start + 4 : start + 4 + length].decode()
         except UnicodeDecodeError as error:
-            raise ModelError(Code.NOT_A_CACHE, "a text in it is not UTF-8") from error
+            raise ModelError(Code.NOT_A_CACHE, "a string in it is not UTF-8") from error
 
     def _field(self, table: int, field: int) -> int | None:
         """The position of a table's field; None if it is absent."""
@@ -122,6 +122,7 @@ class _FlatTable:
     def _number(self, kind: str, place: int) -> int:
         if place < 0 or place + struct.calcsize(kind) > len(self.data):
             raise ModelError(
-                Code.NOT_A_CACHE, "it is no calibration table, or cut short: an offset leads out of the file"
+                Code.NOT_A_CACHE,
+                "it is not a calibration table, or cut short: an offset leads out of the file",
             )
         return int(struct.unpack_from(kind, self.data, place)[0])

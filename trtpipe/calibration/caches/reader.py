@@ -24,7 +24,7 @@ VERSION = 1
 """Enters the key of scales that come from a cache; raised when the same file would give others."""
 
 MAX_BYTES = 16 << 20
-_AGAIN = "take the cache from where it was written, or calibrate again: calibration: {data: NAME}"
+_AGAIN = "copy the cache again from its origin, or calibrate again: calibration: {data: NAME}"
 
 
 def read_cache(path: Path, declared: str = "auto") -> Cache:
@@ -36,7 +36,7 @@ def read_cache(path: Path, declared: str = "auto") -> Cache:
         return _read(data, declared)
     except ModelError as error:
         problems = [
-            Problem(one.code, f"'{path.name}' is no calibration cache: {one.fact}", one.remedy or _AGAIN)
+            Problem(one.code, f"'{path.name}' is not a calibration cache: {one.fact}", one.remedy or _AGAIN)
             for one in error.problems
         ]
         raise ModelError(problems) from error
@@ -54,7 +54,7 @@ def _bytes_of(path: Path) -> bytes:
             Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
         ) from error
     if len(data) > MAX_BYTES:
-        fact = f"'{path.name}' is no calibration cache: it has more than {MAX_BYTES >> 20} MiB"
+        fact = f"'{path.name}' is not a calibration cache: it has more than {MAX_BYTES >> 20} MiB"
         raise ModelError(Code.FILE_TOO_LARGE, fact, _AGAIN)
     return data
 
@@ -64,7 +64,7 @@ def _read(data: bytes, declared: str) -> Cache:
         if declared not in ("auto", "onnxruntime"):
             raise ModelError(
                 Code.CACHE_FORMAT,
-                f"it was declared as {declared}, which is text, but holds binary data",
+                f"it was declared as {declared}, which is text, but contains binary data",
                 _AGAIN,
             )
         return read_flatbuffers_table(data)

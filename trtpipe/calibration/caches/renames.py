@@ -42,7 +42,7 @@ def renamed(names: Iterable[str], rules: Mapping[str, str]) -> dict[str, str]:
 def rule_problems(
     rules: Mapping[str, str], names: Iterable[str], model: ModelNames | None = None
 ) -> Iterator[Problem]:
-    """Rules that match no name of the cache or, with a `model`, yield a name that is no tensor of it.
+    """Rules that match no name of the cache or, with a `model`, yield a name that is not a tensor of it.
 
     Each problem has its place in `rename` as path.
     """
@@ -54,7 +54,7 @@ def rule_problems(
             yield Problem(
                 Code.CACHE_RENAMING,
                 fact,
-                "each * of the new name stands for one of the old",
+                "each * of the new name corresponds to one of the old name",
                 path=("rename", old),
             )
             continue
@@ -62,7 +62,7 @@ def rule_problems(
         if not about:
             remedy = choose_from(old, known[:_LOOKED_AT], "names of the cache")
             yield Problem(
-                Code.CACHE_RENAMING, f"no entry of the cache is called {old!r}", remedy, path=("rename", old)
+                Code.CACHE_RENAMING, f"the cache has no entry {old!r}", remedy, path=("rename", old)
             )
         elif model is not None and not any(name in model.tensors for name in about.values()):
             wrong = next(iter(about.values()))

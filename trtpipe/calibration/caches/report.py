@@ -68,12 +68,12 @@ def warnings_of(cache: Cache, match: Match) -> Iterator[str]:
     if match.repaired:
         name, one = next(iter(match.repaired.items()))
         yield (
-            f"{len(match.repaired)} entries were taken for tensors of another name, '{one.entry}' for '{name}' "
+            f"{len(match.repaired)} entries were matched with tensors of another name, '{one.entry}' for '{name}' "
             f"({one.how})"
         )
     if match.stale:
         name, why = next(iter(match.stale.items()))
-        yield f"{len(match.stale)} entries are no tensors of the model, '{name}' among them: {why}"
+        yield f"{len(match.stale)} entries are not tensors of the model, '{name}' among them: {why}"
     if match.unusable:
         name, why = next(iter(match.unusable.items()))
         yield f"{len(match.unusable)} entries cannot be used, '{name}' among them: {why}"
@@ -94,7 +94,7 @@ def refuse_uncovered(match: Match, min_coverage: float) -> None:
 
 def _remedy(match: Match) -> Iterator[str]:
     yield from missing_lines(match)
-    yield "say which entries they are with rename: {OLD: NEW}, lower min_coverage, or calibrate: data: NAME"
+    yield "map entries with rename: {OLD: NEW}, lower min_coverage, or calibrate: data: NAME"
 
 
 def missing_lines(match: Match) -> Iterator[str]:

@@ -57,8 +57,8 @@ def read_tensorrt_text(lines: Sequence[str], *, believed: bool = False) -> Cache
     header = lines[0].strip() if lines else ""
     known = _HEADER.fullmatch(header)
     if known is None and header != _OLD_HEADER:
-        fact = f"it does not begin with a header of TensorRT's, but with {shown(header)}"
-        raise ModelError(Code.NOT_A_CACHE, fact, "the first line must read like TRT-8601-EntropyCalibration2")
+        fact = f"it does not begin with a TensorRT header, but with {shown(header)}"
+        raise ModelError(Code.NOT_A_CACHE, fact, "the first line must be like TRT-8601-EntropyCalibration2")
     rows = list(islice(_rows(lines), MOST_ENTRIES + 1))
     if not believed:
         _refuse_byte_order([bits for _, bits in rows])
@@ -78,10 +78,10 @@ def _rows(lines: Sequence[str]) -> Iterator[Bits]:
         elif line.strip():
             wrong += 1
             if wrong <= _SHOWN_ROWS:
-                fact = f"line {number} is no 'name: hex digits' of a float32: {shown(line)}"
+                fact = f"line {number} is not 'name: hex digits' of a float32: {shown(line)}"
                 problems.append(Problem(Code.NOT_A_CACHE, fact))
     if wrong > _SHOWN_ROWS:
-        problems.append(Problem(Code.MORE_PROBLEMS, f"{wrong - _SHOWN_ROWS} more of its lines are like that"))
+        problems.append(Problem(Code.MORE_PROBLEMS, f"{wrong - _SHOWN_ROWS} more lines are malformed"))
     if problems:
         raise ModelError(problems)
 
@@ -108,11 +108,11 @@ def _refuse_byte_order(rows: Sequence[int]) -> None:
     turned = sum(_plausible(int.from_bytes(bits.to_bytes(4, "little"), "big")) for bits in rows)
     if turned > as_written and 2 * as_written < len(rows):
         example = next(bits for bits in rows if not _plausible(bits))
-        fact = f"its values have their bytes in the wrong order: {turned} of {len(rows)} make sense only turned round"
+        fact = f"its values have their bytes in the wrong order: {turned} of {len(rows)} are plausible only reversed"
         right = int.from_bytes(example.to_bytes(4, "little"), "big")
         remedy = f"write the most significant digits first: {right:08x}, not {example:08x}"
         raise ModelError(
-            Code.CACHE_FORMAT, fact, f"{remedy}; to take the values as they are, declare format: tensorrt"
+            Code.CACHE_FORMAT, fact, f"{remedy}; to use the values unchanged, declare format: tensorrt"
         )
 
 
@@ -136,8 +136,8 @@ def _unwritable(name: str) -> str:
     if not name:
         return "it has no name"
     if any(sign in name for sign in "\n\r\0"):
-        return "its name holds the end of a line, or a zero byte"
-    return "" if is_text(name) else "its name is no text"
+        return "its name contains a line break or a zero byte"
+    return "" if is_text(name) else "its name is not text"
 
 
 def header_of(version: str, algorithm: str) -> str:

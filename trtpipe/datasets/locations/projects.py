@@ -94,7 +94,7 @@ def _walk(
                 yield relative, entry
             elif not entry.name.startswith("."):
                 if entry.is_symlink():
-                    fact = f"'{wanted.name_of(relative)}' is a link to a folder; these are not followed"
+                    fact = f"'{wanted.name_of(relative)}' is a link to a folder; such links are not followed"
                     raise SpecError(Problem(Code.LINKED_FOLDER, fact, "name that folder itself", path=path))
                 waiting.append(f"{relative}/")
                 if visited is not None:

@@ -80,7 +80,7 @@ class Encoded:
         try:
             return geometry_of(size, given)
         except TooSmall as error:
-            remedy = "take it out, crop less, or resize with mode: fit_short first"
+            remedy = "remove the image, crop less, or resize with mode: fit_short first"
             raise SpecError(
                 Problem(Code.IMAGE_OPTIONS, f"'{self.name}' {error}", remedy, path=self.path)
             ) from error
@@ -108,12 +108,12 @@ class Encoded:
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             fact = f"'{self.name}' has too many pixels: {Image.MAX_IMAGE_PIXELS} are allowed"
             raise SpecError(
-                Problem(Code.IMAGE_UNREADABLE, fact, "take it out, or make it smaller", path=self.path)
+                Problem(Code.IMAGE_UNREADABLE, fact, "remove it, or make it smaller", path=self.path)
             ) from error
         except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them raise
             fact = f"cannot decode '{self.name}': {_reason(error, self.name)}"
             raise SpecError(
-                Problem(Code.IMAGE_UNREADABLE, fact, "take it out, or save it again", path=self.path)
+                Problem(Code.IMAGE_UNREADABLE, fact, "remove it, or save it again", path=self.path)
             ) from error
 
 
@@ -121,7 +121,7 @@ def _reason(error: Exception, name: str) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if type(error).__name__ == "UnidentifiedImageError":
-        return f"it is none of {', '.join(_FORMATS)}"
+        return f"its format is not one of {', '.join(_FORMATS)}"
     said = " ".join(str(error).split())[:200]
     return said[:1].lower() + said[1:] if said else type(error).__name__
 

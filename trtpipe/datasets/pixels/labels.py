@@ -64,9 +64,9 @@ def classes_of_folders(relative: Sequence[str]) -> ClassArray:
     """The classes of images: the first component of each path below the image folder. Raises SpecError."""
     outside = [path for path in relative if "/" not in path]
     if outside:
-        fact = f"labels: folders, but {_listed(outside)} lies in no folder of its own class"
+        fact = f"labels: folders, but {_listed(outside)} is in no folder of a class"
         raise SpecError(
-            Problem(Code.LABELS, fact, "move it into one, or give a .csv file as labels", path=_PATH)
+            Problem(Code.LABELS, fact, "move it into one, or use a .csv file as labels", path=_PATH)
         )
     folders = [path.partition("/")[0] for path in relative]
     numbers = {folder: number for number, folder in enumerate(sorted(set(folders)))}
@@ -85,7 +85,7 @@ def classes_of_file(
     lacking = [name for name, label in zip(names, found, strict=True) if label is None]
     if lacking:
         fact = f"'{text}' has no class for {_listed(lacking)}"
-        remedy = "write a line path,class for each image; paths begin at the project or at the images' folder"
+        remedy = "write a line path,class for each image, with paths relative to the project or to the image folder"
         raise SpecError(Problem(Code.LABELS, fact, remedy, path=_PATH))
     return ClassArray(np.array(found, np.int64))
 

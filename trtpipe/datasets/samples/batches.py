@@ -172,7 +172,7 @@ def _open(
         labels = _labels(spec, sources, total, problems)
         batch = _batch(spec, feeds, problems)
         if spec.samples is not None and total is not None and spec.samples > total:
-            fact = f"{spec.samples} samples are asked for, but there are {total}"
+            fact = f"{spec.samples} samples are requested, but there are {total}"
             problems.append(
                 Problem(Code.TOO_FEW_SAMPLES, fact, f"write samples: {total} or less", path=("samples",))
             )
@@ -181,7 +181,7 @@ def _open(
         order = _order(spec, total or 1, samples)
         kept = len(order) - (len(order) % batch if _fixed_batch(feeds) else 0)
         if not kept:
-            fact = f"{len(order)} samples do not fill one batch of {batch}, which the model needs"
+            fact = f"{len(order)} samples do not fill one batch of {batch}, which the model requires"
             raise SpecError(Problem(Code.TOO_FEW_SAMPLES, fact, path=("samples",)))
         made = Dataset(tuple(feeds), labels, order[:kept], batch, len(order) - kept, stack)
         _refuse_differing(made)
@@ -202,7 +202,7 @@ def _refuse_differing(data: Dataset) -> None:
                 one, two = feed.source.name_of(first), feed.source.name_of(int(number))
                 said = f"{one} gives {dims_text(shape)} and {two} {dims_text(other)}"
                 fact = f"batch is {data.batch}, but {said}"
-                remedy = "resize them to one size, or leave out batch"
+                remedy = "resize them to the same size, or leave out batch"
                 raise SpecError(Problem(Code.BATCH_SIZE, fact, remedy, path=("inputs", feed.info.name)))
 
 
@@ -296,7 +296,7 @@ def _labels(
         return None
     if len(source.shape) != 1 or np.dtype(source.dtype).kind not in "iu":
         fact = f"labels '{spec.labels}' are {np.dtype(source.dtype).name} {dims_text(source.shape)}"
-        problems.append(Problem(Code.LABELS, f"{fact}, not one integer a sample", path=path))
+        problems.append(Problem(Code.LABELS, f"{fact}, not one integer per sample", path=path))
     elif total is not None and source.shape[0] != total:
         fact = f"there are {source.shape[0]} labels '{spec.labels}' for {total} samples"
         problems.append(Problem(Code.LABELS, fact, path=path))
@@ -314,7 +314,7 @@ def _batch(spec: DatasetSpec, feeds: Sequence[Feed], problems: list[Problem]) ->
     fixed = _fixed_batch(feeds)
     if any(feed.one_by_one for feed in feeds):
         if spec.batch != 1:
-            fact = f"batch is {spec.batch}, but a random sample here is a whole batch already"
+            fact = f"batch is {spec.batch}, but each random sample is already a whole batch"
             problems.append(Problem(Code.BATCH_SIZE, fact, "leave out batch", path=("batch",)))
         return 1
     if fixed is None or fixed == spec.batch:

@@ -33,7 +33,7 @@ LEAST_VARIED = 16
 _AXES = {"nchw_to_nhwc": (0, 2, 3, 1), "nhwc_to_nchw": (0, 3, 1, 2)}
 _REMEDIES = {
     "nonfinite": "clean the data, or correct scale, mean and std",
-    "constant": "take it out, or say inputs: {%s: {allow_constant: true}} if it is meant (a mask, a state)",
+    "constant": "take it out, or write inputs: {%s: {allow_constant: true}} if it is meant (a mask, a state)",
 }
 
 
@@ -120,7 +120,7 @@ class Feed:
         if array.dtype.kind in "iu" and made.dtype.kind in "iu" and not np.array_equal(made, array):
             raise SpecError(
                 Problem(
-                    Code.ARRAY_VALUES, f"array '{self.array}' holds integers that do not fit {made.dtype}"
+                    Code.ARRAY_VALUES, f"array '{self.array}' contains integers that do not fit {made.dtype}"
                 )
             )
         return made
@@ -188,9 +188,9 @@ def feed_of(info: TensorInfo, given: InputSpec, source: Source, array: str) -> F
     try:
         dtype = np.dtype(given.dtype or info.dtype)
         if dtype.hasobject or dtype.kind in "USmMc" or dtype.type is np.void:
-            raise TypeError("no numbers that a network takes")
+            raise TypeError("no numbers that a network can use")
     except TypeError as error:
-        what = f"input '{info.name}' has type {given.dtype or info.dtype}, which numpy cannot hold"
+        what = f"input '{info.name}' has type {given.dtype or info.dtype}, which numpy does not support"
         raise SpecError(Problem(Code.ARRAY_TYPE, what, path=("inputs", info.name))) from error
     if isinstance(source, RandomArray):
         source = source.typed(dtype)
@@ -210,7 +210,7 @@ def problems_of_images(feed: Feed) -> Iterator[Problem]:
             if getattr(feed.spec, field) is not None:
                 yield Problem(
                     Code.IMAGE_OPTIONS,
-                    f"{field} is for images, but array '{feed.array}' holds numbers",
+                    f"{field} applies to images, but array '{feed.array}' contains numbers",
                     path=(*path, field),
                 )
         if layout in ("nchw", "nhwc"):
@@ -218,7 +218,7 @@ def problems_of_images(feed: Feed) -> Iterator[Problem]:
             remedy = f"write layout: {other}, or leave it out"
             yield Problem(
                 Code.IMAGE_OPTIONS,
-                f"layout {layout} is for images, but '{feed.array}' holds numbers",
+                f"layout {layout} is for images, but '{feed.array}' contains numbers",
                 remedy,
                 path=(*path, "layout"),
             )
@@ -226,7 +226,7 @@ def problems_of_images(feed: Feed) -> Iterator[Problem]:
     if layout not in (None, "nchw", "nhwc"):
         yield Problem(
             Code.UNKNOWN_VALUE,
-            f"images are loaded as nchw or nhwc, not {layout}",
+            f"images can be loaded only as nchw or nhwc, not {layout}",
             "write layout: nchw",
             path=(*path, "layout"),
         )

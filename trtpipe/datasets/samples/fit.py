@@ -21,7 +21,7 @@ def feed_problems(feed: Feed) -> Iterator[Problem]:
         )
         return
     if feed.sliced and not feed.source.shape:
-        remedy = f"say inputs: {{{feed.info.name}: {{constant: true}}}} to feed it with every batch"
+        remedy = f"write inputs: {{{feed.info.name}: {{constant: true}}}} to feed it with every batch"
         yield Problem(
             Code.ARRAY_MISFIT,
             f"array '{feed.array}' is a scalar: it has no sample axis",
@@ -117,5 +117,5 @@ def _type_problems(feed: Feed) -> Iterator[Problem]:
     if feed.spec.dtype is None and not np.can_cast(has, wanted, "same_kind"):
         fact = f"array '{feed.array}' is {has.name}, but input '{feed.info.name}' is {wanted.name}"
         yield Problem(
-            Code.ARRAY_TYPE, fact, f"say dtype: {wanted.name} if the conversion is meant", path=path
+            Code.ARRAY_TYPE, fact, f"write dtype: {wanted.name} if the conversion is meant", path=path
         )

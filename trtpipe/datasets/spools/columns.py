@@ -57,8 +57,10 @@ class Columns:
             with _readable(name):
                 types = {field.name: field.type for field in file.schema_arrow}
             if types != self.types:
-                fact = f"'{name}' has other columns, or columns of other types, than '{first}'"
-                raise SpecError(Problem(Code.PARQUET_COLUMNS, fact, "name files of one schema", path=WHERE))
+                fact = f"'{name}' has other columns or column types than '{first}'"
+                raise SpecError(
+                    Problem(Code.PARQUET_COLUMNS, fact, "use files with the same schema", path=WHERE)
+                )
 
     def source(self, name: str) -> Source:
         """A column as samples. Raises SpecError."""
@@ -251,7 +253,7 @@ def _array(column: pyarrow.Array, at: int) -> Array | None:
             return None
         lengths = set(values.value_lengths().to_pylist())
         if len(lengths) > 1:
-            raise ValueError("a list in it holds lists of different lengths")
+            raise ValueError("it contains lists of different lengths")
         shape.append(lengths.pop() if lengths else 0)
         values = values.flatten()
     return None if values.null_count else np.array(values.to_numpy(zero_copy_only=False)).reshape(shape)

@@ -101,11 +101,11 @@ def _raised(text: str, file: Path, error: BaseException) -> Problem:
 def _reads(text: str, undeclared: list[str]) -> Problem:
     shown = ", ".join(undeclared[:_SHOWN])
     more = f" and {len(undeclared) - _SHOWN} more" if len(undeclared) > _SHOWN else ""
-    fact = f"{text} reads files that the set does not name: {shown}{more}"
+    fact = f"{text} reads files that the data set does not declare: {shown}{more}"
     return Problem(
         Code.DATA_CODE_FILES,
         fact,
-        f"name them, so that a change of them is seen: files: [{shown}]",
+        f"declare them, so that changes are detected: files: [{shown}]",
         path=WHERE,
     )
 

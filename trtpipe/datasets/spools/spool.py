@@ -61,8 +61,8 @@ class Spool:
     def append_bytes(self, content: bytes, named: str, path: SpecPath, shape: tuple[int, ...] = ()) -> None:
         """Writes the bytes of one sample. Raises SpecError and OSError."""
         if self._end + len(content) > LARGEST_SPOOLED or len(self._offsets) >= MOST_SAMPLES:
-            most = f"{MOST_SAMPLES:,} samples, or {format_size(LARGEST_SPOOLED)} of them, are copied at most"
-            remedy = "give fewer samples, or store them as .npy files, which are read where they are"
+            most = f"at most {MOST_SAMPLES:,} samples or {format_size(LARGEST_SPOOLED)} can be copied"
+            remedy = "give fewer samples, or store them as .npy files, which are read in place"
             raise SpecError(
                 Problem(Code.DATA_TOO_LARGE, f"{named} is one too many: {most}", remedy, path=path)
             )

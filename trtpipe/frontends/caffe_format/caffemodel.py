@@ -94,7 +94,7 @@ def read_weights(file: Path, name: str) -> Weights:
     with file.open("rb") as opened:
         if opened.read(4) == b"\x89HDF":
             remedy = "save it as binary protobuf: snapshot_format: BINARYPROTO in the solver"
-            raise ModelError(Code.CAFFE_WEIGHTS, f"{name} is an HDF5 file, which is not read", remedy)
+            raise ModelError(Code.CAFFE_WEIGHTS, f"{name} is an HDF5 file, which is not supported", remedy)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return parse_weights(data, file, name)
 
@@ -109,7 +109,9 @@ def parse_weights(data: mmap.mmap | bytes, file: Path, name: str) -> Weights:
                 weights.layers.setdefault(layer, blobs)
     except WireError as error:
         remedy = "copy or download it again; it must be the binary .caffemodel"
-        raise ModelError(Code.CAFFE_WEIGHTS, f"{name} is not a whole caffemodel: {error}", remedy) from None
+        raise ModelError(
+            Code.CAFFE_WEIGHTS, f"{name} is not a complete caffemodel: {error}", remedy
+        ) from None
     return weights
 
 
@@ -226,7 +228,7 @@ class _Reader(WireReader):
         dtype = f"<f{size}"
         if item.wire == LEN:
             if (item.end - item.value) % size:
-                raise WireError(f"packed values at byte {item.value} are no multiple of {size} bytes")
+                raise WireError(f"packed values at byte {item.value} are not a multiple of {size} bytes")
             return _Run(item.value, (item.end - item.value) // size, dtype, size)
         if item.wire != (I64 if size == 8 else I32) or item.value != item.begin + 1:
             raise WireError(f"values at byte {item.begin} have another type than their field")
@@ -271,5 +273,5 @@ class _Reader(WireReader):
         count = sum(run.count for run in runs)
         if any(dim > LARGEST_DIM for dim in dims) or math.prod(dims) != count:
             shown = "x".join(map(str, dims)) or "scalar"
-            raise WireError(f"a blob of layer {layer!r} says that it is {shown}, and holds {count} values")
+            raise WireError(f"a blob of layer {layer!r} has the shape {shown}, but contains {count} values")
         return Blob(dims, runs, self.file)

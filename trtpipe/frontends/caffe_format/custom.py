@@ -82,9 +82,7 @@ def load_lowerings(file: Path, name: str) -> dict[str, Lowering]:
         ) from error
     if not isinstance(found, dict) or not all(isinstance(key, str) and callable(found[key]) for key in found):
         fact = f"{name} has no LAYERS that maps layer types to functions"
-        raise ModelError(
-            Problem(Code.CAFFE_CODE, fact, 'end it with LAYERS = {"MyType": my_function}', path=path)
-        )
+        raise ModelError(Problem(Code.CAFFE_CODE, fact, 'add LAYERS = {"MyType": my_function}', path=path))
     return found
 
 
@@ -98,7 +96,7 @@ def guarded(layer: Layer, lowering: Lowering, file: Path, name: str) -> Lowered:
         raise layer.refuse(f"its lowering in {name} failed: {raised(error, file)}") from error
     if not _is_lowered(made):
         fact = f"its lowering in {name} gave {shortened(repr(made))}"
-        raise layer.refuse(fact, "give the Tensor of its top, or a list of one for each top")
+        raise layer.refuse(fact, "return the Tensor of its top, or a list with one for each top")
     return made
 
 

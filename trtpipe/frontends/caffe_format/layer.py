@@ -126,7 +126,7 @@ class Layer:
             wanted = (
                 f"{least}" if least == most else f"{least} or more" if most > 99 else f"{least} to {most}"
             )
-            raise self.refuse(f"it takes {wanted} bottoms, not {len(self.inputs)}")
+            raise self.refuse(f"it needs {wanted} bottoms, not {len(self.inputs)}")
 
     def dims(self, index: int = 0, *, ranks: Sequence[int] = ()) -> Dims:
         """The dims of an input, which must have one of these ranks."""
@@ -135,8 +135,8 @@ class Layer:
             return (None,) * (ranks[0] if ranks else _USUAL_RANK)
         blob = self._wired.layer.bottoms[index]
         if dims is None:
-            remedy = "say it where the custom layer that makes it is declared: plugin: {outputs: [1x8x32x32]}"
-            raise self.refuse(f"the shape of its bottom {blob!r} is not known", remedy)
+            remedy = "declare it for the custom layer that makes it: plugin: {outputs: [1x8x32x32]}"
+            raise self.refuse(f"the shape of its bottom {blob!r} is unknown", remedy)
         if ranks and len(dims) not in ranks:
             wanted = " or ".join(map(str, ranks))
             raise self.refuse(f"its bottom {blob!r} must have {wanted} axes, and is {shown(dims)}")

@@ -48,9 +48,11 @@ def _spatial(
     separate = [params.integer(one, default or 0, least=least) for one in pair if one in params]
     if separate:
         if values:
-            raise params.refuse(pair[0], f"{name} stands beside {pair[0]} and {pair[1]}", "leave one of them")
+            raise params.refuse(
+                pair[0], f"{name} is given together with {pair[0]} and {pair[1]}", "leave out one of them"
+            )
         if axes != 2:
-            raise params.refuse(pair[0], f"{pair[0]} and {pair[1]} are for 2 spatial axes, not {axes}")
+            raise params.refuse(pair[0], f"{pair[0]} and {pair[1]} apply only to 2 spatial axes, not {axes}")
         if len(separate) == 1 and default is None:
             raise params.refuse(pair[0], f"{pair[0]} and {pair[1]} must both be given")
         values = [params.integer(one, default or 0, least=least) for one in pair]
@@ -88,7 +90,9 @@ def _convolve(layer: Layer, operator: str, *, depthwise: bool = False) -> Tensor
     group = params.integer("group", 1, least=1)
     group = into if depthwise else group
     if into % group or outputs % group:
-        raise params.refuse("group", f"{into} inputs and {outputs} outputs cannot be cut into {group} groups")
+        raise params.refuse(
+            "group", f"{into} inputs and {outputs} outputs cannot be divided into {group} groups"
+        )
     shape = [outputs, into // group] if operator == "Conv" else [into, outputs // group]
     inputs: list[Tensor | str] = [x, layer.weight(0, [*shape, *window.kernel], "weights")]
     if params.flag("bias_term", True):
@@ -123,7 +127,7 @@ def _sized(layer: Layer, dims: Dims, outputs: int, window: Window, operator: str
         )
         if out < 1:
             raise layer.refuse(
-                f"a kernel that reaches {reach} with pad {pad} leaves nothing of size {size} (axis {axis + 2})"
+                f"a kernel that reaches {reach} with pad {pad} exceeds the size {size} (axis {axis + 2})"
             )
         made.append(out)
     return tuple(made)

@@ -106,7 +106,9 @@ def _pair(params: Params, both: str, names: tuple[str, str]) -> tuple[float, flo
     separate = [params.number(name, 0) for name in names]
     together = params.number(both, 0)
     if together and any(separate):
-        raise params.refuse(both, f"{both} stands beside {names[0]} and {names[1]}", "leave one of them")
+        raise params.refuse(
+            both, f"{both} is given together with {names[0]} and {names[1]}", "leave out one of them"
+        )
     if any(one < 0 for one in (together, *separate)):
         raise params.refuse(both if together else names[0], f"{both} must not be below 0")
     return (together, together) if together else (separate[0], separate[1])

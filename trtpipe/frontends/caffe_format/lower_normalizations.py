@@ -20,7 +20,9 @@ def _batch_norm(layer: Layer) -> Tensor:
         raise layer.refuse("its bottom has no channel axis")
     if not params.flag("use_global_stats", True):
         remedy = "remove use_global_stats: false, so that the trained mean and variance are used"
-        raise params.refuse("use_global_stats", "a deployed net has no statistics of its batch", remedy)
+        raise params.refuse(
+            "use_global_stats", "a deployed net cannot compute statistics of its batch", remedy
+        )
     channels = layer.fixed(dims, 1, 2, "a batch normalization's number of channels")
     mean, variance = (layer.array(index, [channels], name) for index, name in enumerate(("mean", "variance")))
     factor = float(layer.array(2, [1], "scale factor")[0])

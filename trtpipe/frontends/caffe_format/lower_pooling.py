@@ -30,7 +30,7 @@ def _pooling(layer: Layer) -> Tensor:
         return _global(layer, params, x, dims, method)
     window = read_window(layer, params, len(dims) - 2)
     if window.dilation != [1] * len(window.kernel):
-        raise params.refuse("dilation", "dilated pooling is not known to Caffe")
+        raise params.refuse("dilation", "Caffe has no dilated pooling")
     if any(pad >= kernel for pad, kernel in zip(window.pad, window.kernel, strict=True)):
         raise params.refuse("pad", f"pad {window.pad} must be less than the kernel {window.kernel}")
     rounds_up = _rounds_up(params)
@@ -46,12 +46,12 @@ def _global(layer: Layer, params: Params, x: Tensor, dims: Dims, method: str) ->
     for name in ("kernel_size", "kernel_h", "kernel_w"):
         if name in params:
             raise params.refuse(
-                name, "global_pooling has the kernel that its bottom gives it", "leave it out"
+                name, "with global_pooling the kernel follows from the bottom's size", "leave it out"
             )
     window = read_window(layer, params, len(dims) - 2, kernel=False)
     _rounds_up(params)
     if any(window.pad) or any(stride != 1 for stride in window.stride):
-        raise params.refuse("pad", "global_pooling takes no pad, and a stride of 1")
+        raise params.refuse("pad", "global_pooling allows no pad, and only a stride of 1")
     operator = "GlobalMaxPool" if method == "MAX" else "GlobalAveragePool"
     return layer.node(operator, [x]).shaped([*dims[:2], *[1] * (len(dims) - 2)])
 

@@ -68,7 +68,7 @@ def _reorg(layer: Layer) -> Tensor:
     channels, height, width = (layer.fixed(dims, axis, axis + 1, "a reorg") for axis in (1, 2, 3))
     block = stride * stride
     if stride > _MOST_SCALE or channels % block or height % stride or width % stride:
-        raise layer.refuse(f"{channels}x{height}x{width} cannot be cut into blocks of {stride}x{stride}")
+        raise layer.refuse(f"{channels}x{height}x{width} cannot be divided into blocks of {stride}x{stride}")
     few = channels // block
     cut = reshape(layer, x, [(0,), few, height, stride, width, stride], "cut")
     turned = layer.node("Transpose", [cut], "turned", perm=[0, 3, 5, 1, 2, 4])

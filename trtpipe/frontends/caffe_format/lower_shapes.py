@@ -40,7 +40,7 @@ def merged(layer: Layer, shapes: Sequence[Dims], but: int | None = None) -> list
 def _alias_axis(params: Params, alias: str) -> int:
     """`axis`, or its older name; 1 when neither is written."""
     if "axis" in params and alias in params:
-        raise params.refuse(alias, f"axis stands beside {alias}", "leave one of them")
+        raise params.refuse(alias, f"axis is given together with {alias}", "leave out one of them")
     return params.integer(alias, 1) if alias in params else params.integer("axis", 1)
 
 
@@ -66,7 +66,7 @@ def _slice(layer: Layer) -> list[Tensor]:
         raise layer.refuse(f"axis {axis} is dynamic: equal parts of it are not known", "give slice points")
     if not points and isinstance(size, int):
         if size % count:
-            raise layer.refuse(f"axis {axis} of size {size} cannot be cut into {count} equal parts")
+            raise layer.refuse(f"axis {axis} of size {size} cannot be divided into {count} equal parts")
         points = [size // count * number for number in range(1, count)]
     last = size if isinstance(size, int) else _END
     bounds = [0, *points, last]
@@ -129,7 +129,7 @@ def _check_count(layer: Layer, dims: Dims, parts: Sequence[Part]) -> None:
     rest = -1 in parts
     new = "x".join(str(part) if isinstance(part, int) else shown([dims[part[0]]]) for part in parts)
     if into is None and not rest:
-        remedy = "write 0 for an axis that stays as it is, or -1 for what is left"
+        remedy = "write 0 for an unchanged axis, or -1 for an inferred one"
         raise layer.refuse(f"its bottom is {shown(dims)}, and {new} would fix its dynamic size", remedy)
     if into is not None and (into % out if rest else into != out):
         raise layer.refuse(f"its bottom, {shown(dims)}, cannot be reshaped to {new}")
@@ -140,7 +140,7 @@ def _permute(layer: Layer) -> Tensor:
     order = layer.params("permute_param").integers("order", least=0)
     order += [axis for axis in range(len(dims)) if axis not in order]
     if sorted(order) != list(range(len(dims))):
-        raise layer.refuse(f"order {order} is no order of its bottom's {len(dims)} axes")
+        raise layer.refuse(f"order {order} is not an order of its bottom's {len(dims)} axes")
     return layer.node("Transpose", [x], perm=order).shaped([dims[axis] for axis in order])
 
 
@@ -189,7 +189,7 @@ def _shuffle_channel(layer: Layer) -> Tensor:
     group = layer.params("shuffle_channel_param").integer("group", 1, least=1)
     channels = layer.fixed(dims, 1, 2, "a shuffle of channels")
     if channels % group or channels > _MOST_CHANNELS:
-        raise layer.refuse(f"{channels} channels cannot be cut into {group} groups")
+        raise layer.refuse(f"{channels} channels cannot be divided into {group} groups")
     rest = channels // group
     order = [number * rest + within for within in range(rest) for number in range(group)]
     return layer.node("Gather", [x, layer.constant(order, "order")], axis=1).shaped(dims)

@@ -97,7 +97,7 @@ def stop_at(problems: list[Problem]) -> None:
         problems = [
             *problems[:MOST_PROBLEMS],
             Problem(
-                Code.MORE_PROBLEMS, "there may be more problems, which are looked for once these are mended"
+                Code.MORE_PROBLEMS, "there may be more problems, which are reported once these are fixed"
             ),
         ]
     if problems:
@@ -189,7 +189,7 @@ class _NetReader:
         """Caffe's Net::StateMeetsRule: any include rule met, or no exclude rule."""
         include, exclude = params.messages("include"), params.messages("exclude")
         if include and exclude:
-            raise params.refuse("exclude", "include and exclude rules cannot stand together")
+            raise params.refuse("exclude", "include and exclude rules cannot be combined")
         met = [self.meets(rule) for rule in include or exclude]
         return not met or any(met) == bool(include)
 
@@ -271,6 +271,6 @@ def _inputs_of(layer: NetLayer) -> Iterator[NetInput]:
 def _checked(dims: tuple[int, ...], params: Params, name: str) -> tuple[int, ...]:
     if not 0 < len(dims) <= _MOST_AXES or any(not 1 <= dim <= LARGEST_DIM for dim in dims):
         shown = "x".join(map(str, dims[: _MOST_AXES + 1])) or "empty"
-        remedy = "there must be 1 to 32 dimensions, each 1 or more; what is dynamic is said in model.options.inputs"
-        raise params.refuse(name, f"an input's shape cannot be {shown}", remedy)
+        remedy = "there must be 1 to 32 dimensions, each 1 or more; set dynamic sizes in model.options.inputs"
+        raise params.refuse(name, f"the shape of an input cannot be {shown}", remedy)
     return dims

@@ -174,7 +174,7 @@ class Params:
     def _one(self, name: str) -> TextField | None:
         fields = list(self._all(name))
         if len(fields) > 1:
-            raise self.refuse(name, f"{name} is written {len(fields)} times", "leave one of them")
+            raise self.refuse(name, f"{name} is written {len(fields)} times", "leave out one of them")
         return fields[0] if fields else None
 
     def _inner(self, item: TextField) -> Params:

@@ -36,7 +36,7 @@ def pair_of(path: Path) -> tuple[Path, Path | None] | None:
     if prototxt is None:
         found = sorted(file.name for file in path.parent.glob("*.prototxt") if _is_prototxt(file))
         there = f"there are {listed(found)}; " if found else ""
-        fact = f"{path.name} holds the weights of a Caffe net, and which prototxt is its net is not known"
+        fact = f"{path.name} contains the weights of a Caffe net, but its prototxt is unknown"
         raise ModelError(
             Code.CAFFE_PAIR_UNKNOWN, fact, f"{there}give the prototxt of the deployed net instead"
         )

@@ -96,8 +96,8 @@ def parse_prototext(data: bytes, name: str) -> TextDocument:
             "give the prototxt, not the weights",
         )
     if b"\0" in data:
-        remedy = "the source is the prototxt; the caffemodel is named in model.options.weights"
-        raise ModelError(Code.NOT_A_PROTOTXT, f"{name} is not a prototxt: it is no text", remedy)
+        remedy = "the source must be the prototxt; name the caffemodel in model.options.weights"
+        raise ModelError(Code.NOT_A_PROTOTXT, f"{name} is not a prototxt: it is not text", remedy)
     text = data.decode("utf-8-sig", errors="replace")
     return TextDocument(name, text, _Parser(name, text).document())
 
@@ -145,13 +145,13 @@ class _Parser:
             if inner is not None:
                 open_.append(inner)
                 if len(open_) > _DEEPEST:
-                    raise self.error(token, f"messages nest deeper than {_DEEPEST} levels")
+                    raise self.error(token, f"messages are nested deeper than {_DEEPEST} levels")
 
     def field(self, message: Message) -> tuple[Message, str] | None:
         """Reads a field into the message; the message that it opens and how that closes, if it opens one."""
         name = self.token
         if name.kind == "sign" and name.text == "[":
-            raise self.error(name, "extension fields are not part of Caffe's format")
+            raise self.error(name, "Caffe's format has no extension fields")
         if name.kind != "word":
             raise self.error(name, f"expected the name of a field, not {_shown(name)}")
         self.advance()

@@ -11,17 +11,17 @@ from trtpipe.errors import ModelError
 from trtpipe.frontends.caffe_format.net import NetLayer
 from trtpipe.loader.grammar import choose_from, listed
 
-_BOXES = "it chooses boxes by non-maximum suppression, which is not lowered"
-_REGIONS = "it pools regions that another blob names, which is not lowered"
-_RECURRENT = "recurrent layers of Caffe are not lowered"
-_DECODED = "it decodes the boxes of YOLO, which is not lowered"
+_BOXES = "it selects boxes by non-maximum suppression, which is not supported"
+_REGIONS = "it pools regions given by another blob, which is not supported"
+_RECURRENT = "recurrent layers of Caffe are not supported"
+_DECODED = "it decodes YOLO boxes, which is not supported"
 
 REASONS: dict[str, str] = {
     "BoxOutput": _BOXES,
     "DetectionOutput": _BOXES,
     "LSTM": _RECURRENT,
     "Lstm": _RECURRENT,
-    "MaxUnpooling": "it puts values back by the mask of a pooling, which is not lowered",
+    "MaxUnpooling": "it restores values by the mask of a pooling, which is not supported",
     "PSROIPooling": _REGIONS,
     "Proposal": _BOXES,
     "RNN": _RECURRENT,
@@ -31,7 +31,7 @@ REASONS: dict[str, str] = {
     "Recurrent": _RECURRENT,
     "Region": _DECODED,
     "RegionOutput": _DECODED,
-    "Unpooling": "it puts values back by the mask of a pooling, which is not lowered",
+    "Unpooling": "it restores values by the mask of a pooling, which is not supported",
     "Yolo": _DECODED,
     "YoloDetectionOutput": _BOXES,
     "YoloV3DetectionOutput": _BOXES,

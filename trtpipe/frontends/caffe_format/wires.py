@@ -108,9 +108,9 @@ class _Wirer:
     def reading(self, layer: NetLayer, blob: str) -> str:
         if blob not in self.current and len(self.problems) < MOST_PROBLEMS:
             made_later = blob in self.writes
-            fact = f"{layer}: no layer above makes its bottom {blob!r}"
+            fact = f"{layer}: no earlier layer makes its bottom {blob!r}"
             remedy = (
-                "layers stand in the order in which they run"
+                "layers must be in the order in which they run"
                 if made_later
                 else choose_from(blob, list(self.current)[-_LOOKED_AT:], "blobs")
             )

@@ -148,7 +148,7 @@ def _line(said: str) -> str:
 def _last_words(log: Path) -> str:
     """The end of the converter's output, for debugging; empty when there was none."""
     lines = [line.rstrip() for line in _tail(log).splitlines() if line.strip()][-_TAIL_LINES:]
-    return "\n".join(["its last words were:", *(f"  {line}" for line in lines)]) if lines else ""
+    return "\n".join(["the end of its output was:", *(f"  {line}" for line in lines)]) if lines else ""
 
 
 def _tail(log: Path) -> str:

@@ -27,7 +27,7 @@ def propose(
         return frontend, proposal
     if not frontend.companion:
         fact = f"--with names a second file of a model, and the parser {frontend.name!r} takes none"
-        raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave --with out")
+        raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave out --with")
     if not companion.is_file():
         raise SpecError(Code.NO_SUCH_FILE, f"no such file: '{companion}'", "give --with the path of a file")
     return frontend, replace(proposal, options={**proposal.options, frontend.companion: companion})

@@ -62,7 +62,7 @@ def with_effects(graph: Graph) -> Iterator[Problem]:
         where = f"node {name!r}" if name else "a function of the graph"
         yield Problem(
             Code.TENSORFLOW_EFFECTS,
-            f"{where} is {operator}, which has effects besides its outputs",
+            f"{where} is {operator}, which has side effects",
             "remove it from the model before exporting",
         )
 

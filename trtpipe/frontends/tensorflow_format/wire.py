@@ -29,17 +29,17 @@ class Field:
     def within(self, data: Buffer) -> Iterator[Field]:
         """The fields of the message that this field holds. Raises WireError."""
         if self.wire != LEN:
-            raise WireError(f"field {self.number} is no message")
+            raise WireError(f"field {self.number} is not a message")
         return fields(data, self.begin, self.end)
 
     def text(self, data: Buffer, longest: int = 1 << 16) -> str:
         """The payload as text. Raises WireError."""
         if self.wire != LEN or self.end - self.begin > longest:
-            raise WireError(f"field {self.number} is no text of at most {longest} bytes")
+            raise WireError(f"field {self.number} is not text of at most {longest} bytes")
         try:
             return bytes(data[self.begin : self.end]).decode()
         except UnicodeDecodeError:
-            raise WireError(f"field {self.number} is no UTF-8") from None
+            raise WireError(f"field {self.number} is not UTF-8") from None
 
     @property
     def signed(self) -> int:

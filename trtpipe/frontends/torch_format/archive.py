@@ -117,13 +117,13 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Pt2Archive:
     if len(found) > _MOST_MEMBERS:
         raise ModelError(
             Code.PYTORCH_DAMAGED,
-            f"'{path.name}' has {len(found)} members; an exported program has one for each weight",
+            f"'{path.name}' has {len(found)} members; an exported program has only one for each weight",
         )
     members = {one.filename.partition("/")[2]: one for one in found}
     if _MODEL not in members:
         raise ModelError(
             Code.NOT_PYTORCH,
-            f"'{path.name}' holds no exported program: there is no {_MODEL}",
+            f"'{path.name}' contains no exported program: there is no {_MODEL}",
             _other(members),
         )
     description = _json(archive, members, _MODEL)
@@ -199,7 +199,7 @@ def _payload_problems(
         fact = _misfit(payload, folder, members)
         if fact:
             remedy = (
-                "keep to plain tensors of strided layout, which are stored as they are"
+                "use only plain tensors of strided layout, which are stored unchanged"
                 if "pickle" in fact
                 else _AGAIN
             )

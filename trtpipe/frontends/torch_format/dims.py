@@ -104,4 +104,4 @@ def _shared(names: Mapping[str, str], path: SpecPath) -> Iterator[Problem]:
     for name in sorted({name for name in names.values() if list(names.values()).count(name) > 1}):
         symbols = ", ".join(symbol for symbol in names if names[symbol] == name)
         fact = f"the dimensions {symbols} would both be called {name!r}, as if they were equal"
-        yield Problem(Code.PYTORCH_DIMENSION, fact, "give each a name of its own", path=path)
+        yield Problem(Code.PYTORCH_DIMENSION, fact, "give each a different name", path=path)

@@ -78,7 +78,7 @@ def _too_much(model: object) -> Iterator[Problem]:
         if key == "expr_str" and not is_arithmetic(text):
             yield _refusal(f"the size {text[:80]!r} is not arithmetic on sizes")
         elif key == "target" and (not _OPERATOR.fullmatch(text) or text in _FORBIDDEN_OPERATORS):
-            yield _refusal(f"the program calls {text[:80]!r}, which is no operator of a network")
+            yield _refusal(f"the program calls {text[:80]!r}, which is not an operator of a network")
         elif key in ("in_spec", "out_spec") and any(word in text for word in _IMPORTING):
             yield _refusal("the program's inputs or outputs are described by classes that would be imported")
 
@@ -87,7 +87,7 @@ def _refusal(fact: str) -> Problem:
     return Problem(
         Code.PYTORCH_REFUSED,
         fact,
-        "it is not loaded; export a model that takes and gives tensors, with PyTorch's operators",
+        "it is not loaded; export a model with tensors as inputs and outputs and only PyTorch's operators",
     )
 
 

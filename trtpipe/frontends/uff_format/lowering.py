@@ -125,7 +125,7 @@ class _Lowering:
         try:
             made = self._lower(node, tuple(self._tensors[name] for name in names))
         except Misfit as error:
-            fact = f"{node.operation} '{node.id}' cannot be taken in: {error.fact}"
+            fact = f"{node.operation} '{node.id}' cannot be imported: {error.fact}"
             self.problems.append(Problem(Code.UFF_OPERATION, fact, error.remedy))
         except ModelError as error:
             self.problems += error.problems
@@ -218,7 +218,7 @@ def _outputs(nodes: Mapping[str, Node], owners: Mapping[str, str], request: Requ
     missing = [name for name in dict.fromkeys(marked) if name not in nodes and name not in owners]
     _refuse(
         [
-            Problem(Code.UFF_GRAPH, f"the output '{name}' is marked, but no node makes it")
+            Problem(Code.UFF_GRAPH, f"the output '{name}' is marked as output, but no node makes it")
             for name in missing[:_SHOWN]
         ]
     )

@@ -262,7 +262,7 @@ class _Decoder:
             if one.number != 1:
                 continue
             if one.wire not in (wire, LEN):
-                raise UffError(f"the list at byte {at.begin} holds something else than numbers")
+                raise UffError(f"the list at byte {at.begin} contains other files than numbers")
             position = one.value
             while position < one.end:
                 value, position = read(position, one.end)
@@ -271,12 +271,12 @@ class _Decoder:
 
     def inside(self, at: Field) -> Iterator[Field]:
         if at.wire != LEN:
-            raise UffError(f"the field at byte {at.begin} is no message")
+            raise UffError(f"the field at byte {at.begin} is not a message")
         return self.wire.fields(at.value, at.end)
 
     def text(self, at: Field) -> str:
         if at.wire != LEN:
-            raise UffError(f"the field at byte {at.begin} is no text")
+            raise UffError(f"the field at byte {at.begin} is not text")
         if at.end - at.value > LONGEST_TEXT:
             raise UffError(f"the text at byte {at.begin} is longer than {LONGEST_TEXT} bytes")
         try:
@@ -286,7 +286,7 @@ class _Decoder:
 
     def integer(self, at: Field) -> int:
         if at.wire != VARINT:
-            raise UffError(f"the field at byte {at.begin} is no number")
+            raise UffError(f"the field at byte {at.begin} is not a number")
         return _signed(at.number_value)
 
     def signed_at(self, position: int, end: int) -> tuple[int, int]:

@@ -43,12 +43,12 @@ class Operation:
     def _unshaped(self, tensor: Tensor) -> Misfit:
         custom = self.net.unshaped_of(tensor)
         if custom is None:
-            fact = f"nothing says how many dimensions its input '{tensor.id}' has"
+            fact = f"the number of dimensions is unknown for its input '{tensor.id}' has"
             return Misfit(fact, f"end the graph before it: outputs: [{tensor.id}]")
         called = custom.lstrip("_")
         return Misfit(
-            f"its input '{tensor.id}' comes from the custom operation '{custom}', whose shape nothing says",
-            f"say it: plugins: {{{custom}: {{name: {called}, outputs: [{{shape: [-1, 100]}}]}}}}, for example",
+            f"its input '{tensor.id}' comes from the custom operation '{custom}', whose shape is unknown",
+            f"declare it: plugins: {{{custom}: {{name: {called}, outputs: [{{shape: [-1, 100]}}]}}}}, for example",
         )
 
     def order(self, index: int, rank: int) -> Permutation:

@@ -150,8 +150,8 @@ def _refusal(operation: str, ids: Sequence[str], known: Sequence[str], cut: Sequ
     if operation.startswith("_"):
         return Problem(
             Code.UFF_PLUGIN,
-            f"operation '{operation}' is a custom one, and no plugin is named for it ({listed}{more})",
-            f"name the TensorRT plugin that it is: plugins: {{{operation}: {{name: {operation[1:]}}}}}{before}",
+            f"operation '{operation}' is a custom operation without a plugin ({listed}{more})",
+            f"map it to a TensorRT plugin: plugins: {{{operation}: {{name: {operation[1:]}}}}}{before}",
             path=_PLACE,
         )
     near = get_close_matches(operation, known, n=1)

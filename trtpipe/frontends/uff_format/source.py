@@ -24,13 +24,13 @@ def read_uff(path: Path, root: Path | None = None) -> MetaGraph:
     """The messages of the file; blobs are left in it. Raises ModelError when it lies outside `root` or is damaged."""
     if root is not None and not path.resolve().is_relative_to(root.resolve()):
         raise ModelError(
-            Code.OUTSIDE_PROJECT, f"'{path}' lies outside '{root}'", "move the model into the project"
+            Code.OUTSIDE_PROJECT, f"'{path}' is outside '{root}'", "move the model into the project"
         )
     try:
         return _mapped(path, decode)
     except WireError as error:
         raise ModelError(
-            Code.NOT_UFF, f"'{path}' is not a UFF file, or is cut short: {error}", _AGAIN
+            Code.NOT_UFF, f"'{path}' is not a UFF file, or is truncated: {error}", _AGAIN
         ) from error
     except UffError as error:
         raise ModelError(

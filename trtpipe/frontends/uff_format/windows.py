@@ -42,7 +42,7 @@ def _same(op: Operation) -> bool:
     if mode not in ("same", "valid", ""):
         raise op.fields.wrong("implicit_padding", f"is {mode!r}", "it must be same or valid")
     if mode == "same" and any(op.fields.whole_list("padding", ())):
-        raise op.fields.wrong("padding", "is given beside an implicit padding")
+        raise op.fields.wrong("padding", "is given together with an implicit padding")
     return bool(mode == "same")
 
 
@@ -131,7 +131,7 @@ def _conv_transpose(op: Operation) -> Tensor:
     kernel = [_size(op, one) for one in (op.dims(1)[axis] for axis in inverse(kernel_order))]
     if op.fields.whole("number_groups", 1) != 1:
         raise op.fields.wrong(
-            "number_groups", "is not 1", "a transposed convolution in groups is not taken in"
+            "number_groups", "is not 1", "grouped transposed convolutions are not supported"
         )
     if isinstance(dims[1], int) and dims[1] != kernel[1]:
         raise Misfit(f"its input has {dims[1]} channels, but its kernel reads {kernel[1]}")

@@ -91,7 +91,7 @@ def scales_of(amax: Mapping[str, float], request: CalibrationRequest, backend: s
         raise SpecError(
             Code.NONFINITE_TENSORS,
             f"tensors of the model become infinite or NaN on the calibration set: {shown}",
-            "look for samples that the model is not meant for; without any, the model itself overflows in float32",
+            "look for unsuitable samples; if there are none, the model itself overflows in float32",
         )
     return Scales(
         {name: TensorScale(value) for name, value in found.items()}, request.method, backend, samples

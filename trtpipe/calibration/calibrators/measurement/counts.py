@@ -27,7 +27,7 @@ _SAVE_SECONDS = 1.0
 _SAVING_SHARE = 0.02  # the share of the time that may be spent on writing checkpoints
 _TELL_SECONDS = 0.25
 _NOT_COUNTED = (
-    "max counts nothing that other methods could be compared by; with `method: entropy` all are compared"
+    "method max collects no histograms, so methods cannot be compared; use `method: entropy` to compare them"
 )
 
 
@@ -128,5 +128,5 @@ def _refuse_nonfinite(histograms: Mapping[str, Histogram]) -> None:
         raise SpecError(
             Code.NONFINITE_TENSORS,
             fact,
-            "look for samples that the model is not meant for; without any, the model itself overflows in float32",
+            "look for unsuitable samples; if there are none, the model itself overflows in float32",
         )

@@ -21,8 +21,8 @@ def provider_of(asked: str, *, gpu_package: bool, driver: bool) -> str:
     Raises ModelError when CUDA is required but not available.
     """
     if asked == "cuda" and not (gpu_package and driver):
-        lacking = "no NVIDIA driver is here" if gpu_package else "it needs onnxruntime-gpu"
-        remedy = "install it in place of onnxruntime, or leave provider out" if not gpu_package else ""
+        lacking = "this machine has no NVIDIA driver" if gpu_package else "it needs onnxruntime-gpu"
+        remedy = "install it instead of onnxruntime, or leave out provider" if not gpu_package else ""
         raise ModelError(
             Code.NO_CUDA_PROVIDER,
             f"calibration cannot run on CUDA: {lacking}",
@@ -50,5 +50,5 @@ def refuse_fallback(provider: str, opened: Sequence[str]) -> None:
         raise ModelError(
             Code.NO_CUDA_PROVIDER,
             "ONNX Runtime could not start its CUDA provider",
-            "look whether its CUDA and cuDNN libraries are installed, or write provider: cpu",
+            "check whether its CUDA and cuDNN libraries are installed, or write provider: cpu",
         )

@@ -62,7 +62,7 @@ def _warnings(dead: list[str], clipped: Mapping[str, float], outliers: Mapping[s
     if outliers:
         name, ratio = next(iter(_worst(outliers).items()))
         tensors = "1 tensor" if len(outliers) == 1 else f"{len(outliers)} tensors"
-        yield f"few samples dominate {tensors}, '{name}' with {ratio:.3g} x what most reach"
+        yield f"few samples dominate {tensors}, '{name}' with {ratio:.3g} x the typical magnitude"
 
 
 def _compared(advice: Advice | None) -> dict[str, Json]:
@@ -80,11 +80,11 @@ def _advice(advice: Advice | None) -> Iterator[str]:
     if advice is None:
         return
     if advice.unknown:
-        yield f"which method fits best is not known: {advice.unknown}"
+        yield f"the best method is unknown: {advice.unknown}"
     best, used, found = advice.recommended, advice.used, advice.cosines
     if found and max(found.values()) < _SPOILT:
         yield (
-            f"every method spoils the outputs: cosine {max(found.values()):.6g} at best "
+            f"every method distorts the outputs: cosine {max(found.values()):.6g} at best "
             f"(int8 activations, {advice.samples} samples)"
         )
         return
@@ -92,6 +92,6 @@ def _advice(advice: Advice | None) -> Iterator[str]:
         method, _, share = best.partition(" ")
         asked = f"method: {method}" + (f", percentile: {share}" if share else "")
         yield (
-            f"{asked} leaves the outputs more like the model's: cosine {found[best]:.6g} where {used} has "
+            f"{asked} keeps the outputs closer to the model's: cosine {found[best]:.6g} where {used} has "
             f"{found[used]:.6g} (int8 activations, {advice.samples} samples)"
         )
