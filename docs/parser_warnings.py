@@ -8,20 +8,20 @@ from trtpipe.networks.warnings import KNOWN, KnownWarning
 
 PAGE = Path(__file__).with_name("parser-warnings.md")
 INTRODUCTION = """\
-# What TensorRT's parser warns of
+# What TensorRT's parser warns about
 
-TensorRT's parser takes some models otherwise than they are meant, and says so in a warning, among many warnings that
-mean nothing. trtpipe knows these by name. A *harmless* one leaves the engine what the model is. With a
-*dangerous* one the engine may compute something else: types are read otherwise, an attribute is ignored, values are
-clamped, a loop does not stop. Whether it does depends on the model and on the data, and validation can miss it.
-`trtpipe debug compare CELL --network` holds the parsed network against the model ([debugging.md](debugging.md)). What
-is not in the table is *unknown* and shown as TensorRT says it.
+TensorRT's parser interprets some models differently from ONNX and only says so in a warning, among many warnings
+without consequences. trtpipe knows these warnings by name. A *harmless* one does not change what the engine computes.
+After a *dangerous* one the engine may compute something else: types are read differently, an attribute is ignored,
+values are clamped, a loop does not stop. Whether it does depends on the model and on the data, and validation can miss
+it. `trtpipe debug compare CELL --network` compares the parsed network with the model ([debugging.md](debugging.md)). A
+warning that is not in the table is *unknown* and shown unchanged.
 
-NAME and the like stand for what differs from one model to the next. The warnings are those of TensorRT-RTX 1.7 and of
-the parser's published source up to TensorRT 10; an older or a newer one may word some of them differently, and they
-are unknown then.
+NAME and similar words replace what differs from one model to the next. The warnings are those of TensorRT-RTX 1.7 and
+of the parser's published source up to TensorRT 10; older or newer versions may word some of them differently, which
+makes them unknown.
 
-This page is made of `trtpipe/networks/warnings.py` by `python docs/parser_warnings.py`.
+This page is generated from `trtpipe/networks/warnings.py` by `python docs/parser_warnings.py`.
 
 """
 SAYS = {

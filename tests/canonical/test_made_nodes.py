@@ -75,9 +75,9 @@ def test_the_words_say_what_was_put_in_and_for_which_node():
     nodes = typed("int8", classifier()).graph.node
     words = {one.name: called(one.name, one.op_type, nodes) for one in nodes}
 
-    assert words["x/quantize"] == "the quantization of 'x' in front of node '/body/matmul'"
-    assert words["w/dequantize"] == "the dequantization of 'w' in front of node '/body/matmul'"
-    assert words["cast_hidden_fp32"] == "the cast of 'hidden' in front of node '/head/softmax'"
+    assert words["x/quantize"] == "the quantization of 'x' before node '/body/matmul'"
+    assert words["w/dequantize"] == "the dequantization of 'w' before node '/body/matmul'"
+    assert words["cast_hidden_fp32"] == "the cast of 'hidden' before node '/head/softmax'"
     assert words["/body/matmul"] == "node '/body/matmul' (MatMul)"
 
 
@@ -85,7 +85,7 @@ def test_a_cast_of_an_output_is_told_by_the_node_before_it():
     source = model([node("Relu", ["x"], ["y"], "/only/relu")], ["y"])
     nodes = typed("fp16", source).graph.node
 
-    assert called(nodes[-1].name, "Cast", nodes) == "the cast of 'y' behind node '/only/relu'"
+    assert called(nodes[-1].name, "Cast", nodes) == "the cast of 'y' after node '/only/relu'"
 
 
 def test_an_operator_that_was_written_out_is_told_by_its_own_name(tmp_path: Path):

@@ -108,7 +108,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
     folder.mkdir()
     (tmp_path / "w.bin").write_bytes(WEIGHTS.tobytes())
     (folder / "w.bin").symlink_to(tmp_path / "w.bin")
-    assert "leads out of the model's folder" in one_error(save(folder, model_with(external("w.bin"))))
+    assert "leaves the model's folder" in one_error(save(folder, model_with(external("w.bin"))))
 
 
 def test_a_model_outside_the_root_is_refused(tmp_path):
@@ -163,7 +163,7 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
         (b"ptrt" + b"\0" * 60, "TensorRT engine"),
         (b"\x1c\0\0\0TFL3" + b"\0" * 60, "TensorFlow Lite"),
         (bytes(range(255, 0, -1)), "not an ONNX model"),
-        (b"\x08\x08", "holds no graph"),
+        (b"\x08\x08", "contains no graph"),
         (b"\x3a\xff\xff\xff\xff\x0f", "cut short"),
         (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "not an ONNX model"),
     ],

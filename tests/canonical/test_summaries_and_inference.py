@@ -41,7 +41,7 @@ def test_an_impossible_corner_names_the_node():
     model = parse(TEXT)
     model.graph.node[0].name = "/head/MatMul"
     (problem, *_) = infer_at(model, {"x": (6, 5)}).problems
-    assert problem.fact.startswith("node '/head/MatMul' (MatMul) does not take these shapes: ")
+    assert problem.fact.startswith("node '/head/MatMul' (MatMul) does not accept these shapes: ")
 
 
 def test_declared_shapes_of_another_batch_do_not_get_in_the_way():

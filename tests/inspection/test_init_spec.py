@@ -67,12 +67,12 @@ def test_a_whole_spec_of_a_dynamic_model(tmp_path: Path) -> None:
     assert (
         init_spec(model, project_root=tmp_path, targets=["sm120", "NVIDIA L4"])
         == """\
-# Written from the model's graph; nothing of it was tried.
+# Written from the model's graph, without testing anything.
 schema: 1
 pipeline: my-net
 model: {source: "models/my net.onnx"}
 
-# The shapes that the engine must serve. The model accepts these guesses; write the sizes you need.
+# The shapes that the engine must serve. The model accepts these guesses; write the sizes that you need.
 #   'x' is float32 [batch, 3, ?, ?]
 profiles:
   - x: {min: 1x3x32x32, opt: 1x3x224x224, max: 8x3x448x448}
@@ -80,7 +80,7 @@ profiles:
 # One engine for each variant and target.
 variants:
   fp32: {}
-  fp16: {precision: fp16}  # keep: {fp32: ["op:Softmax"]} would hold nodes in fp32
+  fp16: {precision: fp16}  # keep: {fp32: ["op:Softmax"]} would keep nodes in fp32
 
 # A GPU's name (rtx4090), its compute capability (sm89), or a list: one engine for them all.
 targets:

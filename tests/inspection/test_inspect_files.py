@@ -120,7 +120,7 @@ def test_a_tensorflow_graph_is_told_without_tensorflow(tmp_path: Path) -> None:
     assert record["operators"] == {"Placeholder": 1, "ReadFile": 1, "Relu": 1}
     text = text_of(record)
     assert "input   x       float32  ?x3" in text
-    assert "node 'f' is ReadFile, which has effects besides its outputs" in text
+    assert "node 'f' is ReadFile, which has side effects" in text
     with pytest.raises(SpecError, match="need a model that can be read as ONNX"):
         describe(Subject(path, Asked(nodes=True)))
 
@@ -134,7 +134,7 @@ def test_a_saved_model_is_told_by_its_signatures(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_neither_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="holds neither an engine nor a SavedModel"):
+    with pytest.raises(ModelError, match="contains neither an engine nor a SavedModel"):
         describe(Subject(tmp_path))
 
 
@@ -242,9 +242,9 @@ def test_a_cell_that_was_not_built_says_how_to_build_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "gpus", "told"),
     [
-        (["x"], [], "--shape takes INPUT=SHAPE, not 'x'"),
-        (["=3"], [], "--shape takes INPUT=SHAPE, not '=3'"),
-        (["x=-1x3"], [], "--shape takes INPUT=SHAPE"),
+        (["x"], [], "--shape must be INPUT=SHAPE, not 'x'"),
+        (["=3"], [], "--shape must be INPUT=SHAPE, not '=3'"),
+        (["x=-1x3"], [], "--shape must be INPUT=SHAPE"),
         (["image=1x1x8x8", "image=2x1x8x8"], [], "--shape names 'image' twice"),
         ([], ["sm89,,"], "--for names no GPU"),
         ([], ["rtx9999"], "unknown GPU 'rtx9999'"),

@@ -131,7 +131,7 @@ def test_shape_tensors_and_contradictions_show(tmp_path: Path) -> None:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="mm")]
     path = save(tmp_path / "n.onnx", nodes, {"x": (FLOAT, [2, 4])}, {"w": np.zeros((3, 3), np.float32)})
     assert describe_model(path).graph.problems == (
-        "node 'mm' (MatMul) does not take these shapes: incompatible dimensions for matrix multiplication",
+        "node 'mm' (MatMul) does not accept these shapes: incompatible dimensions for matrix multiplication",
     )
 
 

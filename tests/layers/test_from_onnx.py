@@ -95,7 +95,7 @@ REFUSED = {
     ),
     "an input type": (
         "(double[4,4] x) => (double[?] y) { y = Abs(x) }",
-        "input 'x' is float64, which no declared input is",
+        "input 'x' is float64, which a declared input cannot be",
     ),
 }
 

@@ -134,7 +134,7 @@ def test_the_same_graft_gives_the_same_bytes(tmp_path):
 WRONG = {
     "an input that is not there": (
         {"prepend": {"imgae": PREPEND["image"]}},
-        "the model has no input 'imgae' to put layers before",
+        "the model has no input 'imgae' to insert layers before",
         ("prepend", "imgae"),
     ),
     "another shape": (
@@ -160,12 +160,12 @@ WRONG = {
     ),
     "a name before that the model has": (
         {"prepend": {"image": {"shape": [1, 1, 8, 8], "layers": [{"layer": "identity", "name": "logits"}]}}},
-        "layer 'logits' (identity) yields 'logits', as the model does",
+        "layer 'logits' (identity) yields 'logits', which the model has too",
         ("prepend", "image", "layers"),
     ),
     "an output that is not there": (
         {"append": [BEST], "outputs": ["class"]},
-        "output 'class' is no tensor of the model",
+        "output 'class' is not a tensor of the model",
         ("outputs", 0),
     ),
 }  # fmt: skip
@@ -244,7 +244,7 @@ def test_check_proves_a_grafted_model_by_its_new_inputs(project):
 
     assert good.problems == []
     assert [str(problem).splitlines()[0] for problem in bad.problems] == [
-        "pipelines/digits.yaml:17:15: output 'tow' is no tensor of the model"
+        "pipelines/digits.yaml:17:15: output 'tow' is not a tensor of the model"
     ]
 
 

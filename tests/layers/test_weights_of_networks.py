@@ -105,7 +105,7 @@ def test_a_name_in_two_nameless_files_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", k=KERNEL)
     np.savez(tmp_path / "b.npz", k=KERNEL)
 
-    with pytest.raises(ModelError, match="weights 'k' stand in two of the files") as caught:
+    with pytest.raises(ModelError, match="weights 'k' are in two of the files") as caught:
         lower(
             conv("k", ["a.npz", "b.npz"]),
             tmp_path,

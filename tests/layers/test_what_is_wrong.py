@@ -242,7 +242,7 @@ def test_independent_mistakes_are_said_at_once_and_what_follows_from_them_is_not
             ("layers", 4, "inputs", 1),
         ),
         ("there are two tensors 'relu': layer 'relu' (identity) yields the second", ("layers", 6, "name")),
-        ("output 'lat' is no tensor of the network", ("outputs", 1)),
+        ("output 'lat' is not a tensor of the network", ("outputs", 1)),
         ("no layer uses the weights 'w', 'flat', 'short', 'whole', 'wide'", ("weights",)),
     ]
     assert found[2].remedy.startswith("did you mean 'image'? valid tensors: ")
@@ -261,7 +261,9 @@ def test_weights_in_the_place_of_a_tensor_are_answered_with_the_way(tmp_path):
         network({"layer": "elementwise", "name": "y", "op": "sum", "inputs": ["image", "w"]}), tmp_path
     )
 
-    assert problem.remedy.startswith("it names weights: make a tensor of them with a constant layer\n")
+    assert problem.remedy.startswith(
+        "it is the name of weights: make a tensor of them with a constant layer\n"
+    )
 
 
 def test_unused_weights_may_be_said_to_be_unneeded(tmp_path):

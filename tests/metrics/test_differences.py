@@ -101,7 +101,7 @@ def test_engines_are_compared_by_gpu_time_and_models_by_the_hosts_clock():
     [
         (CPU, "it is of the typed model on the CPU"),
         ({"machine": {"gpu": {"name": "NVIDIA A10"}, "cpu": "one"}}, "it was measured on NVIDIA A10"),
-        ({"measurements": []}, "it has none of these shapes and graphs"),
+        ({"measurements": []}, "it has no measurement with these shapes and graphs"),
     ],
 )
 def test_what_cannot_be_compared(changes, why):
@@ -143,7 +143,7 @@ def test_what_is_no_record(tmp_path, text):
     path = tmp_path / "bench.json"
     path.write_text(text)
 
-    with pytest.raises(ModelError, match="is no result of trtpipe bench"):
+    with pytest.raises(ModelError, match="is not a result of trtpipe bench"):
         read_record(path)
     with pytest.raises(ModelError, match="cannot read"):
         read_record(tmp_path / "gone.json")
@@ -170,7 +170,7 @@ def test_block_medians_of_any_kind(tmp_path, blocks):
     path.write_text(json.dumps(record(measurements=[one])))
 
     if not blocks:
-        with pytest.raises(ModelError, match="is no result of trtpipe bench"):
+        with pytest.raises(ModelError, match="is not a result of trtpipe bench"):
             read_record(path)
         return
     found = compared(plain, read_record(path), "before", 0.02)

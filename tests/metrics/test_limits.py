@@ -81,12 +81,12 @@ def test_what_keeps_everything_is_inside():
     [
         ([{"metric": "cosine", "min": 1.5}], None, "cosine must be at least 1.5, and is always between -1 and 1"),
         ([{"metric": "max_abs", "max": -1}], None, "max_abs must be at most -1, and is always 0 or more"),
-        ([{"metric": "snr", "min": 9, "max": 3}], None, "snr must be at least 9 and at most 3: nothing keeps that"),
+        ([{"metric": "snr", "min": 9, "max": 3}], None, "snr must be at least 9 and at most 3: that cannot be met"),
         ([], {"metric": "accuracy", "min": 2}, "accuracy must be at least 2, and is always between 0 and 1"),
         (
             [{"metric": "cosine", "max": 0.9}],
             {"metric": "cosine", "min": 0.99},
-            "the budget asks for cosine at least 0.99, and the thresholds want output 'b' at most 0.9",
+            "the budget requires cosine at least 0.99, but thresholds require output 'b' at most 0.9",
         ),
         ([{"metric": "cosine", "max": 0.9, "output": "a"}], {"metric": "cosine", "min": 0.99}, None),
         ([{"metric": "cosine", "min": 0.9999}], {"metric": "cosine", "min": 0.99}, None),

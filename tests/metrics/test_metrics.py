@@ -164,7 +164,7 @@ def test_accuracy_counts_labels_for_both_sides():
 
 
 def test_accuracy_without_labels_says_so():
-    assert measured(np.eye(3), np.eye(3)).not_applicable["accuracy"] == "the data have no labels"
+    assert measured(np.eye(3), np.eye(3)).not_applicable["accuracy"] == "the data has no labels"
 
 
 def test_other_shapes_are_refused():

@@ -45,7 +45,7 @@ def test_what_cannot_be_measured_is_not_run_and_says_why():
     compared = judge("y", EQUAL, [Threshold(metric="accuracy", min=0.5)])
 
     assert compared.outcome == "not_run"
-    assert compared.verdicts[0].why == "the data have no labels"
+    assert compared.verdicts[0].why == "the data has no labels"
 
 
 def test_nan_fails_even_without_thresholds():
@@ -85,4 +85,4 @@ def test_a_glob_that_matches_no_output_is_a_problem_with_the_nearest_name():
 def test_a_threshold_measured_nowhere_is_found():
     thresholds = [Threshold(metric="accuracy", min=0), Threshold(metric="cosine", min=0)]
 
-    assert never_measured(thresholds, [judge("y", EQUAL, thresholds)]) == {0: "the data have no labels"}
+    assert never_measured(thresholds, [judge("y", EQUAL, thresholds)]) == {0: "the data has no labels"}

@@ -92,7 +92,7 @@ def pool_with_a_last_window_in_the_padding():
 
 
 def attention_over_padded_keys():
-    """Attention that is told how many keys are no padding: the parser takes all of them."""
+    """Attention that is told how many keys are not padding: the parser takes all of them."""
     inputs = [value(name, (2, 2, 5, 8)) for name in "qkv"]
     made = node("Attention", "q k v - - - n", "y")
     return model([made], inputs, [value("y", None)], [const("n", [3, 4])], 24)

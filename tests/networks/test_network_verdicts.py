@@ -236,7 +236,7 @@ def test_accepted_names_must_be_those_of_warnings():
     assert set(names_of_dangerous()) <= set(NAMES)
 
 
-CAST = "the cast of 'h' in front of node '/head/softmax'"
+CAST = "the cast of 'h' before node '/head/softmax'"
 
 
 def test_a_node_of_trtpipes_that_departs_is_told_by_the_users():

@@ -85,7 +85,7 @@ def test_a_loop_and_a_conditional_are_refused_by_all_their_borders(tmp_path):
 
 
 def computed(kind, inputs, **attributes):
-    """A layer some input of which is no constant."""
+    """A layer some input of which is not a constant."""
     made = Network({"x": X, "s": floats(1, 4, 1, 1), "i": np.array([1]), "c": X > 0})
     made.add(
         kind, inputs, "y", attributes.pop("dims", X.shape), attributes.pop("dtype", "float32"), **attributes
@@ -116,8 +116,8 @@ REFUSED = {
     ),
     "random numbers": (
         computed("FILL", "", operation="RANDOM_UNIFORM", **FILLED),
-        "cannot be declared: random_uniform gives other outputs each time; make the numbers once and "
-        "take them from a weights file",
+        "cannot be declared: random_uniform yields different outputs each time; generate the numbers once and "
+        "read them from a weights file",
     ),
     "steps along several axes": (
         computed("FILL", "", operation="LINSPACE", **FILLED),

@@ -103,7 +103,7 @@ def test_or_is_refused():
 
 @pytest.mark.parametrize(
     ("glob", "fact"),
-    [("lgits", "no input or output is called 'lgits'"), ("n", "'n' is no float tensor: its type stays")],
+    [("lgits", "no input or output is called 'lgits'"), ("n", "'n' is not a float tensor: its type stays")],
 )
 def test_a_glob_that_is_about_nothing_is_an_error(glob, fact):
     (problem,) = typed(TEXT, {glob: "convert"}, w=W).problems

@@ -94,4 +94,4 @@ def test_an_unknown_operator_keeps_the_types_of_the_source():
     plan = find_precision("fp16").plan_types(ir.from_proto(proto))
 
     assert plan.nodes["magic"].dtype == "source"
-    assert plan.nodes["magic"].reason == "it is no operator of ONNX's default domain"
+    assert plan.nodes["magic"].reason == "it is not an operator of ONNX's default domain"

@@ -240,7 +240,7 @@ def test_both_operands_are_quantized_in_blocks(precision, operators):
         (
             "g (float[16,72] x) => (float[16,8] y) { y = MatMul(x, w) }",
             (72, 8),
-            "no multiple of the block of 32",
+            "not a multiple of the block of 32",
         ),
         ("g (float[16,64] x) => (float[8,64] y) { y = MatMul(w, x) }", (8, 16), "is the left operand"),
         ("g (float[64,16] x) => (float[16,8] y) { y = Gemm<transA=1>(x, w) }", (64, 8), "is transposed"),

@@ -230,7 +230,7 @@ def test_a_model_that_is_impossible_at_a_corner_names_node_and_corners() -> None
     assert prove(proto, [{"x": {"min": "1x4", "opt": "1x5", "max": "1x6"}}]) == [
         Problem(
             Code.PROFILE_IMPOSSIBLE,
-            "profile 0 is impossible at opt and max: node 'mm' (MatMul) does not take these shapes: "
+            "profile 0 is impossible at opt and max: node 'mm' (MatMul) does not accept these shapes: "
             "incompatible dimensions for matrix multiplication",
             "with the model as it is, this profile works:\nprofiles:\n  - x: 1x4",
             path=("profiles", 0),
@@ -254,7 +254,7 @@ def test_a_window_larger_than_its_input_is_impossible(
     assert prove(proto, [{"x": {"min": "1x3x4x4", "opt": "1x3x8x8", "max": "1x3x9x9"}}]) == [
         Problem(
             Code.PROFILE_IMPOSSIBLE,
-            f"profile 0 is impossible at min: node 'win' ({op}) does not take these shapes: "
+            f"profile 0 is impossible at min: node 'win' ({op}) does not accept these shapes: "
             f"its window {window} is larger than {padded}",
             "with the model as it is, this profile works:\n"
             "profiles:\n  - x: {min: 1x3x8x8, opt: 1x3x8x8, max: 1x3x9x9}",
@@ -384,7 +384,7 @@ def test_inputs_that_contradict_each_other_are_found_without_profiles() -> None:
     assert prove(pair([2, 3], [4, 3]), []) == [
         Problem(
             Code.SHAPES_NOT_TAKEN,
-            "the model's own input shapes do not fit: node 'join' (Add) does not take these shapes: "
+            "the model's own input shapes do not fit: node 'join' (Add) does not accept these shapes: "
             "incompatible dimensions",
             path=("model", "source"),
         )
@@ -443,7 +443,7 @@ def branching(compare: str, *, nested: bool = False) -> Any:
 def test_the_branch_that_a_bound_input_takes_is_proved(nested: bool) -> None:
     proto, profile = branching("Equal", nested=nested), {"x": "1x1x4x4"}
     assert [problem.fact for problem in prove(proto, [profile], {"bind": {"rate": 16000}})] == [
-        "profile 0 is impossible at min, opt and max: node 'window 7' (MaxPool) does not take these shapes: "
+        "profile 0 is impossible at min, opt and max: node 'window 7' (MaxPool) does not accept these shapes: "
         "its window 7x7 is larger than 4x4"
     ]
     assert prove(proto, [profile], {"bind": {"rate": 8000}}) == []

@@ -70,7 +70,9 @@ def test_a_static_axis_is_the_models_word_not_the_profiles() -> None:
 
 def test_ranks_and_names_must_fit() -> None:
     assert prove([{"x": (1, 3), "States": (2,)}], (), (X, STATE)) == [
-        problem("'States', which is no input of the model", "did you mean 'state'? valid inputs: x, state"),
+        problem(
+            "'States', which is not an input of the model", "did you mean 'state'? valid inputs: x, state"
+        ),
         problem("'x' with 1x3, which has rank 2", "the model declares [n, 3, h], rank 3"),
         problem("nothing to input 'state'", "add it to the set's 'inputs'"),
     ]

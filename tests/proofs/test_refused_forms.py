@@ -66,7 +66,7 @@ def drop(training, ratio=0.5, opset=13):
         ),
         (
             resize(keep_aspect_ratio_policy="not_larger"),
-            "node 'up' (Resize): keep_aspect_ratio_policy is not_larger, and TensorRT's parser takes stretch only",
+            "node 'up' (Resize): keep_aspect_ratio_policy is not_larger, and TensorRT's parser accepts stretch only",
         ),
         (
             resize(coordinate_transformation_mode="tf_crop_and_resize"),

@@ -92,7 +92,7 @@ def test_what_no_runtime_takes_is_said_of_the_node(operator):
     proto, shape, said = CASES[operator]
     assert not runs(proto, shape)
     facts = [one.fact for one in prove(proto, {"x": "x".join(map(str, shape))})]
-    name = f"node 'the_{operator}' ({operator}) does not take these shapes"
+    name = f"node 'the_{operator}' ({operator}) does not accept these shapes"
     assert facts == [f"profile 0 is impossible at min, opt and max: {name}: {said}"]
 
 

@@ -92,7 +92,7 @@ def test_sizes_stay_above_one_where_a_squeeze_would_take_the_axis_away():
     found = view.infer({"x": (1, 3, 8, 8)}, {}).problems
 
     assert len(found) == 1
-    assert "names no axes, so at the size 1 of axis 0 of 'p'" in found[0].fact
+    assert "names no axes, so at size 1 of axis 0 of 'p'" in found[0].fact
     assert shapes(proposed(view), "x") == [(2, 3, 8, 8), (2, 3, 8, 8), (8, 3, 8, 8)]
 
 
@@ -143,7 +143,9 @@ def test_a_branch_that_shapes_decide_is_looked_into():
     view = view_model(proto)
 
     assert view.infer({"x": (2, 4)}, {}).shape("y") == (2, 2)
-    assert "'MatMul_0' (MatMul) does not take these shapes" in view.infer({"x": (3, 4)}, {}).problems[0].fact
+    assert (
+        "'MatMul_0' (MatMul) does not accept these shapes" in view.infer({"x": (3, 4)}, {}).problems[0].fact
+    )
 
 
 def test_ties_that_hold_are_those_that_a_point_has():

@@ -110,7 +110,7 @@ def _dense(sparse: onnx.SparseTensorProto, name: str) -> onnx.TensorProto:
         dense[where] = values
     except (IndexError, ValueError) as error:
         raise ModelError(
-            Code.BAD_TENSOR, f"sparse tensor '{name}' has indices that do not fit its dims {list(dims)}"
+            Code.BAD_TENSOR, f"sparse tensor '{name}' has indices outside its dims {list(dims)}"
         ) from error
     made: onnx.TensorProto = onnx.numpy_helper.from_array(dense, name)
     return made

@@ -115,7 +115,7 @@ def _run(encoded: bytes, feeds: dict[str, Array]) -> list[Array]:
     results = session.run(None, {name: np.asarray(value) for name, value in feeds.items()})
     for expected, result in zip(session.get_outputs(), results, strict=True):
         if not isinstance(result, np.ndarray) or expected.type in _OPAQUE:
-            raise TypeError(f"{expected.name} is no plain tensor")
+            raise TypeError(f"{expected.name} is not a plain tensor")
     return list(results)
 
 

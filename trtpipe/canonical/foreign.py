@@ -5,7 +5,7 @@ from __future__ import annotations
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "a git-lfs pointer, not the model itself", "run `git lfs pull`"),
     (0, b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or program, an .npz or a .keras file)",
-     "use the parser that fits it, or export it to ONNX"),
+     "use the parser for this format, or export it to ONNX"),
     (0, b"\x80\x02", "a Python pickle (an old PyTorch checkpoint)", "export it to ONNX"),
     (0, b"\x80\x03", "a Python pickle", "export it to ONNX"),
     (0, b"\x80\x04", "a Python pickle", "export it to ONNX"),

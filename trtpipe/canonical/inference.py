@@ -128,9 +128,11 @@ def _problems(message: str) -> list[Problem]:
             continue
         node = f"'{match['node']}' ({match['op']})" if match["node"] else match["op"]
         problems.append(
-            Problem(Code.SHAPES_NOT_TAKEN, f"node {node} does not take these shapes: {_clean(match['fact'])}")
+            Problem(
+                Code.SHAPES_NOT_TAKEN, f"node {node} does not accept these shapes: {_clean(match['fact'])}"
+            )
         )
-    return problems or [Problem(Code.SHAPES_NOT_TAKEN, "shape inference failed without saying why")]
+    return problems or [Problem(Code.SHAPES_NOT_TAKEN, "shape inference failed without a reason")]
 
 
 def _clean(text: str) -> str:

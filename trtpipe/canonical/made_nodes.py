@@ -102,9 +102,9 @@ def _beside(node: onnx.NodeProto, nodes: Sequence[onnx.NodeProto]) -> str:
     """` in front of '/head/softmax'`: the first user's node after this one, or the last one before it."""
     behind = next(_users(node, nodes, forwards=True), None)
     if behind is not None:
-        return f" in front of node '{behind.name}'"
+        return f" before node '{behind.name}'"
     before = next(_users(node, nodes, forwards=False), None)
-    return f" behind node '{before.name}'" if before is not None else ""
+    return f" after node '{before.name}'" if before is not None else ""
 
 
 def _users(

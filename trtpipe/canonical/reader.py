@@ -132,12 +132,12 @@ def _require_regular_file(path: Path, root: Path | None) -> None:
     except UnicodeEncodeError:
         raise ModelError(
             Code.NAME_NOT_UTF8,
-            f"the path of '{path}' is not UTF-8, and ONNX knows no other paths",
-            "rename the file, or the directory whose name is not",
+            f"the path of '{path}' is not UTF-8, which ONNX requires",
+            "rename the file or the directory",
         ) from None
     if root is not None and not path.resolve().is_relative_to(root.resolve()):
         raise ModelError(
-            Code.OUTSIDE_PROJECT, f"'{path}' lies outside '{root}'", "move the model into the project"
+            Code.OUTSIDE_PROJECT, f"'{path}' is outside '{root}'", "move the model into the project"
         )
 
 
@@ -163,7 +163,7 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, int]:  # noqa: C901 - one try f
         raise ModelError(Code.MODEL_TOO_LARGE, f"'{path}' {error}") from error
     except WireError as error:
         raise ModelError(
-            Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is cut short: {error}", _AGAIN
+            Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is truncated: {error}", _AGAIN
         ) from error
     except (DecodeError, ValueError) as error:  # ValueError: a string that is not UTF-8
         # the walk skips small messages, so only protobuf finds errors in them
@@ -173,7 +173,7 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, int]:  # noqa: C901 - one try f
             Code.NOT_ONNX, f"'{path}' is not an ONNX model, or is damaged: {error}", _AGAIN
         ) from error
     if not proto.HasField("graph"):
-        raise ModelError(Code.NOT_ONNX, f"'{path}' is not an ONNX model: it holds no graph", _AGAIN)
+        raise ModelError(Code.NOT_ONNX, f"'{path}' is not an ONNX model: it contains no graph", _AGAIN)
     return proto, taken
 
 
@@ -247,14 +247,14 @@ def _inside(name: str, location: str, model: Path, root: Path | None) -> Path:
         raise ModelError(
             Code.WEIGHTS_MISPLACED,
             f"the data of tensor '{name}' is at '{location}', which is not a path inside the model's folder",
-            "external data must lie beside the model",
+            "external data must be in the model's folder",
         )
     folder = model.parent.resolve()
     source = (folder / location).resolve()
     if not source.is_relative_to(folder) or (root is not None and not source.is_relative_to(root.resolve())):
         raise ModelError(
             Code.WEIGHTS_MISPLACED,
-            f"the data of tensor '{name}' at '{location}' leads out of the model's folder",
+            f"the data of tensor '{name}' at '{location}' leaves the model's folder",
             "replace the link by the file itself",
         )
     if not source.exists():
@@ -279,7 +279,7 @@ def _missing(source: Path, tensor: str) -> Problem:
     return Problem(
         Code.WEIGHTS_MISSING,
         f"the data of tensor '{tensor}' is missing: '{source}' does not exist",
-        "copy it beside the model",
+        "copy it into the model's folder",
     )
 
 

@@ -182,9 +182,9 @@ def _counted(record: JsonObject, name: str) -> tuple[tuple[str, int], ...]:
     found: list[tuple[str, int]] = []
     for pair in list_in(record, name):
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise Malformed(f"an entry of {name} is no pair")
+            raise Malformed(f"an entry of {name} is not a pair")
         what, count = pair
         if not isinstance(what, str) or not isinstance(count, int):
-            raise Malformed(f"an entry of {name} is no pair of a name and a number")
+            raise Malformed(f"an entry of {name} is not a pair of a name and a number")
         found.append((what, count))
     return tuple(found)

@@ -15,15 +15,13 @@ _NO_PARSER = frozenset(
 """Standard operators that TensorRT's ONNX parser does not know."""
 
 _NEEDS_PLUGIN = frozenset({"NonZero", "NonMaxSuppression", "RoiAlign", "MatMulNBits"})
-"""Operators that TensorRT builds through plugins, which TensorRT-RTX has not."""
+"""Operators that TensorRT builds through plugins, which TensorRT-RTX does not have."""
 
 
 def warnings_about(summary: ModelSummary) -> list[str]:
     """Possible reasons why TensorRT cannot build the canonical model, one sentence each."""
     operators = {name for name, _ in summary.operators}
-    warnings = [
-        f"operator {name} is not known to TensorRT's parser" for name in sorted(operators & _NO_PARSER)
-    ]
+    warnings = [f"operator {name} is unknown to TensorRT's parser" for name in sorted(operators & _NO_PARSER)]
     warnings += [
         f"operator {name} needs a plugin: TensorRT-RTX cannot build it"
         for name in sorted(operators & _NEEDS_PLUGIN)

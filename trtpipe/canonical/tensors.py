@@ -26,7 +26,7 @@ _BITS: dict[int, int] = {
 
 
 _NO_GRAPHS = frozenset({1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14})
-"""AttributeProto.AttributeType of what is no graph; files of IR version 1 have no types."""
+"""AttributeProto.AttributeType of what is not a graph; files of IR version 1 have no types."""
 
 TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 """Where a TensorProto may hold its values other than in raw_data."""
@@ -142,7 +142,7 @@ def _nested(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 def graphs_in(node: onnx.NodeProto) -> Sequence[onnx.GraphProto]:
     """The graphs in a node's attributes (If, Loop, Scan).
 
-    An attribute that says it is a number, a text or a tensor is believed: ONNX refuses one that holds something else.
+    An attribute that says it is a number, a text or a tensor is believed: ONNX refuses one that contains other files.
     """
     found: list[onnx.GraphProto] = []
     for attribute in node.attribute:

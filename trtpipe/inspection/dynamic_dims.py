@@ -72,9 +72,9 @@ def _maker(value: str, symbol: str, makers: Mapping[str, onnx.NodeProto], inferr
         node = makers[above]
     called = f"{node.op_type} '{node.name or node.output[0]}'"
     if node.op_type in DATA_DEPENDENT:
-        return f"the values that {called} meets"
+        return f"the values that {called} receives"
     if any(n not in inferred.values or inferred.values[n].dims is None for n in node.output if n):
-        return f"{called}, whose shape cannot be told"
+        return f"{called}, whose shape is unknown"
     return f"computed by {called}"
 
 

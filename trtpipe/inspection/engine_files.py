@@ -54,7 +54,7 @@ def read_json(path: Path) -> object:
         if len(raw) > LARGEST_JSON:
             raise ModelError(
                 Code.FILE_TOO_LARGE,
-                f"'{path}' has more than {LARGEST_JSON >> 20} MiB, which no record of trtpipe has",
+                f"'{path}' has more than {LARGEST_JSON >> 20} MiB, more than any record of trtpipe",
             )
         return json.loads(raw)
     except OSError as error:
@@ -77,7 +77,7 @@ def read_network(folder: Path) -> tuple[NetworkLayer, ...] | None:
         return tuple(map(_layer, objects_in(as_object(read_json(path), NETWORK), "layers")))
     except Malformed as error:
         raise ModelError(
-            Code.RECORD_DAMAGED, f"'{path}' does not hold layers", "build the cell again"
+            Code.RECORD_DAMAGED, f"'{path}' contains no layers", "build the cell again"
         ) from error
 
 

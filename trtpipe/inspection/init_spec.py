@@ -22,7 +22,7 @@ from trtpipe.targets.gpus import gpus_with
 DEFAULT_TARGETS = ("sm86", "sm89", "sm120")
 """The GPUs of three generations that one machine without any can build for."""
 
-UNTRIED = "Written from the model's graph; nothing of it was tried."
+UNTRIED = "Written from the model's graph, without testing anything."
 """What is claimed of a spec that was neither checked nor run."""
 
 _MOST_NAMED_GPUS = 3
@@ -125,12 +125,13 @@ def _transform(draft: Draft) -> str:
     lines = ["transform:"]
     if draft.outputs:
         lines.append(
-            "  " + _comment(f"The rest of the model is left to the engine's caller: {draft.cut_because}.")
+            "  "
+            + _comment(f"The rest of the model must be computed by the engine's caller: {draft.cut_because}.")
         )
         lines.append(f"  outputs: {flow_yaml(list(draft.outputs))}")
     if draft.bind:
         lines.append(
-            "  # These inputs become constants: a branch or a shape depends on their values. Give your own."
+            "  # These inputs become constants, because a branch or a shape depends on them. Write your own values."
         )
         lines.append(f"  bind: {flow_yaml(dict(draft.bind))}")
     if draft.set_shapes:
@@ -139,7 +140,7 @@ def _transform(draft: Draft) -> str:
         )
     if draft.fixed:
         lines.append(
-            "  # A branch depends on these sizes, and TensorRT takes it only when they are fixed. Give your own."
+            "  # A branch depends on these sizes, which must be fixed for TensorRT. Write your own sizes."
         )
     if draft.set_shapes or draft.fixed:
         shapes = {name: list(shape) for name, shape in {**draft.set_shapes, **draft.fixed}.items()}
@@ -157,7 +158,7 @@ def _profiles(draft: Draft) -> str:
         return ""
     open_ = [info for info in draft.view.inputs if info.name in draft.proposal.profile]
     lines = [
-        "# The shapes that the engine must serve. The model accepts these guesses; write the sizes you need."
+        "# The shapes that the engine must serve. The model accepts these guesses; write the sizes that you need."
     ]
     lines += [
         _comment(f"  '{info.name}' is {info.dtype} {describe_dims(info, draft.same)}") for info in open_
@@ -175,11 +176,11 @@ def _variants(draft: Draft, half: HalfVariant) -> str:
     elif draft.has_float32 and half.keep:
         lines += ["  fp16:", "    precision: fp16", "    keep:"]
         lines.append(
-            "      fp32:  # on random inputs these make or read values near or beyond what half can hold"
+            "      fp32:  # on random inputs these compute or read values near or beyond half precision's range"
         )
         lines += [f"        - {flow_yaml(glob)}" for glob in half.keep]
     elif draft.has_float32:
-        lines.append('  fp16: {precision: fp16}  # keep: {fp32: ["op:Softmax"]} would hold nodes in fp32')
+        lines.append('  fp16: {precision: fp16}  # keep: {fp32: ["op:Softmax"]} would keep nodes in fp32')
     return "\n".join(lines)
 
 

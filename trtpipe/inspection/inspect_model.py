@@ -174,7 +174,7 @@ def refuse_foreign_shapes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sha
             declared = "x".join("?" if not isinstance(dim, int) else str(dim) for dim in info.dims)
             fact = f"input {name!r} is {declared or 'a scalar'}, which {format_shape(shape)} does not fit"
             problems.append(
-                Problem(Code.INPUT_MISFIT, fact, "give a size for each '?', and the others as they are")
+                Problem(Code.INPUT_MISFIT, fact, "give a size for each '?', and the others unchanged")
             )
     if problems:
         raise SpecError(problems)

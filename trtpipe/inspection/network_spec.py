@@ -68,7 +68,7 @@ def _without_its_comment(lines: list[str]) -> list[str]:
 def _model(model: DeclaredModel, applied: Sequence[str]) -> Iterator[str]:
     yield f"# Declared layer by layer from {model.origin}: edit it by hand."
     if applied:
-        yield f"# What the section {' and '.join(applied)} asked for has been done to it already."
+        yield f"# What the section {' and '.join(applied)} specified has already been applied to it."
     yield from ("model:", "  parser: network", "  options:")
     if model.weights is not None:
         yield f"    weights: {flow_yaml(model.weights)}"

@@ -96,7 +96,7 @@ def _collected(node: onnx.NodeProto, problems: list[Problem]) -> Iterator[None]:
 
 def _form_of(node: onnx.NodeProto, known: Mapping[str, Form]) -> Form:
     if node.domain not in ("", "ai.onnx") or node.op_type not in known:
-        raise NoForm(remedy="cut the graph before it with transform: outputs, or keep the parser")
+        raise NoForm(remedy="cut the graph before it with transform: outputs, or keep the current parser")
     return known[node.op_type]
 
 
@@ -111,9 +111,9 @@ def _wrong_inputs(inputs: list[TensorInfo]) -> list[Problem]:
     return [
         Problem(
             Code.NOT_DECLARABLE,
-            f"input '{info.name}' has no rank, which a declared input needs"
+            f"input '{info.name}' has no rank, which a declared input requires"
             if info.dims is None
-            else f"input '{info.name}' is {info.dtype}, which no declared input is",
+            else f"input '{info.name}' is {info.dtype}, which a declared input cannot be",
             "give it a shape with transform: set_shapes" if info.dims is None else "",
         )
         for info in wrong

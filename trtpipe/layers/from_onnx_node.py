@@ -77,7 +77,7 @@ class Undeclared:
         tensor = self.constants[name]
         dtype = dtype_name(tensor.data_type)
         if dtype not in WRITABLE:
-            raise NoForm(f"its weights '{name}' are {dtype}, which .safetensors cannot hold")
+            raise NoForm(f"its weights '{name}' are {dtype}, which .safetensors does not support")
         self.weights[name] = Writable(dtype, tuple(tensor.dims), lambda: array_of(tensor))
         return name
 
@@ -196,7 +196,7 @@ class NodeForm:
     def constant_tensor(self, index: int, what: str) -> onnx.TensorProto:
         """A constant input whose values are not read. Raises NoForm when it is computed."""
         if not self.is_constant(index):
-            self.refuse(f"its {what} is computed, and a declared layer has it constant")
+            self.refuse(f"its {what} is computed, but must be constant in a declared layer")
         return self.model.constants[self.node.input[index]]
 
     def array(self, index: int, what: str) -> Array | None:
@@ -205,7 +205,7 @@ class NodeForm:
             return None
         tensor = self.constant_tensor(index, what)
         if math.prod(tensor.dims) > _MOST_READ:
-            self.refuse(f"its {what} holds too many values")
+            self.refuse(f"its {what} has too many values")
         return array_of(tensor)
 
     def ints(self, index: int, what: str) -> list[int] | None:

@@ -90,7 +90,7 @@ def _prelu(form: NodeForm) -> None:
     dims, slopes = form.dims(0), form.constant_tensor(1, "slope").dims
     channels = dims[1] if len(dims) > 1 else None
     if len(dims) > 2 and len(slopes) == 1 and slopes[0] != 1 and slopes[0] == channels:
-        form.refuse("its slopes go along the last axis, but are as many as there are channels")
+        form.refuse("its slopes apply to the last axis, but there are as many as channels")
     form.last("parametric_relu", input=form.tensor(), slopes=form.weight(1, "slope"))
 
 
@@ -168,7 +168,7 @@ def _chain(form: NodeForm, op: str, count: int) -> None:
 def declared_type(form: NodeForm, dtype: str) -> str:
     """TensorRT's name of an element type. Raises NoForm."""
     if dtype not in DECLARED_TYPES:
-        form.refuse(f"{dtype} is no type of TensorRT's")
+        form.refuse(f"{dtype} is not a type of TensorRT's")
     return DECLARED_TYPES[dtype]
 
 

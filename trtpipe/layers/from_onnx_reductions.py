@@ -204,7 +204,7 @@ def _instance_normalization(form: NodeForm) -> None:
 def _group_normalization(form: NodeForm) -> None:
     channels = form.dims()[1]
     if list(form.constant_tensor(1, "scale").dims) != [channels]:
-        form.refuse("its scale is one a group, not one a channel")
+        form.refuse("its scale is per group, not per channel")
     weights = {name: form.weight(index, name) for index, name in ((1, "scale"), (2, "bias"))}
     groups, epsilon = form.attribute("num_groups"), short(form.attribute("epsilon", 1e-5))
     form.last(

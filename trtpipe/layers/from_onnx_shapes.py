@@ -166,7 +166,7 @@ def _tile(form: NodeForm) -> None:
     """Concatenates the input with itself, axis by axis."""
     repeats = form.ints(1, "repeats") or []
     if any(not 1 <= one <= _MOST_REPEATS for one in repeats):
-        form.refuse(f"it repeats by {repeats}, and 1 to {_MOST_REPEATS} can be written out")
+        form.refuse(f"it repeats by {repeats}, and only 1 to {_MOST_REPEATS} are supported")
     x = form.tensor()
     repeated = [(axis, times) for axis, times in enumerate(repeats) if times > 1]
     for axis, times in repeated[:-1]:
@@ -180,7 +180,7 @@ def _tile(form: NodeForm) -> None:
 def _constant(form: NodeForm) -> None:
     value = form.attribute("value")
     if value is None:
-        form.refuse("it holds something other than a tensor")
+        form.refuse("it contains something other than a tensor")
     form.last("constant", weights=form.model.derived(form.node.output[0] + ".value", array_of(value)))
 
 

@@ -132,7 +132,7 @@ def _padded(
 
 def _grown(form: NodeForm, dim: Dim, more: int) -> int:
     if not isinstance(dim, int):
-        form.refuse_dynamic("it pads a dynamic axis with other than zeros")
+        form.refuse_dynamic("it pads a dynamic axis with values other than zero")
     return dim + more
 
 

@@ -38,7 +38,7 @@ def _deconvolution(form: NodeForm) -> None:
     if any(more):
         padding = _padding(form, count)
         if isinstance(padding, str) or any(one > other for one, other in zip(more, padding[1], strict=True)):
-            form.refuse("its output_padding is more than the padding that it takes away")
+            form.refuse("its output_padding exceeds its padding")
         before, after = padding
         after = [one - other for one, other in zip(after, more, strict=True)]
         window = {**_stride(form, count), "pre_padding": before, "post_padding": after}
@@ -122,9 +122,7 @@ def _pooling(form: NodeForm) -> None:
     if form.attribute("ceil_mode", 0) and "padding_mode" not in fields:
         fields["padding_mode"] = "explicit_round_up"
         if counted and padded:
-            form.refuse(
-                "it counts padding and rounds up: what belongs to its last windows is not agreed upon"
-            )
+            form.refuse("it counts padding and rounds up, which is not well defined for its last windows")
     kind = "max" if form.operator == "MaxPool" else "average"
     if counted and (padded or "padding_mode" in fields):
         fields["average_count_excludes_padding"] = False
@@ -174,7 +172,7 @@ def _resize(form: NodeForm) -> None:
         fields["cubic_coeff"] = short(form.attribute("cubic_coeff_a", -0.75))
         fields["exclude_outside"] = True if form.attribute("exclude_outside", 0) else None
     elif form.attribute("exclude_outside", 0):
-        form.refuse("it excludes what is outside, which only the cubic mode does here")
+        form.refuse("it excludes elements outside, which is supported only in cubic mode")
     form.last("resize", input=form.tensor(), **fields)
 
 
@@ -211,7 +209,7 @@ _GRID_PADDING = {"zeros": "fill", "border": "clamp", "reflection": "reflect"}
 
 def _grid_sample(form: NodeForm) -> None:
     if form.rank() != 4:
-        form.refuse("it samples other than two spatial axes")
+        form.refuse("it does not sample exactly two spatial axes")
     form.last(
         "grid_sample",
         inputs=[form.tensor(0), form.tensor(1)],

@@ -115,12 +115,12 @@ def _prepend(
     inputs = [value.name for value in model.graph.input]
     called, values = one.name or name, _values(model)
     if name not in inputs:
-        fact = f"the model has no input '{name}' to put layers before"
+        fact = f"the model has no input '{name}' to insert layers before"
         return [Problem(Code.UNKNOWN_INPUT, fact, choose_from(name, inputs, "inputs"), path=place)]
     old = values.pop(name)
     assert old is not None
     if called in values:
-        fact = f"the model has a tensor '{called}' already"
+        fact = f"the model already has a tensor '{called}'"
         return [Problem(Code.TENSOR_NAME_TAKEN, fact, "give the input another name", path=place)]
     new = Value(called, dtype_of(one.dtype), declared_dims(called, one.shape))
     taken = {*values, name, *(tensor.name for tensor in model.graph.initializer)}
@@ -148,7 +148,7 @@ def _clashes(one: Prepended, called: str, taken: set[str], place: SpecPath) -> I
     for layer in one.layers:
         clash = [output for output in layer.output_names if output in taken - {called} or output == called]
         if clash:
-            fact = f"layer '{layer.name}' ({layer.kind}) yields '{clash[0]}', as the model does"
+            fact = f"layer '{layer.name}' ({layer.kind}) yields '{clash[0]}', which the model has too"
             yield Problem(Code.TENSOR_NAME_TAKEN, fact, "give the layer another name", path=place)
 
 
@@ -216,12 +216,12 @@ def _choose_outputs(model: onnx.ModelProto, outputs: Mapping[str, str]) -> list[
             remedy = choose_from(tensor, values, "tensors")
             problems.append(
                 Problem(
-                    Code.UNKNOWN_TENSOR, f"output '{tensor}' is no tensor of the model", remedy, path=place
+                    Code.UNKNOWN_TENSOR, f"output '{tensor}' is not a tensor of the model", remedy, path=place
                 )
             )
             continue
         if name != tensor and name in values:
-            fact = f"output '{name}' is called as another tensor is"
+            fact = f"output '{name}' has the name of another tensor"
             problems.append(Problem(Code.TENSOR_NAME_TAKEN, fact, "give it another name", path=place))
             continue
         if name != tensor:

@@ -117,7 +117,7 @@ def _check_node(node: onnx.NodeProto, known: Mapping[str, Value], opset: int) ->
                 f"'{other.name}' {shape_text(other.dims)} is {other.dtype}, but '{name}' {shape_text(value.dims)} "
                 f"is {value.dtype}"
             )
-            raise ModelError(Code.SHAPES_NOT_TAKEN, fact, "put a cast layer before one of them")
+            raise ModelError(Code.SHAPES_NOT_TAKEN, fact, "insert a cast layer before one of them")
 
 
 def _schema_name(dtype: str) -> str:

@@ -86,7 +86,9 @@ class Lowering:
         made = self._with_ranks(made, {final[old]: rank for old, rank in scope.ranks.items() if old in final})
         for value in made.values():
             if too_large(value.dims):
-                scope.refuse(f"yields '{value.name}' {value.text}", "TensorRT takes less than 2^31 elements")
+                scope.refuse(
+                    f"yields '{value.name}' {value.text}", "TensorRT supports less than 2^31 elements"
+                )
         self.values.update(made)
         outputs = tuple((value.name, value.dtype, value.dims) for value in made.values())
         self.summaries.append(LayerSummary(layer.name, layer.kind, outputs, scope.weight_count))
@@ -128,12 +130,12 @@ class Lowering:
             return Problem(
                 Code.LAYER_INPUT_UNKNOWN,
                 f"{fact}only a later layer yields",
-                "put that layer before this one",
+                "move that layer before this one",
                 path=path,
             )
         remedy = self._choices(name)
         if name in self.parameters.names:
-            remedy = f"it names weights: make a tensor of them with a constant layer\n{remedy}"
+            remedy = f"it is the name of weights: make a tensor of them with a constant layer\n{remedy}"
         return Problem(Code.LAYER_INPUT_UNKNOWN, f"{fact}no layer before it yields", remedy, path=path)
 
     def _choices(self, name: str) -> str:

@@ -58,7 +58,7 @@ def lower_network(
         assert value.dims is not None
         if too_large(value.dims):
             place = (*PLACE, "inputs", name, "shape")
-            remedy = "TensorRT takes less than 2^31 elements"
+            remedy = "TensorRT supports less than 2^31 elements"
             raise ModelError(
                 Problem(Code.LAYER_REFUSED, f"input '{name}' is {value.text}", remedy, path=place)
             )
@@ -83,7 +83,10 @@ def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
             remedy = choose_from(tensor, lowering.values, "tensors")
             problems.append(
                 Problem(
-                    Code.UNKNOWN_TENSOR, f"output '{tensor}' is no tensor of the network", remedy, path=place
+                    Code.UNKNOWN_TENSOR,
+                    f"output '{tensor}' is not a tensor of the network",
+                    remedy,
+                    path=place,
                 )
             )
             continue
@@ -95,7 +98,7 @@ def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
                 Problem(
                     Code.OUTPUT_IS_INPUT,
                     f"output '{tensor}' is an input",
-                    "put an identity layer between them",
+                    "insert an identity layer between them",
                     path=place,
                 )
             )
@@ -103,7 +106,7 @@ def _outputs(options: NetworkOptions, lowering: Lowering) -> list[Problem]:
             problems.append(
                 Problem(
                     Code.TENSOR_NAME_TAKEN,
-                    f"output '{name}' is called as another tensor is",
+                    f"output '{name}' has the name of another tensor",
                     "give it another name",
                     path=place,
                 )

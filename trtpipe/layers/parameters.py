@@ -53,7 +53,7 @@ class Parameters:
             for name in file.names:
                 called = f"{key}:{name}" if self.named else name
                 if called in self._owners:
-                    fact = f"weights '{called}' stand in two of the files"
+                    fact = f"weights '{called}' are in two of the files"
                     problems.append(
                         Problem(
                             Code.WEIGHTS_TWICE, fact, "name the files: weights: {a: one.npz, b: other.npz}"
@@ -140,7 +140,7 @@ class Parameters:
             yield Problem(
                 Code.WEIGHTS_UNUSED,
                 fact,
-                f"use them, or leave them out: ignore_weights: [{left[0]!r}]",
+                f"use them, or ignore them: ignore_weights: [{left[0]!r}]",
                 path=place,
             )
 

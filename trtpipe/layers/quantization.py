@@ -51,7 +51,7 @@ def _block_dims(layer: Quantize | Dequantize, at: Scope, rank: int) -> tuple[tup
     if len(blocks) != rank or len(long) != 1:
         at.refuse(
             f"has block_shape {list(blocks)} for '{x.name}' {x.text}",
-            f"give one number an axis, 1 on all but one ({_BLOCKED}): ONNX has no other blocks", "block_shape",
+            f"give one number per axis, 1 on all but one ({_BLOCKED}): ONNX has no other blocks", "block_shape",
         )  # fmt: skip
     axis = long[0]
     dims = [at.size(x, one, f"axis {one}") for one in range(rank)]

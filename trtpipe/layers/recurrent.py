@@ -72,7 +72,7 @@ def _lengths(at: Scope) -> str | None:
     if lengths is None:
         return None
     if lengths.dtype not in INTEGERS:
-        at.refuse(f"has seq_lengths of {lengths.dtype}", "they are whole numbers", "seq_lengths")
+        at.refuse(f"has seq_lengths of {lengths.dtype}", "they must be whole numbers", "seq_lengths")
     return lengths.name if lengths.dtype == "int32" else at.emit("Cast", lengths.name, to=6)
 
 

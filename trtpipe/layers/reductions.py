@@ -88,7 +88,7 @@ def matrix_multiply(layer: MatrixMultiply, at: Scope) -> list[str]:
     if not may_equal(left[-1], right[-2]) or not may_broadcast(left[:-2], right[:-2]):
         at.refuse(
             f"multiplies '{first.name}' {first.text} ({layer.op0}) by '{second.name}' {second.text} ({layer.op1})",
-            "the first's last axis must be as long as the second's last but one, the axes before must broadcast",
+            "the last axis of the first must equal the last but one of the second, and the axes before must broadcast",
             "inputs",
         )
     made = at.emit("MatMul", _operand(at, first, layer.op0, -2), _operand(at, second, layer.op1, -1))
@@ -111,7 +111,7 @@ def einsum(layer: Einsum, at: Scope) -> list[str]:
     match = re.fullmatch(r"(?P<inputs>[a-z]*(,[a-z]*)*)(->(?P<output>[a-z]*))?", equation)
     if match is None:
         at.refuse(
-            f"has the equation '{layer.equation}'", "write it as ij,jk->ik, in small letters", "equation"
+            f"has the equation '{layer.equation}'", "write it like ij,jk->ik, in lower case", "equation"
         )
     terms = match["inputs"].split(",")
     values = at.inputs
@@ -122,14 +122,14 @@ def einsum(layer: Einsum, at: Scope) -> list[str]:
         if len(term) != at.rank(value) or len(set(term)) != len(term):
             at.refuse(
                 f"has '{term}' for '{value.name}' {value.text} in its equation",
-                "give each axis a letter of its own", "equation",
+                "use a different letter for each axis", "equation",
             )  # fmt: skip
         for letter, dim in zip(term, at.dims(value), strict=True):
             other, known = seen.setdefault(letter, (value, dim))
             if isinstance(dim, int) and isinstance(known, int) and dim != known and 1 not in (dim, known):
                 at.refuse(
                     f"has '{letter}' for {known} in '{other.name}' {other.text} and for {dim} in '{value.name}' "
-                    f"{value.text}", "equal letters are equal lengths", "equation",
+                    f"{value.text}", "equal letters must have equal lengths", "equation",
                 )  # fmt: skip
     return [at.emit("Einsum", *(value.name for value in values), equation=equation)]
 
@@ -185,7 +185,7 @@ def attention(layer: Attention, at: Scope) -> list[str]:
     query, key, value = at.expect_inputs("query", "key", "value")
     if any(at.rank(one) != 4 for one in (query, key, value)):
         shown = ", ".join(f"'{one.name}' {one.text}" for one in (query, key, value))
-        at.refuse(f"reads {shown}", "give batch x heads x length x size each", "inputs")
+        at.refuse(f"reads {shown}", "each must be batch x heads x length x size", "inputs")
     _check_attention(at, query, key, value)
     mask = at.tensor("mask")
     if layer.norm_op == "none":
@@ -198,7 +198,7 @@ def attention(layer: Attention, at: Scope) -> list[str]:
     if layer.causal_kind == "lower_right" and (steps[0] != steps[1] or steps[0] is None):
         at.refuse(
             f"is causal from the lower right, for {steps[0]} queries and {steps[1]} keys, which has no ONNX form",
-            "take upper_left, or make a mask", "causal_kind",
+            "use upper_left, or a mask", "causal_kind",
         )  # fmt: skip
     made = at.emit(
         "Attention", query.name, key.name, value.name, mask.name if mask else None, scale=layer.scale,

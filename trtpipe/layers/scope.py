@@ -100,8 +100,8 @@ class Scope:
         """A tensor's dims. Raises ModelError when not even its rank is known."""
         if value.dims is None:
             self.refuse(
-                f"needs the rank of '{value.name}', which is not known",
-                "declare static dims where the shape is made",
+                f"needs the rank of '{value.name}', which is unknown",
+                "declare static dims where the shape is defined",
             )
         return value.dims
 
@@ -125,7 +125,7 @@ class Scope:
         """Axes counted from the front, each once. Raises ModelError."""
         found = [self.axis(axis, rank, name, index) for index, axis in enumerate(axes)]
         if len(set(found)) != len(found):
-            self.refuse(f"names an axis twice in {name}: {list(axes)}", "name each once", name)
+            self.refuse(f"has an axis twice in {name}: {list(axes)}", "name each once", name)
         return found
 
     def emit(self, operator: str, *inputs: str | None, **attributes: Attribute) -> str:
@@ -190,7 +190,7 @@ class Scope:
         except ValueError:
             array = np.asarray(None)
         if array.dtype == object:
-            self.refuse("has a list whose rows are not equally long", "", *where)
+            self.refuse("has a list with rows of different lengths", "", *where)
         return array
 
     def weights(self, name: str, dims: Sequence[int], dtype: str | None = None) -> str | None:

@@ -50,9 +50,7 @@ def shuffle(layer: Shuffle, at: Scope) -> list[str]:
 def _permutation(at: Scope, name: str, rank: int) -> list[int]:
     given = list(getattr(at.layer, name))
     if sorted(given) != list(range(rank)):
-        at.refuse(
-            f"has {name} {given}, but there are {rank} axes", f"name each of 0 to {rank - 1} once", name
-        )
+        at.refuse(f"has {name} {given}, but there are {rank} axes", f"use each of 0 to {rank - 1} once", name)
     return given
 
 
@@ -64,7 +62,7 @@ def _reshape_dims(layer: Shuffle, at: Scope, x: Value) -> tuple[str, int | None]
         return as_int64(at, given), rank if isinstance(rank, int) else None
     shape = list(layer.reshape_dims or ())
     if shape.count(-1) > 1 or min(shape, default=0) < -1:
-        at.refuse(f"has reshape_dims {shape}", "use -1 once, and no smaller number", "reshape_dims")
+        at.refuse(f"has reshape_dims {shape}", "use -1 at most once, and no smaller number", "reshape_dims")
     dims = at.dims(x)
     if layer.zero_is_placeholder and any(not size and axis >= len(dims) for axis, size in enumerate(shape)):
         at.refuse(
@@ -91,7 +89,7 @@ def _check_volume(layer: Shuffle, at: Scope, x: Value, shape: list[int]) -> None
     if (-1 in after and (has == 0 or had % has)) or (-1 not in after and had != has):
         at.refuse(
             f"makes {shape} of '{x.name}' {shape_text(x.dims)}, which has another number of elements",
-            "-1 takes what is left", "reshape_dims",
+            "-1 is inferred", "reshape_dims",
         )  # fmt: skip
 
 
@@ -107,7 +105,7 @@ def as_int64(at: Scope, value: Value) -> str:
     """A tensor of whole numbers as int64, which ONNX requires for dims and some indices."""
     if value.dtype not in INTEGERS:
         at.refuse(
-            f"reads '{value.name}' as whole numbers, but it is {value.dtype}", "put a cast layer before it"
+            f"reads '{value.name}' as whole numbers, but it is {value.dtype}", "insert a cast layer before it"
         )
     return value.name if value.dtype == "int64" else at.emit("Cast", value.name, to=_INT64)
 
@@ -215,7 +213,7 @@ def reverse_sequence(layer: ReverseSequence, at: Scope) -> list[str]:
     if {layer.batch_axis, layer.sequence_axis} != {0, 1}:
         at.refuse(
             f"has batch_axis {layer.batch_axis} and sequence_axis {layer.sequence_axis}",
-            "one of them is 0, the other 1: ONNX has no others", "batch_axis",
+            "one of them must be 0 and the other 1 in ONNX", "batch_axis",
         )  # fmt: skip
     made = at.emit(
         "ReverseSequence", data.name, as_int64(at, lengths), batch_axis=layer.batch_axis,
@@ -265,7 +263,7 @@ def constant(layer: Constant, at: Scope) -> list[str]:
     own = at.dims_of_weights(layer.weights, "weights")
     dims = own if layer.shape is None else layer.shape
     if any(dim < 0 for dim in dims):
-        at.refuse(f"has shape {list(dims)}; a constant's dims are known", "", "shape")
+        at.refuse(f"has shape {list(dims)}; the dims of a constant must be known", "", "shape")
     if layer.dtype is not None:
         dtype = dtype_of(layer.dtype)
     elif isinstance(layer.weights, str):
@@ -310,6 +308,6 @@ def _known_steps(layer: Fill, at: Scope) -> str:
 
     if not 0 <= layer.shape[0] <= _MOST_STEPS:
         at.refuse(
-            f"makes {layer.shape[0]} steps", f"make at most {_MOST_STEPS}, or take them from weights", "shape"
+            f"makes {layer.shape[0]} steps", f"use at most {_MOST_STEPS}, or read them from weights", "shape"
         )
     return at.constant(layer.alpha + layer.beta * np.arange(layer.shape[0]), "steps", layer.to_type)

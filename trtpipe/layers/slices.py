@@ -25,7 +25,7 @@ def slice_(layer: Slice, at: Scope) -> list[str]:
     for name in ("start", "shape", "stride"):
         given = getattr(layer, name)
         if isinstance(given, tuple) and len(given) != len(axes):
-            at.refuse(f"has {len(given)} numbers in {name} for {len(axes)} axes", "give one an axis", name)
+            at.refuse(f"has {len(given)} numbers in {name} for {len(axes)} axes", "give one per axis", name)
     stride = layer.stride if isinstance(layer.stride, tuple) else ()
     computed = any(isinstance(one, str) for one in (layer.start, layer.shape, layer.stride))
     strict = layer.mode == "strict_bounds"

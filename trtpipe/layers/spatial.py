@@ -126,7 +126,7 @@ def fully_connected(layer: FullyConnected, at: Scope) -> list[str]:
     rank = at.rank(x)
     if rank not in (2, 4):
         at.refuse(
-            f"reads '{x.name}' {x.text} of {rank} axes; it takes batch x features, or batch x C x H x W",
+            f"reads '{x.name}' {x.text} of {rank} axes; it must be batch x features, or batch x C x H x W",
             "flatten it first, or use matrix_multiply", "input",
         )  # fmt: skip
     features = 1
@@ -173,7 +173,7 @@ def resize(layer: Resize, at: Scope) -> list[str]:
         if transformation != "half_pixel":
             at.refuse(
                 f"has selector_for_single_pixel upper with {transformation}, which has no ONNX form",
-                "take formula, or half_pixel", "selector_for_single_pixel",
+                "use formula, or half_pixel", "selector_for_single_pixel",
             )  # fmt: skip
         transformation = "pytorch_half_pixel"
     scales = sizes = None
@@ -282,7 +282,7 @@ def _spatial(layer: _Windowed, at: Scope, x: Value, axes: int, name: str) -> Non
         given = list(getattr(layer, name))
         at.refuse(
             f"has {name} {given} for {axes} spatial axes, but '{x.name}' {x.text} has {max(at.rank(x) - 2, 0)}",
-            "give one number for each axis behind batch and channels", name,
+            "give one number for each axis after batch and channels", name,
         )  # fmt: skip
 
 
@@ -297,7 +297,7 @@ def _per_axis(layer: _Windowed, at: Scope, name: str, axes: int, default: int) -
 def _as_many(at: Scope, name: str, given: int, wanted: int, kind: str = "") -> None:
     if given != wanted:
         at.refuse(
-            f"has {given} numbers in {name}, but there are {wanted} {kind}axes", "give one an axis", name
+            f"has {given} numbers in {name}, but there are {wanted} {kind}axes", "give one per axis", name
         )
 
 

@@ -149,7 +149,7 @@ def _refuse_unknown(
         problems.append(
             Problem(
                 Code.KEYS_EXCLUDE,
-                f"input '{name}' is bound, so it has no shape to set",
+                f"input '{name}' is bound to a constant, so its shape cannot be set",
                 path=("set_shapes", name),
             )
         )
@@ -213,7 +213,7 @@ def _array(info: TensorInfo, value: Json) -> Array:
         raise ValueError(f"it is of type {info.dtype}")
     given = np.asarray(value)
     if given.dtype == object or given.dtype.kind in "US":
-        raise ValueError("the value is not a number or an even list of numbers")
+        raise ValueError("the value is not a number or a regular list of numbers")
     array = given.astype(onnx.helper.tensor_dtype_to_np_dtype(number))
     if given.dtype.kind in "iuf" and array.dtype.kind in "iu" and not np.array_equal(array, given):
         raise ValueError(f"{value} does not fit {info.dtype}")

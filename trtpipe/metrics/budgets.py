@@ -112,7 +112,7 @@ def _is_broken(metrics: Metrics) -> bool:
 
 
 def _nothing(report: Report) -> str:
-    why = next((one.why for one in report.not_run), "the report holds no data")
+    why = next((one.why for one in report.not_run), "the report contains no data")
     return f"nothing was measured: {why}"
 
 

@@ -99,7 +99,7 @@ def limit_problems(
         path = ("variants", variant, "budget")
         yield from unmatched_budget(budget, outputs, path)
         if budget.needs_labels and not labelled:
-            fact = "the budget is about accuracy, and the validation data has no labels"
+            fact = "the budget is about accuracy, but the validation data has no labels"
             remedy = "give the data set labels, or a budget of another metric: {metric: cosine, min: 0.999}"
             yield Problem(Code.LABELS, fact, remedy, path=path)
     yield from contradictions(thresholds, budgets, outputs)
@@ -147,20 +147,20 @@ def _between(
         for one in applying_to(output, thresholds):
             if one.metric == budget.metric and _bounds(budget).within(_bounds(one)).is_empty:
                 fact = (
-                    f"the budget asks for {budget.metric} {_words(budget)}, and the thresholds want output '{output}' "
-                    f"{_words(one)}: nothing keeps both"
+                    f"the budget requires {budget.metric} {_words(budget)}, but thresholds require output '{output}' "
+                    f"{_words(one)}: both cannot be met"
                 )
-                yield Problem(Code.OUT_OF_RANGE, fact, "change one of them, or drop it", path=path)
+                yield Problem(Code.OUT_OF_RANGE, fact, "change or remove one of them", path=path)
                 return
 
 
 def _never(asked: Threshold | BudgetSpec, path: SpecPath) -> Problem:
     if _own(asked).is_empty:
-        fact = f"{asked.metric} must be {_words(asked)}: nothing keeps that"
+        fact = f"{asked.metric} must be {_words(asked)}: that cannot be met"
         return Problem(Code.OUT_OF_RANGE, fact, "leave out min or max", path=path)
     low, high = _RANGES[str(asked.metric)]
     span = f"between {low:g} and {high:g}" if math.isfinite(high) else f"{low:g} or more"
-    fact = f"{asked.metric} must be {_words(asked)}, and is always {span}: nothing keeps that"
+    fact = f"{asked.metric} must be {_words(asked)}, and is always {span}: that cannot be met"
     return Problem(Code.OUT_OF_RANGE, fact, f"use a bound inside the metric's range: {span}", path=path)
 
 

@@ -291,13 +291,13 @@ class Accumulator:
         if self.classes > 5:
             values["top5_agreement"] = rows.top5 / rows.rows
         else:
-            reasons["top5_agreement"] = f"five of {self.classes} classes always agree"
+            reasons["top5_agreement"] = f"with {self.classes} classes the top five always agree"
         if rows.labelled == rows.rows:
             values["accuracy"] = rows.right / rows.labelled
         elif not self.labels_given:
-            reasons["accuracy"] = "the data have no labels"
+            reasons["accuracy"] = "the data has no labels"
         else:
-            reasons["accuracy"] = "the output has not one row a label"
+            reasons["accuracy"] = "the output does not have one row per label"
 
 
 def _chunks(reference: Array, actual: Array) -> Iterator[tuple[int, Array, Array]]:

@@ -47,7 +47,7 @@ class Link:
         """The link read back. Raises Malformed."""
         part, outcome = text_in(record, "part"), text_in(record, "outcome")
         if part not in PARTS or outcome not in ("proved", "not proved", "failed"):
-            raise Malformed(f"{part!r} is no part of the chain, or {outcome!r} no outcome")
+            raise Malformed(f"{part!r} is not part of the chain, or {outcome!r} no outcome")
         return cls(part, outcome, text_in(record, "why"))  # type: ignore[arg-type]
 
 
@@ -88,7 +88,7 @@ def _outside_the_comparison(spec: PipelineSpec, variant: str) -> str:
     if spec.transform is not None and spec.transform.graft is not None:
         return "the reference is the grafted model: the source has no such layers"
     if spec.model.parser != "onnx":
-        return f"the reference is the imported model: ONNX Runtime runs no source of parser '{spec.model.parser}'"
+        return f"the reference is the imported model: ONNX Runtime cannot run a source of parser '{spec.model.parser}'"
     return ""
 
 

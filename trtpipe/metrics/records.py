@@ -93,7 +93,7 @@ def read_record(path: Path) -> JsonObject:
     """A result of `trtpipe bench`, with the fields used here checked. Raises ModelError."""
     try:
         if is_special(path) or path.stat().st_size > _LARGEST:
-            raise Malformed("it is no file, or too large")
+            raise Malformed("it is not a file, or too large")
         record = read_object(path.read_bytes())
         Benchmark.from_json(record)
     except OSError as error:
@@ -102,7 +102,7 @@ def read_record(path: Path) -> JsonObject:
         ) from error
     except Malformed as error:
         raise ModelError(
-            Code.WRONG_FILE, f"'{path}' is no result of trtpipe bench", "it is written as bench.json"
+            Code.WRONG_FILE, f"'{path}' is not a result of trtpipe bench", "it is written as bench.json"
         ) from error
     return record
 
@@ -134,7 +134,7 @@ def compared(this: JsonObject, that: JsonObject, what: str, within: float) -> di
         return {**about, "why_not": why_not, "measurements": []}
     found = [*_pairs(ours.measurements, theirs.measurements)]
     if not found:
-        return {**about, "why_not": "it has none of these shapes and graphs", "measurements": []}
+        return {**about, "why_not": "it has no measurement with these shapes and graphs", "measurements": []}
     return {
         **about,
         "why_not": "",

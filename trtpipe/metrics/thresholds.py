@@ -137,9 +137,7 @@ def _broken(nonfinite: NonFinite) -> str:
     if nonfinite.nan:
         return f"holds NaN in {nonfinite.nan} elements"
     if nonfinite.differing:
-        return (
-            f"is not finite where its reference is, or the other way round, in {nonfinite.differing} elements"
-        )
+        return f"differs from its reference in whether values are finite, in {nonfinite.differing} elements"
     return ""
 
 

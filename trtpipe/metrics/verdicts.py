@@ -167,7 +167,7 @@ def _missing_problems(
         yield Problem(
             Code.NOT_MEASURED,
             fact,
-            "drop the threshold, or give data that it can be measured on",
+            "remove the threshold, or use data on which it can be measured",
             path=(*path, index),
         )
 

@@ -62,7 +62,7 @@ def _tensors(model: onnx.ModelProto, network: ParsedNetwork) -> Iterator[Misfit]
                 yield Misfit(what, name, called, why)
     for name in outputs:
         if name not in network.outputs:
-            yield Misfit("output", name, None, "is no output of the network")
+            yield Misfit("output", name, None, "is not an output of the network")
 
 
 def _unlike(info: TensorInfo, tensor: Tensor) -> str:

@@ -74,7 +74,7 @@ def read_network_files(network: Path, weights: Path) -> ParsedNetwork:
 
 
 def _damaged(path: Path, why: str) -> ModelError:
-    return ModelError(Code.RECORD_DAMAGED, f"'{path}' is no network that trtpipe has read back: {why}")
+    return ModelError(Code.RECORD_DAMAGED, f"'{path}' is not a network that trtpipe has read back: {why}")
 
 
 def _pieces_from(record: JsonObject, size: int) -> Mapping[str, Piece]:

@@ -137,7 +137,7 @@ class Precision:
         if block is not None and not self.block:
             fact, remedy = (
                 f"precision '{self.name}' has no blocks",
-                "leave out block_size; int4 and fp4 take one",
+                "leave out block_size; int4 and fp4 support one",
             )
             found.append(Problem(Code.PRECISION_OPTION, fact, remedy, path=("block_size",)))
         elif block is not None and self.dynamic and block != self.block:

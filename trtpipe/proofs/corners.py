@@ -151,7 +151,7 @@ def prove_corners(
 
 def _what_stops(problem: Problem) -> str:
     """The node of a problem, without the sizes that differ between corners; the whole fact if it names none."""
-    node, found, _ = problem.fact.partition(" does not take these shapes: ")
+    node, found, _ = problem.fact.partition(" does not accept these shapes: ")
     return node if found else problem.fact
 
 

@@ -26,7 +26,7 @@ def drawn_outputs(model: onnx.ModelProto) -> dict[str, str]:
     drawing = _Drawing(model)
     drawing.follow(model.graph)
     return {
-        value.name: f"it depends on the random numbers of {drawing.origins[value.name]}, which every run draws anew"
+        value.name: f"it depends on the random numbers of {drawing.origins[value.name]}, which differ in every run"
         for value in model.graph.output
         if value.name in drawing.origins
     }
@@ -43,7 +43,7 @@ def prove_determinism(model: onnx.ModelProto) -> list[Problem]:
     listed = ", ".join(repr(name) for name in outputs)
     verb = "draws" if len(nodes) == 1 else "draw"
     fact = f"{', '.join(nodes[:_SHOWN])}{more} {verb} random numbers, so output {listed} cannot be validated"
-    remedy = "give the numbers to the model as an input in place of the node; then all of it is validated"
+    remedy = "make the numbers an input of the model instead; then all outputs can be validated"
     return [Problem(Code.RANDOM_NODES, fact, remedy, path=("model", "source"), severity="warning")]
 
 

@@ -148,7 +148,7 @@ def _resize(node: onnx.NodeProto, values: ConstantValues) -> _Refusals:
     policy = _text(node, "keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
         remedy = f"export it with the sizes that come of it, or {_CUT}"
-        yield f"keep_aspect_ratio_policy is {policy}, and TensorRT's parser takes stretch only", remedy
+        yield f"keep_aspect_ratio_policy is {policy}, and TensorRT's parser accepts stretch only", remedy
     coordinates = _text(node, "coordinate_transformation_mode", "half_pixel")
     if coordinates not in _COORDINATES:
         known = ", ".join(_COORDINATES)

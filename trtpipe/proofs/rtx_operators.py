@@ -53,7 +53,7 @@ _NEVER_BUILT = {
 """What the parser says it takes, and no engine ever came of."""
 
 _RUNTIME = "com.microsoft"
-"""ONNX Runtime's domain: what importing takes of it, it writes out, and what is left is no operator of ONNX's."""
+"""ONNX Runtime's domain: what importing takes of it, it writes out, and what is left is not an operator of ONNX's."""
 
 _LIKE_ONNX = frozenset({"GatherND", "Gelu", "GridSample", "Pad", "Range", "Trilu"})
 """Those of its operators that are what ONNX has by that name, so that the parser's mistake does no harm."""

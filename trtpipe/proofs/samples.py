@@ -94,7 +94,7 @@ def _of(sample: str) -> str:
 def _against_model(batch: Batch, inputs: Sequence[TensorInfo], data: str, sample: str) -> Iterator[_Keyed]:
     known = {info.name: info for info in inputs}
     for name in sorted(batch.keys() - known.keys()):
-        fact = f"data set '{data}' feeds '{name}', which is no input of the model"
+        fact = f"data set '{data}' feeds '{name}', which is not an input of the model"
         yield (name,), _Finding(fact, choose_from(name, known, "inputs"), {})
     for info in inputs:
         if info.name not in batch:

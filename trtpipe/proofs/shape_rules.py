@@ -45,7 +45,7 @@ def broken_rules(proto: onnx.ModelProto, inferred: Inferred) -> Iterator[Problem
             where = f"which makes '{node.output[0]}', " if not node.name and node.output else ""
             yield Problem(
                 Code.SHAPES_NOT_TAKEN,
-                f"node {name}{',' if where else ''} {where}does not take these shapes: {fact}",
+                f"node {name}{',' if where else ''} {where}does not accept these shapes: {fact}",
                 _REMEDIES.get(node.op_type, ""),
             )
 

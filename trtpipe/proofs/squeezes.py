@@ -46,7 +46,7 @@ def rank_lost(squeezes: Sequence[OpenSqueeze], inferred: Inferred) -> Iterator[P
         ones = [axis for axis in squeeze.axes if axis < len(dims) and dims[axis] == 1]
         if ones:
             fact = (
-                f"node {squeeze.name} does not take these shapes: it names no axes, so at the size 1 of axis {ones[0]} "
+                f"node {squeeze.name} does not accept these shapes: it names no axes, so at size 1 of axis {ones[0]} "
                 f"of '{squeeze.input}' the rank of its output would be another, which TensorRT fixes when it builds"
             )
             remedy = "export it with the axes that it squeezes, or serve sizes from 2"

@@ -60,7 +60,7 @@ class Window:
             return None
         return Problem(
             Code.SHAPES_NOT_TAKEN,
-            f"node {self.name} does not take these shapes: "
+            f"node {self.name} does not accept these shapes: "
             f"its window {format_shape(self.extent)} is larger than {format_shape(padded)}",
         )
 

@@ -86,7 +86,7 @@ def diff_engines(a: JsonObject, b: JsonObject, *, normalised: tuple[str, str]) -
     sections = {} if unknown else _sections(object_in(a, "manifest"), object_in(b, "manifest"))
     networks = _layers(a), _layers(b)
     if not unknown and None in networks:
-        unknown.append("network.json does not lie beside both engines")
+        unknown.append("network.json is missing beside one of the engines")
     both = networks[0] or (), networks[1] or ()
     compared = None not in networks
     digests = text_in(a, "blake3"), text_in(b, "blake3")

@@ -149,13 +149,13 @@ def _why(change: CellChange) -> str:
     """The explanation of a change whose cause is not in the lockfile."""
     fields = {one.field for one in change.facts}
     if "model" in fields:
-        return "the spec, or what makes the typed model: its bytes changed, the source's did not"
+        return "the spec, or the packages that make the typed model: its bytes changed, but not the source's"
     if "key" in fields:
-        return "what the engine is built with: profiles, builder options, plugins"
+        return "the engine's options: profiles, builder options, plugins"
     if "engine" in fields:
         names = "" if "normalised" in fields else ", equal up to generated names"
-        return f"a rebuild of the same thing gave other bytes{names}"
-    return "what was proved"
+        return f"a rebuild from the same inputs yielded other bytes{names}"
+    return "the proofs"
 
 
 def _size(entry: Entry) -> int:

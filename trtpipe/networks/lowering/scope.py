@@ -132,7 +132,7 @@ class LayerScope(Scope):
         """The member of an enumeration in lower case, or an element type."""
         found = self.attribute(name)
         if not isinstance(found, str):
-            self.refuse(f"has {name} {found}, which is no text")
+            self.refuse(f"has {name} {found}, which is not text")
         return found
 
     def member(self, name: str) -> str:
@@ -143,14 +143,14 @@ class LayerScope(Scope):
         """A number."""
         found = self.attribute(name)
         if not isinstance(found, (int, float)):
-            self.refuse(f"has {name} {found}, which is no number")
+            self.refuse(f"has {name} {found}, which is not a number")
         return float(found)
 
     def whole(self, name: str) -> int:
         """An integer; for a boolean, 0 or 1."""
         found = self.attribute(name)
         if not isinstance(found, int):
-            self.refuse(f"has {name} {found}, which is no whole number")
+            self.refuse(f"has {name} {found}, which is not a whole number")
         return int(found)
 
     def flag(self, name: str) -> bool:
@@ -163,7 +163,7 @@ class LayerScope(Scope):
         if found is None:
             return None
         if not isinstance(found, tuple) or not all(isinstance(one, int) for one in found):
-            self.refuse(f"has {name} {found}, which are no dims")
+            self.refuse(f"has {name} {found}, which are not dims")
         return tuple(int(one) for one in found if isinstance(one, int))
 
     def axes_in(self, name: str) -> list[int]:

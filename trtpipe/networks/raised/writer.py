@@ -88,7 +88,7 @@ def refusal_of(arrays: Mapping[str, Array]) -> str:
     """Why weights cannot be written; empty if they can."""
     for name, array in arrays.items():
         if _WIDER.get(array.dtype.name, array.dtype.name) not in WRITABLE:
-            return f"its {name} are {array.dtype.name}, which .safetensors cannot hold"
+            return f"its {name} are {array.dtype.name}, which .safetensors does not support"
     return ""
 
 

@@ -88,7 +88,7 @@ def _is(glob: str, name: str) -> bool:
 def _unmatched(glob: str, model: ir.Model, floats: list[str], path: SpecPath) -> Problem:
     if any(_is(glob, value.name or "") for value in _borders(model)):
         return Problem(
-            Code.BORDER_TYPE, f"'{glob}' is no float tensor: its type stays", "leave it out", path=path
+            Code.BORDER_TYPE, f"'{glob}' is not a float tensor: its type stays", "leave it out", path=path
         )
     close = difflib.get_close_matches(glob, floats, n=1, cutoff=0.4)
     hint = f"did you mean '{close[0]}'? " if close else ""

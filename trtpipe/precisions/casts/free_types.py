@@ -153,7 +153,7 @@ class _FreeTypes:
         if subgraphs(node):
             return "control flow keeps the types of its branches' inputs and outputs"
         if known is None or not is_standard(node):
-            return "it is no operator of ONNX's default domain"
+            return "it is not an operator of ONNX's default domain"
         if node.op_type == "BitCast":
             return "its result depends on the width of its input"
         if not self._tensors_only(node, known):

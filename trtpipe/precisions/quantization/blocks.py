@@ -115,7 +115,7 @@ def _no_blocks(node: ir.Node, weight: Weight, block: int, least: int = 1) -> str
         return f"its weight has {len(shape)} axes, and blocks are of matrices"
     size = shape[weight.axes[_summed_axis(node)]]
     if size % block:
-        return f"the {size} elements that it sums over are no multiple of the block of {block}"
+        return f"the {size} elements that it sums over are not a multiple of the block of {block}"
     few = size < least * block
     return (
         f"the {size} elements that it sums over are one block, and TensorRT takes two or more" if few else ""

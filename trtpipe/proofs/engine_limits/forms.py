@@ -54,34 +54,34 @@ def _attention(node: NodeView) -> Said:
 def _stft(node: NodeView) -> Said:
     onesided = node.integer("onesided", 1)
     if onesided not in (0, 1):
-        yield f"onesided is {onesided}, and TensorRT's parser takes 0 and 1", CUT
+        yield f"onesided is {onesided}, and TensorRT's parser accepts 0 and 1", CUT
 
 
 def _pooling(node: NodeView) -> Said:
     yield from _padded(node)
     dilations = integers_of(node.node, "dilations")
     if any(one != 1 for one in dilations):
-        yield f"dilations are {dilations}, and TensorRT's parser takes 1 only", CUT
+        yield f"dilations are {dilations}, and TensorRT's parser accepts 1 only", CUT
 
 
 def _lp_pool(node: NodeView) -> Said:
     yield from _pooling(node)
     p = node.integer("p", 2)
     if p not in (1, 2):
-        yield f"p is {p}, and TensorRT's parser takes 1 and 2", CUT
+        yield f"p is {p}, and TensorRT's parser accepts 1 and 2", CUT
 
 
 def _mod(node: NodeView) -> Said:
     if not node.integer("fmod") and node.dtype(0) in _FLOATS:
-        yield "fmod is 0, and TensorRT's parser takes that of whole numbers only", CUT
+        yield "fmod is 0, and TensorRT's parser accepts that of whole numbers only", CUT
 
 
 def _resize(node: NodeView) -> Said:
     if node.integer("antialias"):
-        yield "antialias is 1, and TensorRT's parser takes 0 only", CUT
+        yield "antialias is 1, and TensorRT's parser accepts 0 only", CUT
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
-        yield f"keep_aspect_ratio_policy is {policy}, and TensorRT's parser takes stretch only", CUT
+        yield f"keep_aspect_ratio_policy is {policy}, and TensorRT's parser accepts stretch only", CUT
     mode = node.text("coordinate_transformation_mode", "half_pixel")
     if mode not in _COORDINATES:
         known = ", ".join(_COORDINATES)
@@ -89,7 +89,7 @@ def _resize(node: NodeView) -> Said:
     nearest = node.text("nearest_mode", "round_prefer_floor")
     if mode == _FOR_NEAREST and nearest != "round_prefer_floor":
         yield (
-            f"nearest_mode is {nearest} beside {mode}, and TensorRT's parser takes round_prefer_floor there",
+            f"nearest_mode is {nearest} beside {mode}, and TensorRT's parser accepts round_prefer_floor there",
             _SAME_PIXELS,
         )
 
@@ -97,16 +97,16 @@ def _resize(node: NodeView) -> Said:
 def _scatter(node: NodeView) -> Said:
     reduction = node.text("reduction", "none")
     if reduction != "none":
-        yield f"reduction is {reduction}, and TensorRT's parser takes none only", CUT
+        yield f"reduction is {reduction}, and TensorRT's parser accepts none only", CUT
 
 
 def _tensor_scatter(node: NodeView) -> Said:
     mode = node.text("mode", "linear")
     if mode != "linear":
-        yield f"mode is {mode}, and TensorRT's parser takes linear only", CUT
+        yield f"mode is {mode}, and TensorRT's parser accepts linear only", CUT
     rank = node.rank(0)
     if rank is not None and rank != _CACHE_RANK:
-        yield f"its cache has {rank} dimensions, and TensorRT's parser takes {_CACHE_RANK}", CUT
+        yield f"its cache has {rank} dimensions, and TensorRT's parser accepts {_CACHE_RANK}", CUT
 
 
 def _top_k(node: NodeView) -> Said:
@@ -135,7 +135,7 @@ def _quantize(node: NodeView) -> Said:
     rank, axis = node.rank(0), node.integer("axis", 1)
     if node.integer("block_size") and rank is not None and axis % rank < rank - 2:
         yield (
-            f"its blocks run along axis {axis} of {rank}, and TensorRT's parser takes the last two axes",
+            f"its blocks run along axis {axis} of {rank}, and TensorRT's parser accepts the last two axes",
             "quantize it by tensor or by channel, or give the float model",
         )
 
@@ -150,12 +150,15 @@ def _dequantize(node: NodeView) -> Said:
             return
         count *= dim
     if count % 2:
-        yield f"it reads {count} elements of {node.dtype(0)}, and TensorRT's parser takes an even number", CUT
+        yield (
+            f"it reads {count} elements of {node.dtype(0)}, and TensorRT's parser accepts an even number",
+            CUT,
+        )
 
 
 def _dropout(node: NodeView) -> Said:
     if node.varies(2):
-        yield "its training_mode is computed, and TensorRT's parser takes a constant only", _FOR_INFERENCE
+        yield "its training_mode is computed, and TensorRT's parser accepts only a constant", _FOR_INFERENCE
     elif node.has(2) and node.graph.constants.number(node.node.input[2]):
         yield "training_mode is true, which TensorRT's parser does not take", _FOR_INFERENCE
 

@@ -30,11 +30,11 @@ _FOLDED = "export the model with a constant there"
 def refused_operand(node: NodeView) -> Said:
     """Why an operand of this node is rejected; nothing if it may be accepted."""
     if node.op == "STFT" and node.varies(_WINDOW):
-        yield "its window is computed, and TensorRT's parser takes a constant only", _FOLDED
+        yield "its window is computed, and TensorRT's parser accepts only a constant", _FOLDED
     for position, index in enumerate(CONSTANT_OPERANDS.get(node.op, ())):
         if node.varies(index):
             called = _NAMES.get(node.op, ("axes",))[position]
-            yield f"its {called} are computed, and TensorRT's parser takes a constant only", _FOLDED
+            yield f"its {called} are computed, and TensorRT's parser accepts only a constant", _FOLDED
     if node.op in _QUANTIZERS and node.has(_ZERO_POINT):
         yield from _zero_point(node)
 
@@ -47,4 +47,4 @@ def _zero_point(node: NodeView) -> Said:
         return
     values = node.graph.constants.array(node.node.input[_ZERO_POINT])
     if values is not None and values.astype("float32").any():
-        yield "its zero point is not 0, and TensorRT's parser takes 0 only", CUT
+        yield "its zero point is not 0, and TensorRT's parser accepts 0 only", CUT

@@ -98,7 +98,7 @@ def _recurrent(node: NodeView) -> Said:
     if unknown:
         yield f"its activation {unknown[0]} is not one that TensorRT's parser knows", CUT
     if node.integer("input_forget"):
-        yield "input_forget is 1, and TensorRT's parser takes 0 only", CUT
+        yield "input_forget is 1, and TensorRT's parser accepts 0 only", CUT
 
 
 def _resized(node: NodeView) -> Said:
