@@ -192,7 +192,7 @@ def test_a_clone_does_not_widen_its_own_reach(clone, tmp_path, directory):
     done = run(clone, "check")
 
     assert done.returncode == 2
-    assert ("you have not allowed it" if directory != "~" else "lies outside the project") in done.stderr
+    assert ("you have not allowed it" if directory != "~" else "is outside the project") in done.stderr
 
 
 def test_reach_that_was_allowed_is_read(clone, tmp_path):
@@ -278,7 +278,8 @@ def test_allowed_code_imports_no_file_that_nobody_has_allowed(clone):
     done = preview(clone)
 
     assert (
-        "calibration.waves:draw reads files that the set does not name: calibration/helper.py" in done.stderr
+        "calibration.waves:draw reads files that the data set does not declare: calibration/helper.py"
+        in done.stderr
     )
     assert traces(clone) == []
 

@@ -189,7 +189,7 @@ def test_nothing_is_written_behind_a_link_that_lies_deep(tmp_path, link):
 
 
 def test_a_link_where_failing_inputs_go_is_not_followed(tmp_path):
-    """Of an engine's directory that was copied here: it is no project's."""
+    """Of an engine's directory that was copied here: it is not a project's."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "engine").mkdir()
     (tmp_path / "engine/failed").symlink_to(tmp_path / "mine")
@@ -242,7 +242,9 @@ def test_allowed_code_imports_none_from_where_trtpipe_writes(tmp_path, where):
         f"import sys\nsys.path.insert(0, {where!r})\nimport evil_helper\ndef draw(): yield {{'a': [1]}}\n"
     )
 
-    with pytest.raises(SpecError, match=f"reads files that the set does not name: {where}/evil_helper.py"):
+    with pytest.raises(
+        SpecError, match=f"reads files that the data set does not declare: {where}/evil_helper.py"
+    ):
         list(samples_of("waves:draw", root / "waves.py", root, ()))
 
     assert not (root / "PWNED").exists()
@@ -295,7 +297,7 @@ def aliases(kind: str) -> str:
 
 @pytest.mark.parametrize("kind", ["cells", "texts", "steps"])
 def test_a_lockfile_whose_lines_stand_for_many_more_is_refused(tmp_path, kind):
-    with pytest.raises(TrtpipeError, match="it holds aliases, which trtpipe never writes"):
+    with pytest.raises(TrtpipeError, match="it contains aliases, which trtpipe never writes"):
         lock_in(tmp_path / "trtpipe.lock", aliases(kind))
 
 
@@ -304,7 +306,7 @@ def test_a_toolchains_lockfile_whose_lines_stand_for_many_more_is_refused(tmp_pa
     path = tmp_path / "trtpipe-toolchains.lock"
     path.write_text(f"schema: 1\ntoolchains:\n  a: &a {wheel}\n  b: *a\n")
 
-    with pytest.raises(TrtpipeError, match="it holds aliases, which trtpipe never writes"):
+    with pytest.raises(TrtpipeError, match="it contains aliases, which trtpipe never writes"):
         WheelLock(path).wheels("b")
 
 
@@ -351,7 +353,7 @@ def test_a_shared_directory_full_of_pipes_is_not_waited_for(tmp_path, no_waiting
     assert not mine.has(empty)
     assert mine.trace(key) is None
     bucket = DirectoryBucket(tmp_path / "theirs")
-    with pytest.raises(Unusable, match="no regular file"):
+    with pytest.raises(Unusable, match="not a regular file"):
         bucket.read(f"traces/ab/{key}.json", 100)
-    with pytest.raises(Unusable, match="no regular file"):
+    with pytest.raises(Unusable, match="not a regular file"):
         list(bucket.stream(f"traces/ab/{key}.json", 100))

@@ -346,7 +346,7 @@ def test_a_signing_key_that_gets_committed_is_refused(tmp_path, monkeypatch, whe
     if where.startswith("../../"):
         assert open_store(project(tmp_path / "repository/p", store)).remote.terms.secret
         return
-    with pytest.raises(SpecError, match="lies in the repository, where it gets committed and copied"):
+    with pytest.raises(SpecError, match="is inside the repository, where it would be committed and copied"):
         open_store(project(tmp_path / "repository/p", store))
 
 

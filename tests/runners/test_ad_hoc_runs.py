@@ -58,7 +58,7 @@ def test_what_was_recorded_is_run_again_in_the_types_that_the_network_takes(benc
     _, y = run(with_gpu(bench), project, inputs=["data.npz"])
 
     assert np.array_equal(y, rows(2))
-    with pytest.raises(SpecError, match="is a recording, whose runs are fed as they are"):
+    with pytest.raises(SpecError, match="is a recording, whose runs are used unchanged"):
         run(with_gpu(bench), project, inputs=["data.npz"], batch=1)
 
 
@@ -95,7 +95,7 @@ def test_the_engine_runs_where_it_can(bench, project):
     [
         (without_gpu, Where(), "the engine needs sm89, this machine has no GPU"),
         (lambda bench: with_gpu(bench, "sm90"), Where(), "the engine needs sm89, this machine has sm90"),
-        (with_gpu, Where(cpu=True), "--cpu asks for the typed model"),
+        (with_gpu, Where(cpu=True), "--cpu requests the typed model"),
     ],
     ids=["no GPU", "another GPU", "on purpose"],
 )
@@ -144,7 +144,7 @@ def test_an_engine_alone_is_asked_what_it_takes_once_somebody_vouches_for_it(ben
 
     with pytest.raises(ModelError, match=f"say --trust {digest}"):
         run(with_gpu(bench), project, "alone")
-    with pytest.raises(SpecError, match="'abc' is no digest"):
+    with pytest.raises(SpecError, match="'abc' is not a digest"):
         run(with_gpu(bench), project, "alone", where=Where(trust=("abc",)))
     with pytest.raises(ToolchainError, match="there is no typed model beside it"):
         run(without_gpu(bench), project, "alone")
@@ -190,13 +190,13 @@ def test_what_may_be_named(bench, project, what):
 @pytest.mark.parametrize(
     ("what", "error"),
     [
-        ("copy/fp61@here", r"'copy/fp61@here' is no built cell.*\n  did you mean 'copy/fp16@here'\?"),
+        ("copy/fp61@here", r"'copy/fp61@here' is not a built cell.*\n  did you mean 'copy/fp16@here'\?"),
         ("", "nothing|neither"),
         ("build", "neither model.engine nor model.onnx in 'build'"),
         ("x.npy", "x.npy"),
         ("spec.yaml", "is a spec\n  name a cell"),
         ("a\0b", "cannot look at|no built cell"),
-        ("copy/*", "means several cells\n  name one of copy/fp16@here, copy/fp32@here"),
+        ("copy/*", "matches several cells\n  name one of copy/fp16@here, copy/fp32@here"),
     ],
 )
 def test_what_is_none_of_these(bench, project, what, error):
@@ -242,29 +242,29 @@ def test_a_manifest_that_says_nonsense(bench, project, changes):
         ({"inputs": ["y=x.npy"]}, r"there is no input 'y'\n  valid inputs: x"),
         ({"inputs": ["X=x.npy"]}, r"there is no input 'X'\n  did you mean 'x'\?"),
         ({"inputs": ["x=wrong.npy"]}, "input 'x' is 3, not \\?x4\n  the batch dimension may be what is missing"),
-        ({"inputs": ["x=double.npy"]}, r"input 'x' is float64, and the model takes float32\n  .*or say --cast"),
+        ({"inputs": ["x=double.npy"]}, r"input 'x' is float64, and the model takes float32\n  .*or use --cast"),
         ({"inputs": ["x=nine.npy"]}, "no profile takes .*\n  profile 0: 'x' is 9x4, not 1x4 to 8x4\n  --batch N"),
         ({"inputs": ["x=x.npy"], "profile": 1}, "there is no profile 1\n  choose from 0 to 0"),
         ({"inputs": ["x=gone.npy"]}, "cannot read 'gone.npy': no such file"),
         ({"inputs": ["x=."]}, "is not a supported kind of file"),
-        ({"inputs": ["x=cut.npy"]}, "'cut.npy' is cut short"),
+        ({"inputs": ["x=cut.npy"]}, "'cut.npy' is truncated"),
         ({"inputs": ["x=objects.npy"]}, "objects.npy"),
-        ({"inputs": ["x=liar.npy"]}, "liar.npy.* is cut short"),
-        ({"inputs": ["x=text.npz"]}, "is no .npz archive"),
+        ({"inputs": ["x=liar.npy"]}, "liar.npy.* is truncated"),
+        ({"inputs": ["x=text.npz"]}, "is not an .npz archive"),
         ({"inputs": ["x=x.npy", "x=x.npy"]}, "input 'x' is given twice"),
         ({"inputs": ["both.npz"]}, r"there is no input 'label'"),
-        ({"inputs": ["x=photo.png"]}, "nothing says how to prepare it\n  name a set: --data NAME"),
-        ({"inputs": ["x=x.npy"], "data": "set"}, "--data prepares images, and none was given"),
+        ({"inputs": ["x=photo.png"]}, "says how to prepare it\n  name a data set: --data NAME"),
+        ({"inputs": ["x=x.npy"], "data": "set"}, "--data without --samples prepares images, but no image was given"),
         ({"data": "nothing"}, "no data set 'nothing'"),
-        ({"random": True, "inputs": ["x=x.npy"]}, "--random takes the place of"),
+        ({"random": True, "inputs": ["x=x.npy"]}, "--random excludes"),
         ({"random": True, "shapes": ["x=2xa"]}, "not a shape"),
         ({"random": True, "shapes": ["y=2x4"]}, "there is no input 'y'"),
         ({"random": True, "shapes": ["x=-1x4"]}, "has a dynamic dim"),
         ({"random": True, "shapes": ["x=2147483647x2147483647"]}, "more than 8.0 GiB"),
         ({"random": True, "shapes": ["x=9x4"]}, "no profile takes these shapes\n.* to 8x4$"),
         ({"random": True, "profile": 3}, "there is no profile 3"),
-        ({"samples": 2}, "nothing to run it on\n  say --input .*'x' float32 \\?x4"),
-        ({"samples": 2, "inputs": ["x=x.npy"]}, "--samples is of a data set"),
+        ({"samples": 2}, "nothing to run it on\n  use --input .*'x' float32 \\?x4"),
+        ({"samples": 2, "inputs": ["x=x.npy"]}, "--samples applies to a data set"),
     ],
 )  # fmt: skip
 def test_inputs_that_do_not_fit(bench, project, feed, error):
@@ -322,7 +322,7 @@ def test_types_that_files_lack_are_made_and_saved_in_wider_ones(bench, project):
     found, y = run(with_gpu(bench), project, where=Where(require_gpu=True))
 
     assert found["outputs"][0]["dtype"] == "bfloat16"
-    assert found["notes"] == ["'y' is saved as float32: NumPy's files lack bfloat16"]
+    assert found["notes"] == ["'y' is saved as float32: NumPy's files do not support bfloat16"]
     assert np.array_equal(y, rows(3).astype(ml_dtypes.bfloat16).astype(np.float32))
 
 
@@ -362,7 +362,7 @@ def test_a_cell_with_two_profiles(bench, project):
 
 
 def test_what_cannot_be_written_is_said_before_anything_runs(bench, project):
-    for place, error in (("out.txt", "is no .npz file"), ("gone/out.npz", "there is no directory")):
+    for place, error in (("out.txt", "is not an .npz file"), ("gone/out.npz", "there is no directory")):
         asked = InferRequest(CELL, FeedRequest(random=True), output=project / place)
         with pytest.raises(SpecError, match=error):
             infer(asked, with_gpu(bench), project)
@@ -370,7 +370,7 @@ def test_what_cannot_be_written_is_said_before_anything_runs(bench, project):
     (project / "taken.npz").mkdir()
     for name in ("pipe.npz", "taken.npz"):
         asked = InferRequest(CELL, FeedRequest(random=True), output=project / name)
-        with pytest.raises(SpecError, match=f"{name}' is no regular file"):
+        with pytest.raises(SpecError, match=f"{name}' is not a regular file"):
             infer(asked, with_gpu(bench), project)
     assert not [path for path in project.iterdir() if path.name.startswith(".")]
 
@@ -457,7 +457,7 @@ def test_images_are_prepared_as_a_data_set_prepares_its_own(bench, digits):
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("", "holds no labels"),
+        ("", "contains no labels"),
         ("a\nb\n", "no output holds 2 scores a row.*\n.*'logits' float32"),
         (b"\xff\xfe", "UTF-8"),
     ],

@@ -145,14 +145,14 @@ def test_an_engine_that_cannot_be_captured_says_why(bench, project):
     ("machine", "where", "why"),
     [
         (without_gpu, Where(), "the engine: needs sm89, this machine has no GPU"),
-        (with_gpu, Where(cpu=True, threads=1), "the engine: --cpu asks for the typed model"),
+        (with_gpu, Where(cpu=True, threads=1), "the engine: --cpu requests the typed model"),
     ],
 )
 def test_elsewhere_the_typed_model_is_measured_and_every_result_says_so(bench, project, machine, where, why):
     record = one(machine(bench), project, where=where, streams=(1, 2), graph="both").record
 
     assert (record["subject"], record["machine"]["gpu"], record["tensorrt"]) == (ON_CPU, None, None)
-    assert record["not_run"] == [why, "CUDA graphs: the CPU has none"]
+    assert record["not_run"] == [why, "CUDA graphs: not available on the CPU"]
     assert list(record["latency"]) == ["host"]
     assert record["how"]["threads"] == (where.threads or len(os.sched_getaffinity(0)))
     assert record["how"]["runtime"].startswith("ONNX Runtime ")
@@ -181,7 +181,7 @@ def test_a_cpus_result_does_not_replace_that_of_the_engine(bench, project):
 
     assert path.read_bytes() == before
     assert found.saved is None
-    assert "it holds what the engine itself was measured at" in found.note
+    assert "contains measurements of the engine itself" in found.note
     elsewhere = one(without_gpu(bench), project, output=project / "cpu.json")
     assert read_record(project / "cpu.json")["subject"] == ON_CPU
     assert elsewhere.saved == project / "cpu.json"
@@ -261,15 +261,15 @@ def test_what_cannot_be_written_is_still_told(bench, project):
 def test_pipes_are_neither_waited_for_nor_replaced(bench, project):
     pipe = project / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(SpecError, match="is no regular file"):
+    with pytest.raises(SpecError, match="is not a regular file"):
         measure(with_gpu(bench), project, output=pipe)
-    with pytest.raises(ModelError, match="is no result of trtpipe bench"):
+    with pytest.raises(ModelError, match="is not a result of trtpipe bench"):
         measure(with_gpu(bench), project, compare=pipe)
 
     beside = project / "build" / CELL / "bench.json"
     os.mkfifo(beside)
     found = measure(with_gpu(bench), project, alone=False)[CELL]
-    assert str(found.error).startswith(f"{beside} is no regular file")
+    assert str(found.error).startswith(f"{beside} is not a regular file")
     assert found.record is not None
 
 
@@ -295,7 +295,7 @@ def test_a_damaged_result_before_is_told_and_replaced(bench, project):
 
     found = one(with_gpu(bench), project, alone=False)
 
-    assert found.record["compared"][0]["why_not"].endswith("bench.json' is no result of trtpipe bench")
+    assert found.record["compared"][0]["why_not"].endswith("bench.json' is not a result of trtpipe bench")
     assert read_record(found.saved)["cell"] == CELL
 
 
@@ -339,7 +339,7 @@ def test_with_a_file_of_another_machine(bench, project):
 
 @pytest.mark.parametrize("text", ["", "0", "1,,2", "65", "-1", "a", "1" * 5000, "1.5", "²"])
 def test_streams_that_are_none(text):
-    with pytest.raises(SpecError, match="is no list of 1 to 64\n  write 1,2,4"):
+    with pytest.raises(SpecError, match="is not a list of 1 to 64\n  write 1,2,4"):
         parsed_streams(text)
 
 

@@ -63,7 +63,7 @@ def test_a_quantizer_of_trtpipes_is_told_by_the_node_that_it_serves(tmp_path):
 
     said = str(caught.value)
     assert said.startswith(
-        "ONNX Runtime cannot run the quantization of 'x' in front of node '/body/relu' of 'net.onnx'"
+        "ONNX Runtime cannot run the quantization of 'x' before node '/body/relu' of 'net.onnx'"
     )
     assert "x/quantize" not in said
 

@@ -290,7 +290,7 @@ def test_an_engine_that_changed_since_it_was_trusted_is_not_deserialized(bench):
         ),
         (8, ToolchainError, "the CUDA runtime of TensorRT-RTX 1.7.1.116 is too old"),
         (16, ToolchainError, "Make-believe GPU has too little free memory for this engine: 1073741824 bytes"),
-        (32, ModelError, "^the engine is damaged, or it is none\n"),
+        (32, ModelError, "^the file is damaged, or not an engine\n"),
         (64, ToolchainError, "CUDA failed while the engine was looked at"),
         (1 << 10, ToolchainError, "^TensorRT-RTX 1.7.1.116 cannot run this engine here$"),
     ],
@@ -410,11 +410,11 @@ def test_a_profile_that_the_engine_does_not_have(bench):
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"\x93NUMPY\x01\x00\x76\x00{'descr'", "is no .npy file"),
-        (b"PK\x03\x04" + bytes(60), "is no .npy file"),
-        (b"", "is no .npy file"),
+        (b"\x93NUMPY\x01\x00\x76\x00{'descr'", "is not an .npy file"),
+        (b"PK\x03\x04" + bytes(60), "is not an .npy file"),
+        (b"", "is not an .npy file"),
         (b"\x93NUMPY\x01\x00\x04\x00" + b"(((\n", "is a damaged .npy file"),
-        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(60), "is no .npy file"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(60), "is not an .npy file"),
     ],
 )
 def test_a_damaged_input_file(bench, data, text):
@@ -464,7 +464,7 @@ def test_a_tensor_that_is_not_linear(bench):
 
 
 def test_shapes_that_do_not_go_together(bench):
-    with pytest.raises(SpecError, match=r"these shapes do not go together: shapes cannot be broadcast"):
+    with pytest.raises(SpecError, match=r"these shapes cannot be combined: shapes cannot be broadcast"):
         bench.run(copying(cannot_infer=True), {"x": rows(1)})
 
 

@@ -338,7 +338,7 @@ def test_a_tree_of_directories_is_walked_and_one_that_fails_stops_none(with_stan
 def test_a_proof_of_another_engine_or_a_damaged_one_is_left_out(with_stand_in, cell):
     validated(cell)
 
-    assert "is of another engine" in read_proof(cell, "0" * 64)[1]
+    assert "belongs to another engine" in read_proof(cell, "0" * 64)[1]
     for text in ("", "[]", "{}", "[" * 100_000, '{"engine": 3}', '{"places": [{}]}'):
         (cell / "proof.json").write_text(text)
         assert "is damaged" in read_proof(cell, "0" * 64)[1]

@@ -194,7 +194,7 @@ def test_an_output_that_depends_on_random_numbers_is_not_run_and_no_threshold_on
     report = validated(tmp_path, model, model, data=data, profiles=[PROFILE])
 
     assert [set(place["outputs"]) for place in report["places"]] == [{"z"}] * 4
-    why = "it depends on the random numbers of node 'RandomNormalLike_0' (RandomNormalLike), which every run draws anew"
+    why = "it depends on the random numbers of node 'RandomNormalLike_0' (RandomNormalLike), which differ in every run"
     assert report["not_run"] == [{"name": "output y", "why": why}]
     about_y = Threshold(output="y", metric="cosine", min=0.9)
     assert judge_report(report, [about_y]).outcome == "not_run"

@@ -186,9 +186,11 @@ def test_verify_finds_damage_and_puts_it_aside(store, capsys):
     assert cache.verify_command(as_json=False) == EXIT_FAILED
     told = capsys.readouterr()
     assert "is damaged: its bytes are" in told.err
-    assert "verified 1 artifact (5 B) and 1 trace: 1 damaged, put aside" in told.out
+    assert "verified 1 artifact (5 B) and 1 trace: 1 damaged and quarantined" in told.out
     assert cache.verify_command(as_json=False) == EXIT_DONE
-    assert "1 trace without all artifacts: those come, or are made again" in capsys.readouterr().err
+    assert (
+        "1 trace without all artifacts: they are fetched or made again when needed" in capsys.readouterr().err
+    )
 
 
 def test_verify_finds_a_damaged_trace(store, capsys):

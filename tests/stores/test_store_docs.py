@@ -82,7 +82,7 @@ def test_a_former_store_is_taken_over(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, shlex.split(line)[1:])
 
     assert done.exit_code == 0, done.output
-    told = f"1 artifact (6 B) and 1 trace went into {tmp_path / 'own'}; this project alone believes them"
+    told = f"1 artifact (6 B) and 1 trace went into {tmp_path / 'own'}; only this project trusts them"
     assert told in done.output
 
 
@@ -158,7 +158,7 @@ class TestSettings:
         [
             ("TRTPIPE_REMOTE_MODE", "rw", r"\$TRTPIPE_REMOTE_MODE is 'rw'"),
             ("TRTPIPE_REMOTE_TIMEOUT", "soon", r"\$TRTPIPE_REMOTE_TIMEOUT is 'soon'"),
-            ("TRTPIPE_REMOTE", "http://cache.example.com/x", "plain http can be changed on the way"),
+            ("TRTPIPE_REMOTE", "http://cache.example.com/x", "plain http can be altered in transit"),
             ("TRTPIPE_REMOTE", "https://me:secret@host/x", "credentials come from the environment"),
         ],
     )
@@ -181,5 +181,5 @@ class TestSettings:
         from trtpipe.errors import SpecError
 
         monkeypatch.setenv("KEY", "-----BEGIN PRIVATE KEY-----")
-        with pytest.raises(SpecError, match="the signing key is none"):
+        with pytest.raises(SpecError, match="the signing key is invalid"):
             open_store(self.project(tmp_path, "{remote: r, mode: read-write, sign: $KEY}"))

@@ -118,7 +118,7 @@ def test_a_remote_that_answers_with_another_keys_trace_is_told_of_once(tmp_path:
 
     assert [bob.trace(trace.key) for trace in traces] == [None, None, traces[2]]
     assert bob.warnings == [
-        f"the remote store {tmp_path}/remote: its trace {traces[0].key[:12]} counts as absent: "
+        f"the remote store {tmp_path}/remote: its trace {traces[0].key[:12]} is ignored: "
         "it belongs to another key"
     ]
 
@@ -151,7 +151,7 @@ class TestSigned:
             (lambda data, other: data.pop("signature"), "it is not signed"),
             (lambda data, other: data.update(signature="x"), "it is not signed"),
             (lambda data, other: data["signature"].update(algorithm="none"), "unknown kind"),
-            (lambda data, other: data["signature"].update(value="AAAA"), "its signature is none"),
+            (lambda data, other: data["signature"].update(value="AAAA"), "its signature is invalid"),
             (lambda data, other: data["signature"].update(value="A" * 86 + "=="), "its signature is wrong"),
             (lambda data, other: data["signature"].update(key=other[1]), "is not trusted"),
             (lambda data, other: data["outputs"].update(out0=D), "its signature is wrong"),

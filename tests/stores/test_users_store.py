@@ -218,7 +218,7 @@ def test_offline_none_of_them_is_asked(tmp_path):
             "'../team' is relative and would be another directory in each project",
         ),
         ("remotes: [remote]", "'remote' is relative and would be another directory in each project"),
-        ("remotes: ['http://cache.example.com']", "plain http can be changed on the way"),
+        ("remotes: ['http://cache.example.com']", "plain http can be altered in transit"),
         ("remotes: ['https://me:secret@host/x']", "credentials come from the environment"),
         ("trust: [ed25519:AAAA]", "not a public key"),
         ("store: everywhere", "store"),

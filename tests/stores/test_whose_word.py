@@ -74,7 +74,7 @@ class TestARemote:
 
         assert store.trace(trace.key) is None
         (told,) = store.warnings
-        assert "which was kept, counts as absent: it is not signed" in told
+        assert "which was kept, is ignored: it is not signed" in told
 
     @signs
     def test_a_key_that_was_taken_back_is_worth_nothing_at_once(self, tmp_path, remote):
@@ -158,9 +158,7 @@ class TestASharedDirectory:
 
         assert store.trace(vouched.key) == vouched
         assert store.trace(plain.key) is None
-        told = (
-            f"the shared store {common.root}: its trace {plain.key[:12]} counts as absent: it is not signed"
-        )
+        told = f"the shared store {common.root}: its trace {plain.key[:12]} is ignored: it is not signed"
         assert store.warnings == [told]
         assert self.own(tmp_path, other).trace(vouched.key) is None
         assert self.own(tmp_path).trace(plain.key) == plain

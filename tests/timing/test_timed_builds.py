@@ -117,7 +117,7 @@ def test_tactics_that_cannot_be_followed_are_timed_with_a_warning(bench):
 
     assert set(found.values()) == {"0x9 0.25 ms"}
     (warning,) = bench.warnings
-    assert "the lockfile's tactics could not be followed: " in warning
+    assert "the lockfile's tactics could not be used: " in warning
 
 
 def test_a_failure_that_is_not_about_tactics_stays_one(bench):

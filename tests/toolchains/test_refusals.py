@@ -60,7 +60,7 @@ def test_the_parsers_refusal_names_the_users_node(typed):
 def test_a_node_of_trtpipes_is_told_by_the_users_node_that_it_serves(typed):
     said = parser_fact(detail(), typed)
 
-    assert said == "the parser of TensorRT refuses the cast of 'h' in front of node '/head/softmax': no"
+    assert said == "the parser of TensorRT refuses the cast of 'h' before node '/head/softmax': no"
 
 
 def test_a_refusal_without_a_node_says_that_the_model_is_refused(typed):
@@ -81,7 +81,7 @@ def test_nodes_of_trtpipes_that_the_builder_names_are_explained(typed):
     said = "Could not find any implementation for node {ForeignNode[cast_h_fp32.../head/softmax]}."
 
     assert builder_fact(said, typed).endswith(
-        "('cast_h_fp32' is the cast of 'h' in front of node '/head/softmax')"
+        "('cast_h_fp32' is the cast of 'h' before node '/head/softmax')"
     )
 
 

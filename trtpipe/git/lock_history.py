@@ -46,7 +46,7 @@ class History:
 def commits_with(lockfile: Path, digest: str) -> History:
     """The commits that added an engine's digest (in hex, or its first digits) to the lockfile or removed it."""
     if git_command() is None:
-        return History((), "there is no git to ask for older lockfiles")
+        return History((), "git is not installed, so older lockfiles are unknown")
     asked = (
         "log",
         f"-S{digest}",
@@ -57,7 +57,7 @@ def commits_with(lockfile: Path, digest: str) -> History:
     )
     said = _git(lockfile.parent, *asked, "--", lockfile.name)
     if said is None:
-        return History((), "the project is in no git repository that could be asked for older lockfiles")
+        return History((), "the project is in no git repository, so older lockfiles are unknown")
     found = [_commit(line.split("\x1f"), lockfile, digest) for line in said.splitlines() if line]
     # otherwise the digest belongs to another fact
     commits = [one for one in found if one.cells or one.before]

@@ -26,7 +26,7 @@ def file_of_revision(text: str, cwd: Path, folder: Path) -> Path:
     if not revision or not name or text.startswith("-") or not text.isprintable():
         raise SpecError(
             Code.NO_SUCH_FILE,
-            f"no such file, and no revision and file of git's: {text!r}",
+            f"neither a file nor a file in a git revision: {text!r}",
             "write REVISION:PATH",
         )
     spellings = (name, name) if name.startswith(("./", "../", "/")) else (f"./{name}", name)
@@ -89,7 +89,7 @@ def _asked(option: str, name: str, cwd: Path) -> subprocess.CompletedProcess[byt
         return ask_git(cwd, "cat-file", option, name, seconds=_SECONDS)
     except FileNotFoundError:
         raise SpecError(
-            Code.GIT_FAILED, f"{name!r} is no file, and git, which might know it, is not installed"
+            Code.GIT_FAILED, f"{name!r} is not a file, and git, which might know it, is not installed"
         ) from None
     except subprocess.TimeoutExpired:
         raise SpecError(Code.GIT_FAILED, f"git did not answer within {_SECONDS} seconds") from None
@@ -97,7 +97,7 @@ def _asked(option: str, name: str, cwd: Path) -> subprocess.CompletedProcess[byt
 
 def _take(name: str, cwd: Path, out: Path, size: int) -> None:
     if size > _LARGEST:
-        raise SpecError(Code.GIT_FAILED, f"{name!r} has {size} bytes, too many to take out of git")
+        raise SpecError(Code.GIT_FAILED, f"{name!r} has {size} bytes, too many to extract from git")
     try:
         with out.open("xb") as file:
             ran = ask_git(cwd, "cat-file", "blob", name, seconds=None, out=file)

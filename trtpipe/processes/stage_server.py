@@ -1,6 +1,6 @@
 """The process that stage processes are forked from: `python -m trtpipe.processes.stage_server DESCRIPTOR`.
 
-Importing what stages need takes a second of processor time, and a build has several stages for each variant, so this
+Importing what stages need takes long, and a build has several stages for each variant, so this
 process imports it once. It runs no stage itself and has no threads and no model, so a fork of it is as isolated as a
 new process. Linux only; elsewhere each stage starts an interpreter.
 

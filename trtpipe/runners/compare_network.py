@@ -252,6 +252,6 @@ def _before(parsed: ParsedNetwork, lowered: Lowered, output: str) -> str:
     names = {(parsed.layers[number].name, parsed.layers[number].type) for number in needed}
     missing = [one for one in lowered.unread if (one.name, one.type) in names]
     if not missing:
-        return "a layer that cannot be read stands before it"
+        return "it depends on a layer that cannot be read"
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return f"it needs layer '{missing[0].name}' ({missing[0].type}), which cannot be read{more}: {missing[0].why}"

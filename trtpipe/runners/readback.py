@@ -171,7 +171,7 @@ def compare_network(
     network, bound = network_model(lowered, folder), bound_of(typed)
     wanted = [name for name in typed.outputs() if name in network.outputs()]
     not_compared = {
-        name: "a layer that cannot be read stands before it" for name in typed.outputs() if name not in wanted
+        name: "it depends on a layer that cannot be read" for name in typed.outputs() if name not in wanted
     }
     found = _places(typed, wanted, bound)
     try:

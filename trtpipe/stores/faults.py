@@ -38,7 +38,7 @@ def store_error(place: Path, error: OSError) -> StoreError:
         )
     remedy = ""
     if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
-        remedy = "something else stands there: move it away and build again"
+        remedy = "another file is there: move it away and build again"
     return StoreError(Code.STORE_REFUSED, f"{place}: {what.lower()}" + _at(error, place), remedy)
 
 

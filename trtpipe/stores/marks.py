@@ -28,7 +28,7 @@ def new_mark(root: Path, schema: int) -> bytes:
 
 
 def read_mark(root: Path) -> bytes:
-    """The text of a directory's `store.json`. Raises OSError, also when it is no regular file or too large."""
+    """The text of a directory's `store.json`. Raises OSError, also when it is not a regular file or too large."""
     return read_regular(root / MARK, _MOST_BYTES)
 
 

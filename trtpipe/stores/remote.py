@@ -115,7 +115,7 @@ class Remote:
                 pass
             except (Untrusted, Unsigned) as error:
                 self._wrong.add(_trace_name(key))
-                self._tell(f"its trace {key[:12]} counts as absent: {error}")
+                self._tell(f"its trace {key[:12]} is ignored: {error}")
         self._traces[key] = found
         if found is not None:
             with self._mutex:
@@ -136,7 +136,7 @@ class Remote:
 
     def doubt(self, key: str, why: Exception) -> None:
         """Warn once that a stored trace is no longer trusted. Raises StoreError when the remote is required."""
-        self._tell(f"its trace {key[:12]}, which was kept, counts as absent: {why}")
+        self._tell(f"its trace {key[:12]}, which was kept, is ignored: {why}")
 
     def offers(self, digest: Digest) -> bool:
         """Whether it claims to have an artifact: one of its traces names it, or it confirms it when asked."""
@@ -180,7 +180,7 @@ class Remote:
     def _lost(self, digest: Digest, why: str) -> None:
         self._objects[digest.hex] = False
         self._wrong.add(_object_name(digest))
-        self._tell(f"its artifact {digest.short} counts as absent: {why}")
+        self._tell(f"its artifact {digest.short} is ignored: {why}")
 
     def takes(self, trace: Trace) -> bool:
         """Whether a trace is of a kind that is sent there."""

@@ -66,7 +66,7 @@ def verified(data: JsonObject, trusted: Collection[str]) -> dict[str, Json]:
     raw = _bytes(value, _SIGNATURE_BYTES)
     public = _bytes(key.removeprefix(_PUBLIC), _KEY_BYTES)
     if raw is None or public is None or is_small_order(public):
-        raise Unsigned("its signature is none")
+        raise Unsigned("its signature is invalid")
     module = _ed25519()
     try:
         message = _message(rest)
@@ -89,7 +89,7 @@ def _private(secret: str) -> Ed25519PrivateKey:
     text = secret.strip()
     raw = _bytes(text.removeprefix(_SECRET), _KEY_BYTES) if text.startswith(_SECRET) else None
     if raw is None:
-        raise SpecError(Code.SIGNING_KEY, "the signing key is none", "make one: trtpipe cache keygen FILE")
+        raise SpecError(Code.SIGNING_KEY, "the signing key is invalid", "make one: trtpipe cache keygen FILE")
     return _ed25519().Ed25519PrivateKey.from_private_bytes(raw)
 
 

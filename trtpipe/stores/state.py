@@ -92,7 +92,7 @@ def _check(data: JsonObject) -> None:  # noqa: C901 - plain loops: a build with 
             raise Malformed("a cell has another form")
     for table in ("digests", "notes"):
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in object_in(data, table).values()):
-            raise Malformed("a note is no pair")
+            raise Malformed("a note is not a pair")
     for name in stamps:
         stamp = object_in(stamps, name)
         texts_in(stamp, "environment"), object_in(stamp, "files"), texts_in(stamp, "cells")

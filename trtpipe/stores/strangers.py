@@ -63,7 +63,7 @@ def parse(text: bytes) -> dict[str, Json]:
     try:
         return read_object(text)
     except Malformed as error:
-        raise Untrusted("it is no JSON object") from error
+        raise Untrusted("it is not JSON object") from error
 
 
 def believed(data: JsonObject, key: str, *, fetched: bool) -> Trace:
@@ -96,7 +96,7 @@ def _checked(data: JsonObject, key: str) -> Trace:
     if text_in(data, "key") != key or _key(fingerprint) != key:
         raise Untrusted("it belongs to another key")
     if seconds < 0 or len(address) > _LONGEST:
-        raise Untrusted("its address or duration is none")
+        raise Untrusted("its address or duration is invalid")
     trace = Trace(key, address, fingerprint, _outputs(outputs), summary, seconds)
     _refuse_misfits(trace)
     return trace
@@ -126,7 +126,7 @@ def _key(record: JsonObject) -> str:
     try:
         return key_of(record)
     except (ValueError, RecursionError) as error:
-        raise Untrusted("its fingerprint is none") from error
+        raise Untrusted("its fingerprint is invalid") from error
 
 
 def _outputs(found: JsonObject) -> dict[str, Digest]:

@@ -55,7 +55,7 @@ class SharedDirectory:
         except OSError:
             return None
         except (Untrusted, Unsigned) as error:
-            self._tell(f"its trace {key[:12]} counts as absent: {error}")
+            self._tell(f"its trace {key[:12]} is ignored: {error}")
             return None
 
     def has(self, key: str) -> bool:
@@ -87,7 +87,7 @@ class KeptAlone:
         except (Untrusted, Unsigned) as error:
             if not self._told:
                 self._told = True
-                self.warn(f"what came from {self.kept.place}: trace {key[:12]} counts as absent: {error}")
+                self.warn(f"what came from {self.kept.place}: trace {key[:12]} is ignored: {error}")
             return None
 
     def has(self, key: str) -> bool:

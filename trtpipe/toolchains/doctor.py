@@ -184,7 +184,7 @@ def _gpus(gpus: tuple[DetectedGpu, ...]) -> Iterator[Finding]:
         yield Finding("gpu", "ok", fact)
     if not gpus and driver_may_be_here():
         yield Finding(
-            "gpu", "warn", "a driver is there, but no GPU answers", "run nvidia-smi to see what it says"
+            "gpu", "warn", "a driver is there, but no GPU answers", "run nvidia-smi to check the driver"
         )
     elif not gpus:
         reason = "TensorRT-RTX engines are built and checked here all the same; running them needs their GPU"

@@ -3,8 +3,7 @@
 Standard library only, and imported only by the worker, which passes in the module of TensorRT, the network and a table
 of names. It is independent of what layers compute: the attributes of a layer are the properties of its class, so new
 ones of a later TensorRT are included. What cannot be read is written as `unread` with the reason, never left out.
-(Two attributes that every layer has, and that have no effect in a strongly typed network on one GPU, are left out:
-precision and num_ranks.)
+(Only precision and num_ranks, which have no effect in a strongly typed network on one GPU, are left out.)
 
 parsed.json is one JSON object, equal for equal networks. Layers and the constructs with boundary layers (loops,
 conditionals, attentions) refer to each other by number, to tensors by name. A layer has name, type, the ONNX node that

@@ -182,7 +182,7 @@ def _refusal(flavour: Flavour, version: str, said: str) -> ToolchainError:
     return ToolchainError(
         Code.INSTALL_FAILED,
         f"{what} could not be installed",
-        "give the toolchain a `python:`, an interpreter that already has it; the installer's last words:\n"
+        "give the toolchain a `python:`, an interpreter that already has it; the end of the installer's output:\n"
         f"{last}",
     )
 

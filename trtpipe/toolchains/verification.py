@@ -59,7 +59,7 @@ def verify(toolchain: Toolchain, lock: WheelLock, damage: str = "") -> Verdict:
         recorded = list(recorded_files(one))
         title = str(one.metadata["Name"])
         if not recorded:
-            problems.append(f"{title} has no RECORD to hold its files against")
+            problems.append(f"{title} has no RECORD with which its files could be compared")
         if _record_changed(one, title, manifest):
             problems.append(f"the RECORD of {title} is not the one that was installed")
         files += len(recorded)

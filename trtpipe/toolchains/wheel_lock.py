@@ -113,7 +113,7 @@ class WheelLock:
         return ToolchainError(
             Code.TOOLCHAIN_LOCK,
             f"{self.path} cannot be read: {why}",
-            "take it from version control, or delete it and build again",
+            "restore it from version control, or delete it and build again",
         )
 
 

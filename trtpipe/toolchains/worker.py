@@ -7,8 +7,7 @@ constant relative name. Independent of specs, keys and stores. The working direc
 in it.
 
 A request is a JSON object with every field of FIELDS and, in `options`, every one of OPTIONS. There are no defaults:
-fields that are missing, unknown or of another type are rejected by name. In trtpipe, `toolchains/request.py` writes
-requests.
+fields that are missing, unknown or of another type are rejected by name. `toolchains/request.py` writes requests.
 
 Events (one JSON object a line on the original stdout; `event` names the kind): start · phase (name, parent,
 steps, step, state) · log (severity, message) · memory (rss, peak) · network · engine · error (kind, message, remedy,
@@ -874,14 +873,10 @@ class Job:
             self.ground.level()
         try:
             builder = trt.Builder(self.logger)
-        except (
-            TypeError,
-            RuntimeError,
-        ) as error:  # pybind raises this when the factory returned a null pointer
-            details = self.spoken.take_errors()
-            raise Failure(
-                "environment", "TensorRT cannot start: is there a GPU and its driver?", "", details
-            ) from error
+        # pybind raises these if the factory returned a null pointer
+        except (TypeError, RuntimeError) as error:
+            message = "TensorRT cannot start: is there a GPU and its driver?"
+            raise Failure("environment", message, "", self.spoken.take_errors()) from error
         self.flavour.load_plugins(trt, self.logger, self.request["plugins"])
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         network.name = self.request["network_name"]  # TensorRT's default name contains a counter
@@ -1103,7 +1098,7 @@ class Job:
             head = file.read(24)
         said = int.from_bytes(head[16:24], "little") if self.flavour.module == "tensorrt_rtx" else count
         if count != said or os.path.getsize(self.request["engine"] + ".part") != count:
-            raise Failure("build", f"the engine is cut short: {count} bytes were written of {said}")
+            raise Failure("build", f"the engine is truncated: {count} bytes were written of {said}")
 
 
 class BufferWriter:

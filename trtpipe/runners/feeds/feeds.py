@@ -100,7 +100,7 @@ def _typed(info: TensorInfo, array: Array, *, cast: bool) -> Array | Problem:
         return array.astype(wanted, copy=False)  # the array may have the other byte order
     has, foreign = type_name(array), not _in_numpy(info.dtype)
     if array.dtype.kind not in _NUMBERS or not (cast or foreign):
-        remedy = f"convert it: array.astype('{info.dtype}'), or say --cast"
+        remedy = f"convert it: array.astype('{info.dtype}'), or use --cast"
         return Problem(
             Code.INPUT_TYPE, f"input '{info.name}' is {has}, and the model takes {info.dtype}", remedy
         )

@@ -116,9 +116,7 @@ def read_npy(path: Path, text: str) -> Array:
         header = read_header(file, f"'{text}'")
         size = file.seek(0, 2)
         if size - header.size < header.nbytes:
-            fact = (
-                f"'{text}' is cut short: it says {header.nbytes} bytes of data and has {size - header.size}"
-            )
+            fact = f"'{text}' is truncated: it should have {header.nbytes} bytes of data, but has {size - header.size}"
             raise ModelError(Code.NOT_NPY, fact, "copy or download it again")
         return map_array(file, header, 0)
 

@@ -90,7 +90,7 @@ def image_feeds(
             if data.dropped:
                 raise SpecError(
                     Code.TOO_FEW_SAMPLES,
-                    f"{count} images do not fill batches of {data.batch}, which the model needs",
+                    f"{count} images do not fill batches of {data.batch}, which the model requires",
                 )
             return [*_feeds(data, infos)]
     except SpecError as error:
@@ -115,7 +115,9 @@ def _for_inputs(
     for input_, files in images.items():
         if input_ is None and len(fed) > 1:
             raise SpecError(
-                Code.WHICH_INPUT, "which input are the images for?", f"say NAME=FILE; one of {', '.join(fed)}"
+                Code.WHICH_INPUT,
+                "which input are the images for?",
+                f"write NAME=FILE with one of {', '.join(fed)}",
             )
         wanted = fed[0] if input_ is None else input_
         if wanted not in fed:

@@ -76,7 +76,7 @@ def read_manifest(path: Path) -> JsonObject | None:
         if not path.exists():
             return None
         if is_special(path) or path.stat().st_size > _LARGEST_MANIFEST:
-            raise Malformed("it is no file, or too large")
+            raise Malformed("it is not a file, or too large")
         record = as_object(json.loads(path.read_bytes()), "the manifest")
         Told.from_json(record)
     except (OSError, ValueError, RecursionError) as error:

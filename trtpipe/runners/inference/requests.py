@@ -66,7 +66,7 @@ class HowToRun:
     save: bool = True
     """Whether the outputs of the first timed iteration are written."""
     device: int = 0
-    """Which GPU, among those that CUDA_VISIBLE_DEVICES leaves."""
+    """The GPU, by its index among those that CUDA_VISIBLE_DEVICES selects."""
     plugins: Sequence[Path] = ()
     time_limit: float | None = None
     memory_limit: int | None = None

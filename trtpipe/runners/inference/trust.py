@@ -38,7 +38,7 @@ def trusted_engine(path: Path, vouched: Collection[str]) -> TrustedEngine:
     digest, sha256 = _digests_of(path)
     if digest.hex not in vouched:
         fact = f"{path} is in no manifest and no lockfile, and deserializing an engine runs what is in it"
-        raise ModelError(Code.NOT_TRUSTED, fact, f"if you know where it comes from, say --trust {digest.hex}")
+        raise ModelError(Code.NOT_TRUSTED, fact, f"if you know where it comes from, use --trust {digest.hex}")
     return TrustedEngine(path.absolute(), digest, sha256)
 
 

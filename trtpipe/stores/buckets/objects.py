@@ -70,7 +70,7 @@ class ObjectBucket:
         try:
             self._put(name, chunks())
         except Absent:  # when writing, only the bucket itself can be missing
-            raise Unusable("there is no such bucket", "look at its address") from None
+            raise Unusable("there is no such bucket", "check its address") from None
 
     def _put(self, name: str, pieces: Iterator[bytes]) -> None:
         import obstore
@@ -130,7 +130,7 @@ class ObjectBucket:
             yield
         except (exceptions.NotFoundError, FileNotFoundError) as error:
             if "NoSuchBucket" in str(error):
-                raise Unusable("there is no such bucket", "look at its address") from error
+                raise Unusable("there is no such bucket", "check its address") from error
             raise Absent from error
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise Unusable("access was denied", _access(self._scheme)) from error
@@ -144,4 +144,4 @@ def _from(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _access(scheme: str) -> str:
-    return f"its access comes from {ACCESS.get(scheme, '$TRTPIPE_REMOTE_TOKEN')}"
+    return f"set the credentials: {ACCESS.get(scheme, '$TRTPIPE_REMOTE_TOKEN')}"

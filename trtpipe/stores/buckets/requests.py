@@ -46,6 +46,6 @@ def _put(url: str, headers: Mapping[str, str], body: Iterator[bytes], length: in
     finally:
         connection.close()
     if answer.status in (401, 403):
-        raise Unusable("access was denied", "its access comes from $TRTPIPE_REMOTE_TOKEN")
+        raise Unusable("access was denied", "set the credentials: $TRTPIPE_REMOTE_TOKEN")
     if not 200 <= answer.status < 300:
         raise Unusable(f"it did not take an object: it says {answer.status}")

@@ -95,7 +95,7 @@ def _npy_offset(name: str, path: str, kind: ElementType, shape: tuple[int, ...])
         file.seek(start)
         text = file.read(min(length, _HEADER_LIMIT))
     if head[:6] != _MAGIC or len(text) != length:
-        raise Failure("input", f"{path} is no .npy file")
+        raise Failure("input", f"{path} is not an .npy file")
     try:
         header = ast.literal_eval(text.decode())
         said = (header["descr"], tuple(header["shape"]), header["fortran_order"])

@@ -129,7 +129,7 @@ def open_gpu(index: int) -> Iterator[Gpu]:
         gpu.call("cuCtxSetCurrent", gpu.call("cuDevicePrimaryCtxRetain", gpu.handle))
     except CudaError as error:
         raise Failure(
-            "environment", f"the GPU cannot be used: {error}", "see what nvidia-smi says"
+            "environment", f"the GPU cannot be used: {error}", "run nvidia-smi to check the driver"
         ) from error
     try:
         yield gpu
@@ -160,7 +160,9 @@ def _load_driver() -> ModuleType:
     except RuntimeError as missing:  # cuda-python raises this when there is no driver library
         raise _no_driver() from missing
     if int(state):
-        raise Failure("environment", f"CUDA does not start: {state.name}", "see what nvidia-smi says")
+        raise Failure(
+            "environment", f"CUDA does not start: {state.name}", "run nvidia-smi to check the driver"
+        )
     found: ModuleType = driver
     return found
 
@@ -173,7 +175,7 @@ def _no_driver() -> Failure:
 def _checked_index(driver: ModuleType, index: int) -> int:
     error, count = driver.cuDeviceGetCount()
     if int(error) or not count:
-        raise Failure("environment", "the CUDA driver sees no GPU", "see what nvidia-smi says")
+        raise Failure("environment", "the CUDA driver sees no GPU", "run nvidia-smi to check the driver")
     if not 0 <= index < count:
         raise Failure("environment", f"there is no GPU {index}", f"choose from 0 to {count - 1}")
     return index

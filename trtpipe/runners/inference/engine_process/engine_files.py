@@ -46,7 +46,7 @@ def read_engine(request: Request) -> bytes:
         hasher.update(view[start : start + _HASHED_AT_ONCE])
     if len(plan) != request["bytes"] or not hmac.compare_digest(hasher.hexdigest(), request["sha256"]):
         fact = f"{request['engine']} is not the engine that was expected: its bytes changed"
-        raise Failure("trust", fact, "fetch it again, or say with --trust that this one may be run")
+        raise Failure("trust", fact, "download it again, or allow it to run with --trust")
     return plan
 
 
@@ -115,7 +115,10 @@ class Loader:
         made_by = f", it was built by {built['version']}" if built.get("version") else ""
         another = "build it again with this TensorRT, or run it with the one that built it"
         return {
-            "MALFORMED_ENGINE": ("the engine is damaged, or it is none", "build it again, or fetch it again"),
+            "MALFORMED_ENGINE": (
+                "the file is damaged, or not an engine",
+                "build it again, or fetch it again",
+            ),
             "VERSION_MISMATCH": (f"{self._title} cannot read this engine{made_by}", another),
             "UNSUPPORTED_CC": self._wrong_gpu(),
             "OLD_CUDA_DRIVER": (
@@ -130,7 +133,10 @@ class Loader:
                 f"{gpu.name} has too little free memory for this engine: {gpu.memory()[0]} bytes",
                 "end other programs on it, or build with weight_streaming",
             ),
-            "CUDA_ERROR": ("CUDA failed while the engine was looked at", "see what nvidia-smi says"),
+            "CUDA_ERROR": (
+                "CUDA failed while the engine was looked at",
+                "run nvidia-smi to check the driver",
+            ),
         }
 
     def _wrong_gpu(self) -> tuple[str, str]:

@@ -259,7 +259,7 @@ class Lane:
             missing = context.infer_shapes()
         except RuntimeError as error:
             reason = self._spoken.because() or f": {error}"
-            raise Failure("input", f"these shapes do not go together{reason}") from error
+            raise Failure("input", f"these shapes cannot be combined{reason}") from error
         if missing:
             raise Failure(
                 "input", "TensorRT misses the shapes of " + ", ".join(f"'{name}'" for name in missing)
