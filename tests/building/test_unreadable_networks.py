@@ -55,7 +55,7 @@ def test_a_network_that_cannot_be_looked_at_is_not_proved_and_the_cell_is_built(
         parsed = steps.store.path(traces["parse"].outputs["parsed.json"]).read_bytes()
         proof = prove_cell(cell, planned.specs["digits"], traces, steps.store, planned.targets)
 
-    why = "its network cannot be looked at: TensorRT died of SIGSEGV while read"
+    why = "its network cannot be read: TensorRT died of SIGSEGV while read"
     assert json.loads(parsed) == {"unreadable": why}
     assert (proof.network["outcome"], proof.network["why"]) == ("not proved", why)
     assert [(link.part, link.outcome) for link in proof.reach][1:3] == [

@@ -9,7 +9,7 @@ what came of it, the processor seconds of `init` with its child processes, and i
     built     everything that the spec asks for was built and validated
     said      init wrote a spec and said in it what must be decided first
     refused   init refused the model, in one error
-    failed    init found nothing against its spec, and it does not build
+    failed    init found no problem in its spec, but it does not build
     crashed   a traceback, or no end within the limit
 """
 

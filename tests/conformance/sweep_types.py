@@ -182,7 +182,7 @@ def _judged(
 
 
 _SHAPE = "isInFlight"
-"""What the parser says of an input whose values make a shape and which is no whole number: a limit of inputs."""
+"""What the parser says of an input whose values make a shape and which is not a whole number: a limit of inputs."""
 _OF_INT8 = ("cannot be quantized by", "no engine, and no error said", "Quantized constant")
 """What 1.4 says of int8 that comes of no quantizer, whatever the operator: a rule of its own (`engine_limits`)."""
 

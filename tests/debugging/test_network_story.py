@@ -128,7 +128,7 @@ def test_a_cell_without_data_is_told_what_to_give(refused, monkeypatch):
     [
         ("pipelines/digits.yaml", False, "'pipelines/digits.yaml' is none"),
         ("digits", False, "'digits' is none"),
-        ("digits/fp16@ada", True, "--network goes with --json only"),
+        ("digits/fp16@ada", True, "--network can be combined only with --json"),
         ("digits/fp99@ada", False, "no cell matches"),
     ],
 )

@@ -47,7 +47,7 @@ def test_a_refused_node_is_found_and_stands_alone(refused, tmp_path, monkeypatch
     assert (tmp_path / "small" / "model.onnx").stat().st_size < 1000
     assert b"does not support dilations" in replayed(tmp_path / "small").stdout
     readme = (tmp_path / "small" / "README.md").read_text()
-    assert f"1 of {found['nodes_before']} nodes are left, and no single one of them can go." in readme
+    assert f"1 of {found['nodes_before']} nodes are left, and none of them can be removed." in readme
 
 
 def test_few_trials_leave_a_larger_model_and_say_so(refused, tmp_path, monkeypatch, capsys):

@@ -54,7 +54,7 @@ def test_a_first_spec_takes_the_weights_that_it_is_told(caffe):
 
     assert wrote.code == 0, wrote.err
     assert yaml.safe_load(wrote.out)["model"]["options"] == {"weights": "weights/trained.bin"}
-    assert "nothing stands against it" in wrote.out
+    assert "no problem was found" in wrote.out
 
 
 def test_what_is_wrong_in_the_prototxt_is_told_at_its_line(caffe):

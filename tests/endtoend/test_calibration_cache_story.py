@@ -85,8 +85,8 @@ def test_a_cache_builds_what_a_calibration_would_and_its_bytes_are_in_the_key(le
     done = legacy.run("check")
     assert done.code == 0
     assert (
-        "warning: the model changed since digits/int8@ada was locked, and its calibration cache did not"
-        in done.err
+        "warning: the model changed since the lockfile was written for digits/int8@ada, "
+        "but its calibration cache did not" in done.err
     )
     assert "no cache says which: after training, calibrate again" in done.err
 
@@ -135,18 +135,18 @@ def test_what_the_cache_lacks_is_refused_or_left_unquantized_and_said(legacy):
     ("calibration", "fact"),
     [
         ("{cache: calibration/digits/none.cache}", "no such file: 'calibration/digits/none.cache'"),
-        ("{cache: ../digits.cache}", "'../digits.cache' lies outside the project"),
-        ("{cache: calibration/digits/README.md}", "'README.md' is no calibration cache"),
-        ("{cache: calibration/digits/calib.npz}", "'calib.npz' is no calibration cache"),
+        ("{cache: ../digits.cache}", "'../digits.cache' is outside the project"),
+        ("{cache: calibration/digits/README.md}", "'README.md' is not a calibration cache"),
+        ("{cache: calibration/digits/calib.npz}", "'calib.npz' is not a calibration cache"),
         ("{cache: calibration/digits/digits.cache, format: json}", "declared as json, but is TRT-8601"),
         ("{cache: calibration/digits/digits.cache, format: tensort}", "did you mean 'tensorrt'?"),
         (
             "{cache: calibration/digits/digits.cache, data: digits-calib}",
-            "give data or cache, one of the two",
+            "give either data or cache",
         ),
         ("{cache: calibration/digits/digits.cache, samples: 4}", "samples goes with data only"),
         ("{data: digits-calib, min_coverage: 0.5}", "min_coverage goes with a cache only"),
-        ("{samples: 4}", "give data or cache, one of the two"),
+        ("{samples: 4}", "give either data or cache"),
         ("{cache: calibration/digits/digits.cache, rename: {imago: image}}", "did you mean 'image'?"),
         (
             "{cache: calibration/digits/digits.cache, rename: {image: imago}}",
@@ -284,7 +284,7 @@ def test_a_cache_goes_through_scales_and_back_without_a_change(legacy):
             "not a renaming: 'a'",
         ),
         (["migrate", "calibration-cache", CACHE, "models/digits.onnx", "-o", CACHE], "exists already"),
-        (["export", "calibration-cache", CACHE], "holds no scales"),
+        (["export", "calibration-cache", CACHE], "contains no scales"),
         (["export", "calibration-cache", "own.json"], "--trt-version 8.6.1"),
         (["export", "calibration-cache", "own.json", "--trt-version", "8"], "not a version of TensorRT: '8'"),
         (

@@ -56,7 +56,7 @@ def test_a_signal_while_steps_run(project, number):
     assert (ended["event"], ended["interrupted"], ended["problems"]) == ("end", True, [])
     assert len(ended["built"]) + len(ended["not_built"]) == 4
     assert ended["closing"].startswith("interrupted, built ")
-    assert err.endswith("interrupted\n  what was finished is kept; run it again to go on\n")
+    assert err.endswith("interrupted\n  finished steps are kept; run it again to continue\n")
 
 
 @posix_only
@@ -116,7 +116,7 @@ def test_a_lockfile_that_cannot_take_the_results(project):
 
     assert ran.code == 2
     ended = closing(ran)
-    assert "holds a merge conflict that cannot be told apart" in ended["problems"][0]["fact"]
+    assert "contains a merge conflict with unpaired markers" in ended["problems"][0]["fact"]
     assert ended["closing"].startswith("1 error")
 
 

@@ -60,7 +60,7 @@ def test_a_first_spec_builds_as_it_is(fresh):
     assert wrote.err == "wrote pipelines/plain.yaml\n"
     assert head == (
         "# Checked, parsed by TensorRT and the model run on the CPU at opt, min and max: "
-        "nothing stands against it. No engine was built yet."
+        "no problem was found. No engine was built yet."
     )
     assert built.code == 0, built.err
     assert "plain:import" not in built.err, "init did that"
@@ -115,10 +115,7 @@ def test_a_missing_model_is_one_line(fresh):
     wrote = fresh.run("init", "models/none.onnx")
 
     assert (wrote.code, wrote.out) == (2, "")
-    assert (
-        wrote.err
-        == "no such model: 'models/none.onnx'\n  give the path of a model, or an address to fetch it from\n"
-    )
+    assert wrote.err == "no such model: 'models/none.onnx'\n  give the path or the address of a model\n"
 
 
 def test_shapes_at_which_the_model_was_seen_to_fail_are_left_out_of_the_profile(fresh):
@@ -153,12 +150,8 @@ def test_what_cannot_be_built_is_said_with_what_is_to_be_decided(fresh):
 
     head = (fresh.root / "pipelines/wide.yaml").read_text().splitlines()[:2]
     assert (wrote.code, wrote.out) == (0, "trtpipe check pipelines/wide.yaml\n")
-    assert wrote.err.startswith(
-        "warning: the spec does not build as it is: TensorRT does not build node 'TopK_0'"
-    )
-    assert head[0].startswith(
-        "# Does not build as it is: TensorRT does not build node 'TopK_0' (TopK): k is 5000"
-    )
+    assert wrote.err.startswith("warning: the spec does not build yet: TensorRT does not build node 'TopK_0'")
+    assert head[0].startswith("# Does not build yet: TensorRT does not build node 'TopK_0' (TopK): k is 5000")
     assert head[1].startswith("# To decide: lower k, or cut the graph before it with transform.outputs")
 
 
@@ -183,7 +176,7 @@ def test_a_last_step_that_is_never_built_is_cut_off_and_said_aloud_and_so_is_nan
         in wrote.err
     )
     assert (
-        "the spec does not build as it is: on random inputs the model yields NaN, which begins at node 'Log_0' (Log), "
+        "the spec does not build yet: on random inputs the model yields NaN, which begins at node 'Log_0' (Log), "
         "which makes 'l'" in wrote.err
     )
 

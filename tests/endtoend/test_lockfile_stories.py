@@ -64,7 +64,7 @@ def test_a_clone_that_is_what_the_lockfile_says_is_checked_without_building_and_
     checked = clone.run("lock", "--check")
     assert (checked.code, checked.out) == (
         0,
-        "the lockfile agrees with the cell; 1 engine is not built here, and agree by key\n",
+        "the lockfile agrees with the cell; 1 engine is not built here, but equal by key\n",
     )
     assert not (clone.root / ".trtpipe").exists()
 
@@ -122,7 +122,7 @@ def test_where_it_was_built_the_difference_is_told_down_to_the_option(mine):
 
     assert refused.code == 3
     assert "digits/fp32@ada:build_engine options.builder.workspace: 1073741824 -> 2147483648" in refused.err
-    assert "run `trtpipe build` and commit the lockfile, or take the change back" in refused.err
+    assert "run `trtpipe build` and commit the lockfile, or undo the change" in refused.err
     assert lock_of(mine) == lock
 
 
@@ -149,7 +149,7 @@ def test_a_lockfile_that_is_missing_old_or_in_conflict_cannot_be_kept_to(mine):
     lock = lock_of(mine)
     texts = {
         "has schema 1": lock[: lock.index("steps:")].replace("schema: 3", "schema: 1"),
-        "holds a merge conflict": lock.replace(
+        "contains a merge conflict": lock.replace(
             "    python: ", "<<<<<<< HEAD\n    python: x\n=======\n    python: y\n>>>>>>> b\n    base: "
         ),
     }
@@ -190,7 +190,7 @@ def test_lock_writes_what_is_known_and_names_what_is_not(mine):
     told = mine.run("lock")
     report = json.loads(mine.run("lock", "--check", "--json").out)
 
-    assert (told.code, told.out) == (3, "not known without a build: digits/fp32@ampere\nnothing to write\n")
+    assert (told.code, told.out) == (3, "unknown without a build: digits/fp32@ampere\nnothing to write\n")
     assert report["not_known_without_a_build"] == ["digits/fp32@ampere"]
     assert [one["cell"] for one in report["differences"]] == ["digits/fp32@ampere"]
     assert not (mine.root / "build").exists()
@@ -204,7 +204,7 @@ def test_a_line_that_was_cut_out_of_the_lockfile_is_missed(clone):
     checked = clone.run("lock", "--check")
 
     assert (checked.code, checked.err) == (3, "")
-    assert "those of the lockfile do not lead to its engine -> to be built" in checked.out
+    assert "the lockfile's own facts do not lead to its engine -> to be built" in checked.out
 
 
 # -- branches
@@ -268,8 +268,8 @@ def test_a_merge_conflict_in_the_lockfile_is_settled_by_a_build(versioned):
     checked = versioned.run("lock", "--check")
     built = versioned.run("build", "--json")
 
-    assert frozen.code == 3 and "holds a merge conflict" in frozen.err
-    assert checked.code == 3 and "holds a merge conflict" in checked.out
+    assert frozen.code == 3 and "contains a merge conflict" in frozen.err
+    assert checked.code == 3 and "contains a merge conflict" in checked.out
     assert built.code == 0, built.err
     assert "digits/fp32@ada:build_engine" in built.ran  # neither branch had this engine
     assert "<<<<<<<" not in lock_of(versioned)

@@ -39,7 +39,7 @@ def test_nodes_that_overflow_on_the_data_are_kept_in_float32_and_told(bright):
     assert [one for one in done.ran if "calibrate" in one] == ["digits/bright+ranges:calibrate"]
     delivered = next(one for one in done.events if one["event"] == "delivered")
     assert delivered["about"].endswith(
-        f", {len(delivered['typed']['overflow'])} nodes kept in float32 for what they reach"
+        f", {len(delivered['typed']['overflow'])} nodes kept in float32 because of their values"
     )
     manifest = project.manifest("fp16@ada")
     overflow = manifest["typed"]["wide"]["overflow"]
@@ -96,9 +96,9 @@ def test_a_quantized_variant_looks_at_every_tensor_when_it_is_asked_to(bright):
     [
         (
             "{precision: fp16, overflow: keep}",
-            "which tensors overflow can be found with calibration data only",
+            "overflowing tensors can be found only with calibration data",
         ),
-        ("{precision: bf16, calibration: bright}", "precision 'bf16' takes no calibration"),
+        ("{precision: bf16, calibration: bright}", "precision 'bf16' does not use calibration"),
         (
             "{precision: int8, base: bf16, calibration: bright, overflow: refuse}",
             "'overflow' applies only to variants that compute in float16",

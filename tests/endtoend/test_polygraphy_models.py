@@ -30,7 +30,7 @@ AT_INIT = {
 
 AT_CHECK = {
     "bad_graph_with_multi_level_errors": r"the model's own input shapes do not fit: node '\w+' \(MatMul\)",
-    "bad_graph_with_parallel_invalid_nodes": r"node 'MatMul_3' \(MatMul\) does not take these shapes",
+    "bad_graph_with_parallel_invalid_nodes": r"node 'MatMul_3' \(MatMul\) does not accept these shapes",
     "capability": r"does not build FAKE!: a custom operator, and it takes no plugins \('Fake1', 'Fake2'\)",
     "custom_op_node": r"TensorRT-RTX does not build NegPos: a custom operator of domain 'ai.onnx.contrib'",
     "nonzero": r"TensorRT-RTX does not build NonZero: its parser needs a plugin",

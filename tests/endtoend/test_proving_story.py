@@ -130,7 +130,7 @@ def test_a_proof_of_another_engine_is_ignored_with_a_word(project, a_gpu):
     done = project.run("build")
 
     assert done.code == 0
-    assert "proof.json is of another engine and is left out: validate the engine again" in done.err
+    assert "proof.json belongs to another engine and is ignored: validate the engine again" in done.err
     assert "run_on_gpu: not run" in lock(project)
 
 

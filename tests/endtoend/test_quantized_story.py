@@ -96,7 +96,7 @@ def test_a_few_samples_out_of_range_do_not_spoil_the_recommended_method(quantize
     assert advised != method
     assert report["counts"]["outliers"] > 0
     warnings = [event["text"] for event in spoilt.events if event["event"] == "warning"]
-    assert any(f"method: {advised} leaves the outputs more like the model's" in text for text in warnings)
+    assert any(f"method: {advised} keeps the outputs closer to the model's" in text for text in warnings)
     summary = (quantized.root / f"build/digits/{method}@ada/summary.md").read_text()
     assert f"method recommended: {advised}" in summary
     assert accuracy(quantized, advised) >= 0.98
@@ -176,7 +176,7 @@ def test_a_variant_that_got_almost_none_of_its_type_is_not_delivered(quantized):
             "{precision: fp8}",
             "precision 'fp8' needs a calibration",
         ),
-        ("fp32: {}", "fp32: {calibration: digits-calib}", "precision 'fp32' takes no calibration"),
+        ("fp32: {}", "fp32: {calibration: digits-calib}", "precision 'fp32' does not use calibration"),
         (
             "{precision: fp8, calibration: digits-calib}",
             "{precision: fp8, calibration: digts-calib}",

@@ -193,7 +193,7 @@ def test_an_earlier_report_that_is_damaged_is_told_of_and_replaced(reported):
     assert done.code == 0
     assert (
         done.err
-        == f"warning: {path} is no report, so nothing is kept of it: counts.cells is not an integer\n"
+        == f"warning: {path} is not a report, so its content is not kept: counts.cells is not an integer\n"
     )
     jsonschema.Draft202012Validator(report_schema()).validate(read(reported))
 

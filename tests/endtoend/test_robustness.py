@@ -110,7 +110,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_is_finished(fresh, done, moment):
     code, _, err = ended(process)
 
     assert code == 130
-    assert err.endswith("interrupted\n  what was finished is kept; run it again to go on\n")
+    assert err.endswith("interrupted\n  finished steps are kept; run it again to continue\n")
     assert "FAILED" not in err
     assert_whole_then_complete(fresh, done)
 
@@ -228,7 +228,7 @@ def test_a_worker_that_dies_fails_its_cell_and_others_go_on(fresh, done, number)
     assert code == 1
     assert out.startswith("built 1 engine, 1 failed")
     assert err.count(" failed:\n") == 1
-    assert number.name in err or "told to stop by a signal from outside" in err
+    assert number.name in err or "stopped by an external signal" in err
     assert_whole_then_complete(fresh, done)
 
 
@@ -475,7 +475,7 @@ def test_a_lockfile_that_cannot_be_merged_is_refused_before_anything_is_built(ag
     refused = again.run("build")
 
     assert refused.code == 2
-    assert f"{lock}:5:1: the lockfile {lock} holds a merge conflict" in refused.err
+    assert f"{lock}:5:1: the lockfile {lock} contains a merge conflict" in refused.err
     assert "start " not in refused.err
 
 
@@ -508,7 +508,7 @@ def test_what_stands_in_the_way_of_a_cell_is_told_and_kept(again):
     refused = again.run("build")
 
     assert refused.code == 1
-    assert "something else stands there: move it away and build again" in refused.err
+    assert "another file is there: move it away and build again" in refused.err
     assert cell.read_text() == "mine"
 
 

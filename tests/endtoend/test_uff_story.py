@@ -60,6 +60,6 @@ def test_a_custom_operation_is_refused_where_it_would_be_mapped(fresh):
 
     assert told.code == 2
     assert "pipelines/net.yaml:7:" in told.out + told.err
-    assert "operation '_Anchors' is a custom one" in told.out + told.err
+    assert "operation '_Anchors' is a custom operation" in told.out + told.err
     assert "plugins: {_Anchors: {name: Anchors}}" in told.out + told.err
     assert "Traceback" not in told.err

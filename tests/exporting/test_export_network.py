@@ -58,7 +58,7 @@ EXPORTED = """\
 schema: 1
 pipeline: small-network
 # Declared layer by layer from the model as it was imported: edit it by hand.
-# What the section transform asked for has been done to it already.
+# What the section transform specified has already been applied to it.
 model:
   parser: network
   options:

@@ -123,7 +123,7 @@ def test_without_the_locked_engine_there_is_a_grade_and_no_story(rtx):
     graded = rtx.grade(rtx.locked(stored=False), b"other")
 
     assert graded.grade == "different"
-    assert graded.details == ["the locked engine is not in the store, so what differs cannot be told"]
+    assert graded.details == ["the locked engine is not in the store, so the differences are unknown"]
 
 
 @pytest.mark.parametrize(("tactic", "grade"), [("0x1", "same tactics"), ("0x2", "different")])

@@ -126,7 +126,7 @@ def test_a_lockfile_of_schema_1_is_read_and_written_anew(path):
         ("schema: 2\ncells: {a: b}\n", "'a' is not a block of facts"),
         ("schema: 2\ncells: {a: {key: [1]}}\n", "'a' is not a block of facts"),
         ("schema: 2\ncells: {a: {source: {b: {c: d}}}}\n", "'a' is not a block of facts"),
-        ("schema: 2\ncells: {}\nsteps: []\n", "its 'steps' are no blocks"),
+        ("schema: 2\ncells: {}\nsteps: []\n", "its 'steps' are not blocks"),
         ("schema: 2\ncells: {}\nsteps: {a: {model.onnx: x}}\n", "'a' is not a block of facts"),
         ("schema: 2\ncells: {? [a]: {key: x}}\n", "cannot be read"),
         ("[" * 5000, "cannot be read"),
@@ -263,7 +263,7 @@ def test_markers_that_do_not_pair_up_are_refused_where_they_stand(path, broken):
     text = render_lock({"digits/a@x": ENTRY}, STEPS).splitlines(True)
     path.write_text("".join([*text[:5], broken, *text[5:]]))
 
-    with pytest.raises(TrtpipeError, match="holds a merge conflict that cannot be told apart") as caught:
+    with pytest.raises(TrtpipeError, match="contains a merge conflict with unpaired markers") as caught:
         load_lock(path)
 
     assert caught.value.problems[0].where.line == 6

@@ -28,7 +28,7 @@ from trtpipe.reports.schema import report_schema
 from trtpipe.reports.words import fact_words
 
 CELLS = [("net", "fp16", "t0"), ("net", "int8", "t0"), ("net", "int8", "t1")]
-OF_ANOTHER_SPEC = "holds what an earlier build delivered, not what the spec says now"
+OF_ANOTHER_SPEC = "contains files of an earlier build, which do not match the current spec"
 SCHEMA = jsonschema.Draft202012Validator(report_schema())
 
 
@@ -188,7 +188,7 @@ def test_a_proof_and_a_benchmark_of_another_engine_do_not_count(planned):
 
     report = read(folder / "report.json")
     assert report["proof"] is report["bench"] is None
-    assert report["absent"]["proof.json"] == "of another engine than the one beside it"
+    assert report["absent"]["proof.json"] == "of a different engine than the one next to it"
     assert report["cell"]["on_gpu"]["outcome"] == "not run"
 
 

@@ -94,7 +94,7 @@ def test_an_interrupted_build_tells_what_stands_and_what_is_of_an_earlier_spec(p
     assert (gone.state, gone.engine) == ("not built", None)
     assert gone.problems == (
         "the build was interrupted",
-        "net/int8@t0/ holds what an earlier build delivered, not what the spec says now",
+        "net/int8@t0/ contains files of an earlier build, which do not match the current spec",
     )
 
 
@@ -107,7 +107,7 @@ def test_a_cell_that_failed_says_that_what_stands_is_still_right(planned):
     assert report.cells[0].state == "failed"
     assert report.cells[0].problems == (
         "net/fp16@t0: it broke",
-        "net/fp16@t0/ holds what an earlier build delivered, which is what the spec says",
+        "net/fp16@t0/ contains files of an earlier build, which match the spec",
     )
 
 

@@ -243,7 +243,7 @@ def test_an_earlier_report_that_is_damaged_is_told_of_in_a_sentence_and_replaced
         assert written.warnings == []
         if written is whole:
             (said,) = written.unread
-            assert said.startswith(f"{told} is no report, so nothing is kept of it: ")
+            assert said.startswith(f"{told} is not a report, so its content is not kept: ")
             assert DAMAGES[content] in said
     GENERATED.validate(json.loads(path.read_text()))
     GENERATED.validate(json.loads(own.read_text()))
@@ -256,5 +256,5 @@ def test_a_damaged_report_of_a_cell_says_which_field_is_wrong(build, reports):
     written = report_directory(folder)
 
     assert written.unread == [
-        f"{folder / 'report.json'} is no report, so nothing is kept of it: cell.engine.bytes is not an integer"
+        f"{folder / 'report.json'} is not a report, so its content is not kept: cell.engine.bytes is not an integer"
     ]

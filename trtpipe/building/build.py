@@ -82,7 +82,7 @@ def run_build(
         _finish(course, steps)  # a second Ctrl-C must not lose the lockfile
         if presses():
             raise Interrupted(
-                Code.INTERRUPTED, "interrupted", "what was finished is kept; run it again to go on"
+                Code.INTERRUPTED, "interrupted", "finished steps are kept; run it again to continue"
             )
 
 

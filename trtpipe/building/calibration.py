@@ -59,7 +59,7 @@ class Calibration:
         if same_digest(digest_file(result.files[SCALES_FILE]), locked.scales):
             return result
         others = "; ".join(one.words() for one in locked.others)
-        text = f"{action.address}: the lockfile's scales are taken; calibrating here gives others ({others})"
+        text = f"{action.address}: the lockfile's scales are used; calibrating here yields different ones ({others})"
         self.observer.emit(Warned(text))
         return self._taken(locked, scratch)
 

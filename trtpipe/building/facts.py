@@ -272,7 +272,7 @@ def model_root(pipeline: LoadedPipeline) -> Path:
 
 
 def _wrong_pin(pipeline: LoadedPipeline, path: SpecPath, found: str) -> Problem:
-    remedy = f"check where it came from, then pin this digest: sha256: {found}"
+    remedy = f"check the file's origin, then pin this digest: sha256: {found}"
     if path == ("model", "source"):
         fact = f"{pipeline.spec.model.source} is not the pinned model: its sha256 is {found}"
         return Problem(Code.PIN_MISMATCH, fact, remedy, path=("model", "sha256"))
@@ -357,8 +357,8 @@ def _provider(asked: CalibrationSpec) -> str:
         if asked.provider == "cuda":
             raise ModelError(
                 Code.NO_CUDA_PROVIDER,
-                f"backend {asked.backend!r} calibrates on the CPU only",
-                "leave provider out",
+                f"backend {asked.backend!r} calibrates only on the CPU",
+                "leave out provider",
             )
         return "cpu"
     gpu_package = is_installed("onnxruntime-gpu")

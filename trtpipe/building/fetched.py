@@ -179,11 +179,11 @@ def _missing(wanted: _Wanted) -> Problem:
 def _unsafe(names: Iterable[str], model: str, source: _Wanted) -> Iterable[Problem]:
     for name in names:
         if not is_plain_relative(name) or name == model:
-            fact = f"the model's external data is at {name!r}, which is no plain relative name"
+            fact = f"the model's external data is at {name!r}, which is not a plain relative name"
             yield Problem(
                 Code.WEIGHTS_MISPLACED,
                 fact,
-                "external data must lie beside the model or below it",
+                "external data must be in the model's folder or below it",
                 path=source.place,
             )
 
@@ -200,7 +200,7 @@ def _loose(pins: Mapping[str, str], names: Iterable[str], source: _Wanted) -> It
     """Files that must not be downloaded: over plain HTTP without a pin, unless from this machine."""
     if source.remote.scheme == "http" and not is_local_host(source.remote.host):
         for name in (name for name in names if name not in pins):
-            fact = f"{name!r} lies beside the model and has no pin, and plain http can be changed on the way"
+            fact = f"{name!r} is next to the model and has no pin, and plain http can be altered in transit"
             yield Problem(
                 Code.PLAIN_HTTP, fact, "write https://, or pin it in model.files", path=source.place
             )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trtpipe.delivery.cells import Delivery
 
 REBUILT_OTHERWISE = (
-    "`trtpipe build --check` tells how far they differ; `trtpipe build` writes what came out here"
+    "`trtpipe build --check` shows how they differ; `trtpipe build` writes the results of this machine"
 )
 
 

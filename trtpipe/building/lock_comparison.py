@@ -143,7 +143,9 @@ def _compare_cell(
     ]
     if not found and cell.steps["build_engine"] not in told.actions:
         found = [
-            Difference(cell.name, "steps", "those of the lockfile do not lead to its engine", "to be built")
+            Difference(
+                cell.name, "steps", "the lockfile's own facts do not lead to its engine", "to be built"
+            )
         ]
     comparison.differences += found
     (comparison.unknown if found else comparison.by_key).append(cell.name)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
 
 ENGINE = "model.engine"
-BUILD_REMEDY = "run `trtpipe build` and commit the lockfile, or take the change back"
+BUILD_REMEDY = "run `trtpipe build` and commit the lockfile, or undo the change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Agreed:
 def contradictions(planned: Planned) -> list[Held]:
     """Results in the store that differ from the lockfile without an explanation."""
     lock, store = planned.site.lock, planned.workspace.store
-    actions = cache(planned.actions)  # lazy: takes a second for a thousand cells
+    actions = cache(planned.actions)  # computed only when needed: slow for a thousand cells
     found = []
 
     def action(address: Address) -> Action:
@@ -100,11 +100,11 @@ def refuse_differences(planned: Planned) -> Agreed:
     if lock.conflict:
         raise LockMismatch(
             Code.LOCK_CONFLICT,
-            f"the lockfile {path} holds a merge conflict",
+            f"the lockfile {path} contains a merge conflict",
             "run `trtpipe build`: it resolves the conflict",
         )
     if lock.schema != SCHEMA:
-        fact = f"the lockfile {path} has schema {lock.schema}, and schema {SCHEMA} is needed to hold a build to it"
+        fact = f"the lockfile {path} has schema {lock.schema}, but schema {SCHEMA} is needed here"
         raise LockMismatch(Code.LOCK_SCHEMA, fact, "run `trtpipe build` once and commit the lockfile")
     comparison = compare_with_lock(planned, lock)
     if comparison.differences:
@@ -125,7 +125,7 @@ def refuse_unpinned(planned: Planned) -> None:
         fetch = fetch_facts(pipeline)
         for name, file in fetch.files.items():
             if not file.sha256:
-                fact = f"{file.shown} has no pin, and the lockfile is to be kept to"
+                fact = f"{file.shown} has no pin, but a --frozen build needs one"
                 remedy = "`trtpipe check` prints the sha256 line to paste"
                 problems.append(
                     pipeline.locate(Problem(Code.NOT_PINNED, fact, remedy, path=fetch.places[name]))

@@ -96,7 +96,7 @@ class Performer:
         except Interrupted as error:
             if control.cancelled.is_set():
                 raise
-            fact = f"the {action.stage} step was told to stop by a signal from outside"
+            fact = f"the {action.stage} step was stopped by an external signal"
             raise StepFailed(Code.INTERRUPTED, fact, "build again") from error
 
     def _perform(self, action: Action, scratch: Path, control: Control) -> ActionResult:
@@ -142,7 +142,7 @@ class Performer:
         for source in sources:
             if not same_digest(self.site.state.digest(source.path), source.digest):
                 raise StepFailed(
-                    Code.MODEL_CHANGED, f"{source.path} changed while it was being built from", "run it again"
+                    Code.MODEL_CHANGED, f"{source.path} changed during the build", "run it again"
                 )
 
     def inputs_of(self, action: Action, folder: Path) -> dict[str, dict[str, Path]]:
@@ -278,7 +278,7 @@ class Performer:
             crashed = problem.code is Code.WORKER_DIED and any(one in problem.fact for one in _CRASHES)
             if not crashed or phases[-1] != "read":
                 raise
-            unreadable = f"its network cannot be looked at: {problem.fact}"
+            unreadable = f"its network cannot be read: {problem.fact}"
         return self._kept(action, scratch, control, inputs["model"], facts, unreadable)
 
     def _kept(

@@ -74,7 +74,7 @@ def unpinned(pipeline: LoadedPipeline, origins: Mapping[str, Record]) -> Iterato
                 severity="warning",
             )
         if file.moves and (commit := origins[name].get("commit")):
-            fact = f"{file.revision or 'the default branch'!r} may move: it is commit {commit} now"
+            fact = f"{file.revision or 'the default branch'!r} may change: it is commit {commit} now"
             yield Problem(
                 Code.NOT_PINNED, fact, f"write {file.at_commit(commit).shown}", path=path, severity="warning"
             )
@@ -88,7 +88,7 @@ def unpinned(pipeline: LoadedPipeline, origins: Mapping[str, Record]) -> Iterato
             "  files:",
             *(f"    {flow_yaml(name)}: {pin}" for name, pin in loose_beside.items()),
         ]
-        fact = f"what lies beside the model is not pinned: {', '.join(loose_beside)}"
+        fact = f"files next to the model are not pinned: {', '.join(loose_beside)}"
         yield Problem(Code.NOT_PINNED, fact, "\n".join(lines), path=("model", "source"), severity="warning")
 
 

@@ -51,7 +51,7 @@ def perform_search(
     budget = limits.budget
     known = locked.get(recipe_of(action.fingerprint.record()))
     if known is not None and not _is_possible(known, evaluations):
-        text = f"the lockfile's choice for {action.address} is none that a search comes to: searching"
+        text = f"the lockfile's choice for {action.address} is not a possible result of a search: searching again"
         observer.emit(Warned(text, action.address))
     elif known is not None:
         choice = Choice.from_json(known)
@@ -219,12 +219,12 @@ def _out_of_reach(action: Action, limits: Limits, error: OutOfReach) -> StepFail
     wanted = (
         f"the budget: {budget.words()}" if over else f"the thresholds, beside the budget: {budget.words()}"
     )
-    fact = f"no types of {tried} and fp32 that were tried keep {wanted}"
+    fact = f"no types of {tried} and fp32 that were tried satisfy {wanted}"
     lines = [_best(budget, best)] if best is not None else []
     if error.bounded:
         limit = getattr(budget, error.bounded)
         lines.append(
-            f"the search stopped at {error.bounded}: {limit:g}; give it more, it goes on where it stopped"
+            f"the search stopped at {error.bounded}: {limit:g}; raise it, and the search continues where it stopped"
         )
     elif best is not None and best.choice.precision == "fp32":
         lines.append(

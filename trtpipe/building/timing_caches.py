@@ -43,7 +43,7 @@ class TimedBuild:
             try:
                 found = run(replace(request, timing=Timing(GROWN, (), self.tactics)))
             except StepFailed as error:
-                self._warn(f"the lockfile's tactics could not be followed: {error.problems[0].fact}")
+                self._warn(f"the lockfile's tactics could not be used: {error.problems[0].fact}")
             else:
                 for line in changed_tactics(self.tactics, found.get("tactics") or {}):
                     self._warn(line)

@@ -83,7 +83,7 @@ class CacheProver:
         for name, entry in read_lock(self.workspace.lockfile).items():
             then = first_source(entry), entry.get("calibration_cache")
             if name.startswith(cells) and then[1] == now[1] and then[0] != now[0]:
-                fact = f"the model changed since {name} was locked, and its calibration cache did not"
+                fact = f"the model changed since the lockfile was written for {name}, but its calibration cache did not"
                 yield Problem(Code.CACHE_OUTDATED, fact, TIED_TO_WEIGHTS, path=place, severity="warning")
                 return
 

@@ -103,7 +103,7 @@ def _left_out(parses: Parses) -> Iterator[tuple[Address, str]]:
     decided = decide_all(parses.plan, Rebuilder(parses.workspace.site.past()))
     for address, toolchain in parses.here.toolchains.items():
         if toolchain.flavour == "tensorrt" and not detect_gpus():
-            yield address, f"{toolchain} parses where a GPU is, and there is none here"
+            yield address, f"{toolchain} can parse only on a machine with a GPU, and this one has none"
         elif not toolchain.ready:
             yield address, f"{toolchain} is not installed yet"
         elif waits := waits_for(parses.plan, decided, address):

@@ -35,7 +35,9 @@ def parse_cell(steps: CellSteps) -> NetworkFiles:
     address = steps.cell.steps["parse"]
     toolchain = steps.planned.here().toolchains[address]
     if toolchain.flavour == "tensorrt" and not detect_gpus():
-        raise NotParsedHere("TensorRT of the flavour tensorrt parses where a GPU is, and there is none here")
+        raise NotParsedHere(
+            "TensorRT of the flavour tensorrt can parse only on a machine with a GPU, and this one has none"
+        )
     try:
         failing = steps.run("parse")
     except ToolchainError as error:

@@ -24,7 +24,7 @@ def planned_variant(
     planned = make_plan(open_workspace(specs, (_glob(name),)))
     cells = planned.plan.cells
     if len({(cell.pipeline, cell.variant) for cell in cells}) > 1:
-        raise SpecError(Code.AMBIGUOUS_NAME, f"{name!r} means cells of several variants", _name_one(cells))
+        raise SpecError(Code.AMBIGUOUS_NAME, f"{name!r} matches cells of several variants", _name_one(cells))
     prove_before_building(planned, offline=offline, observer=observer)
     return planned, cells[0]
 
@@ -34,7 +34,7 @@ def planned_cell(name: str, specs: Sequence[str]) -> tuple[Planned, Cell]:
     planned = make_plan(open_workspace(specs, (_glob(name),)))
     cells = planned.plan.cells
     if len(cells) > 1:
-        raise SpecError(Code.AMBIGUOUS_NAME, f"{name!r} means several cells", _name_one(cells))
+        raise SpecError(Code.AMBIGUOUS_NAME, f"{name!r} matches several cells", _name_one(cells))
     return planned, cells[0]
 
 

@@ -244,19 +244,17 @@ def _wanted(traces: Mapping[Stage, Trace]) -> dict[str, Digest]:
 
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
-        return "something else stands there: move it away and build again; nothing is built twice"
+        return "another file is in the way: move it away and build again; the engine need not be built again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            "the engine is in the store; make the directory writable and build again: nothing is built twice"
-        )
-    return "the engine is in the store; make room and build again: nothing is built twice"
+        return "the engine is in the store; make the directory writable and build again, which only copies it"
+    return "the engine is in the store; free some space and build again, which only copies it"
 
 
 def _kept_words(typed: Mapping[str, Any]) -> str:
     """Text that says how much is kept in float32 because it overflows on the calibration set; empty if nothing is."""
     kept = typed.get("wide", {}).get("overflow", {})
     nodes = "a node" if len(kept) == 1 else f"{len(kept)} nodes"
-    return f", {nodes} kept in float32 for what they reach" if kept else ""
+    return f", {nodes} kept in float32 because of their values" if kept else ""
 
 
 def outcome_words(proof: Proof) -> str:

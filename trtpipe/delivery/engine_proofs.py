@@ -59,14 +59,14 @@ def read_proof(folder: Path, engine: str) -> tuple[JsonObject | None, str]:
         if not path.exists():
             return None, ""
         if is_special(path) or path.stat().st_size > _LARGEST:
-            raise Malformed("it is no file, or too large")
+            raise Malformed("it is not a file, or too large")
         record = read_object(path.read_bytes())
         judged_on_gpu(record, {})  # a missing field raises here as well
         of = text_in(record, "engine")
     except (OSError, Malformed):
-        return None, f"{path} is damaged and is left out: validate the engine again"
+        return None, f"{path} is damaged and ignored: validate the engine again"
     if record.get("schema") != SCHEMA or of != engine:
-        return None, f"{path} is of another engine and is left out: validate the engine again"
+        return None, f"{path} belongs to another engine and is ignored: validate the engine again"
     return record, ""
 
 

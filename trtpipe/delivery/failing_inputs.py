@@ -83,6 +83,6 @@ def told(problems: Sequence[Problem], kept: Sequence[Path], root: Path) -> list[
     if not kept:
         return list(problems)
     names = ", ".join(str(path.relative_to(root) if path.is_relative_to(root) else path) for path in kept)
-    line = f"the worst inputs, what was expected and what came out: {names}"
+    line = f"the worst inputs, with expected and actual outputs: {names}"
     first = problems[0]
     return [replace(first, remedy="\n".join(filter(None, (first.remedy, line)))), *problems[1:]]

@@ -49,7 +49,7 @@ def prove_cell(
     except Malformed as error:
         raise ArtifactDamaged(
             Code.ARTIFACT_DAMAGED,
-            f"what the store {store.root} says of {cell.name} is damaged: {error}",
+            f"the trace of {cell.name} in the store {store.root} is damaged: {error}",
             "make it again: trtpipe build --force",
         ) from error
 
@@ -99,10 +99,10 @@ def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace], store: L
 
     asked = spec.validate_
     measured = traces["readback"].summary if "readback" in traces else None
-    lacking = "the spec has no `validate`, so there are no data to run it on"
+    lacking = "the spec has no `validate`, so there is no data to run it on"
     if asked is not None:
         lacking = (
-            "the spec gives no data to run it on" if asked.readback.run else "the spec says `run: false`"
+            "the spec defines no data to run it on" if asked.readback.run else "the spec says `run: false`"
         )
     readback = asked.readback if asked is not None else ReadbackSpec()
     called = caller_of(lambda: store.path(traces["quantize"].outputs["model.onnx"]))
@@ -153,7 +153,8 @@ def _with_way_out(problems: list[Problem], precision: str, cell: Cell, spec: Pip
     budget = spec.variants[cell.variant].budget
     remedy = _fewer_samples(budget) if budget is not None else ""
     remedy = (
-        remedy or f"`trtpipe debug {cell.pipeline}/{cell.variant}` finds the nodes whose precision does it"
+        remedy
+        or f"`trtpipe debug {cell.pipeline}/{cell.variant}` finds the nodes whose precision causes this"
     )
     return [replace(first, remedy=remedy), *problems[1:]]
 
@@ -164,7 +165,7 @@ def _not_run_on_gpu(cell: Cell, targets: TargetResolver) -> str:
 
     wanted = [ComputeCapability.parse(sm) for sm in cell.facts["compute_capabilities"]]
     reason = runnable_here(wanted, [gpu.compute_capability for gpu in targets.here()])
-    return f"the engine on a GPU: {reason or 'a build proves the typed model on the CPU only'}"
+    return f"the engine on a GPU: {reason or 'a build validates only the typed model on the CPU'}"
 
 
 def _judged(precision: str, spec: PipelineSpec, variant: str, report: Mapping[str, Any]) -> Judgement:
@@ -208,7 +209,7 @@ def _by_budget(
 def _fewer_samples(budget: BudgetSpec) -> str:
     """Why a model that met all limits in its search may miss one on the whole of the data."""
     return (
-        f"the search measured {budget.samples} samples only: raise budget.samples" if budget.samples else ""
+        f"the search measured only {budget.samples} samples: raise budget.samples" if budget.samples else ""
     )
 
 

@@ -64,7 +64,7 @@ def typed_facts(summary: Record) -> dict[str, Fact]:
     """How many nodes compute in each type, and how many stay in float32 because of float16's range."""
     counts = [f"{name} {count}" for name, count in sorted(summary.get("planned", {}).items())]
     overflow = len(summary.get("wide", {}).get("overflow", {}))
-    counts += [f"{overflow} of them kept wide by what they reach"] if overflow else []
+    counts += [f"{overflow} of them kept wide because of their values"] if overflow else []
     return {"nodes": ", ".join(counts)} if counts else {}
 
 

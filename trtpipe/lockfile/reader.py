@@ -27,7 +27,7 @@ def load_lock(path: Path) -> Lock:
     refuse_no_file(path)
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise _damaged(path, "it is larger than any lockfile")
+            raise _damaged(path, "it is larger than any lockfile can be")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Lock()
@@ -50,17 +50,19 @@ def texts_of(text: str) -> object:
     """
     import yaml
 
-    # The base loader leaves every value text: `off` is no boolean here and 3.10 no number.
+    # The base loader leaves every value text: `off` is not a boolean here and 3.10 no number.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     if "&" in text and any(isinstance(one, yaml.AliasEvent) for one in yaml.parse(text, Loader=loader)):
-        raise ValueError("it holds aliases, which trtpipe never writes")
+        raise ValueError("it contains aliases, which trtpipe never writes")
     return yaml.load(text, Loader=loader)
 
 
 def refuse_no_file(path: Path) -> None:
     """Raises TrtpipeError if the path exists and is not a regular file."""
     if path.exists() and not path.is_file():
-        raise TrtpipeError(Code.NOT_A_FILE, f"{path} is not a file", "move it away: the lockfile goes there")
+        raise TrtpipeError(
+            Code.NOT_A_FILE, f"{path} is not a file", "move it away, because the lockfile must be there"
+        )
 
 
 def _merged(path: Path, text: str) -> Lock:
@@ -104,7 +106,7 @@ def _parsed(path: Path, text: str) -> Lock:
     schema = _schema_of(path, data)
     steps = data.get("steps", {})
     if not isinstance(steps, dict):
-        raise _damaged(path, "its 'steps' are no blocks")
+        raise _damaged(path, "its 'steps' are not blocks")
     for name, entry in data["cells"].items():
         facts = entry.items() if isinstance(entry, dict) else ()
         if not isinstance(name, str) or not facts or not all(_is_fact(*one) for one in facts):
@@ -137,8 +139,8 @@ def _is_texts(fact: object) -> bool:
 
 
 def _torn(path: Path, where: Location) -> TrtpipeError:
-    fact = f"the lockfile {path} holds a merge conflict that cannot be told apart"
-    remedy = "take either side and build again: trtpipe writes what is right"
+    fact = f"the lockfile {path} contains a merge conflict with unpaired markers"
+    remedy = "use either side and build again: trtpipe writes the correct content"
     return TrtpipeError(Problem(Code.LOCK_CONFLICT, fact, remedy, where))
 
 
@@ -147,7 +149,7 @@ def _damaged(path: Path, why: str, where: Location | None = None) -> TrtpipeErro
         Problem(
             Code.LOCK_DAMAGED,
             f"the lockfile {path} cannot be read: {why}",
-            "take it from version control, or delete it and build again",
+            "restore it from version control, or delete it and build again",
             where,
         )
     )

@@ -119,8 +119,8 @@ def refuse_undecided(path: Path, disagreeing: Collection[str], update: Update) -
     if left:
         raise TrtpipeError(
             Code.LOCK_CONFLICT,
-            f"the lockfile {path} holds a merge conflict about {', '.join(left)}, which this build does not resolve",
-            "run `trtpipe build` for them as well: it writes what is right",
+            f"the lockfile {path} contains a merge conflict about {', '.join(left)}, which this build does not resolve",
+            "run `trtpipe build` for them as well: it writes the correct content",
         )
 
 

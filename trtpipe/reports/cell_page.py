@@ -155,7 +155,7 @@ def _scatters(places: Sequence[Place], name: str) -> Markup:
         return missing_plot("the scatter of reference against output")
     figures = []
     for index, (place, output, pairs) in enumerate(found[:_MOST_SCATTERS]):
-        label = f"{plural(len(pairs), 'pair')} of reference and output; equal ones stand on the diagonal"
+        label = f"{plural(len(pairs), 'pair')} of reference and output; equal values are on the diagonal"
         caption = el("figcaption", code(shortened(output, 60)), f" on {shortened(place, 60)}: {label}")
         figures.append(el("figure", scatter_plot(pairs, f"{name}{index}", label), caption))
     return joined([el("div", *figures, class_="plots"), more(len(found) - _MOST_SCATTERS, "scatter")])

@@ -42,7 +42,7 @@ def part_of(reader: Callable[[object], P | None], data: object, engine: str) -> 
     if part is None:
         return None, "not as trtpipe writes it"
     if isinstance(part, (Proof, Bench)) and part.engine != engine:
-        return None, "of another engine than the one beside it"
+        return None, "of a different engine than the one next to it"
     return part, ""
 
 

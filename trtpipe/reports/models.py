@@ -234,4 +234,4 @@ class CellReport(Record):
     search: Search | None = None
     scales: Scales | None = None
     absent: Annotated[Mapping[str, str], "File -> why the report has nothing of it."]
-    files: Annotated[tuple[str, ...], "What stands beside the report."]
+    files: Annotated[tuple[str, ...], "The files beside the report."]

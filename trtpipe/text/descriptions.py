@@ -168,7 +168,7 @@ def _support(support: Sequence[JsonObject]) -> Lines:
     for one in support:
         numbers = [facts.setdefault(fact, len(facts) + 1) for fact in texts_in(one, "refused")]
         says = (
-            "nothing against it"
+            "no known problem"
             if not numbers
             else "refuses it: " + " ".join(f"({number})" for number in numbers)
         )
@@ -178,7 +178,7 @@ def _support(support: Sequence[JsonObject]) -> Lines:
     if rows:
         ordered = sorted(rows.items(), key=lambda row: row[0][0] != "tensorrt_rtx")
         table = [(flavour, versions, " ".join(gpus), says) for (flavour, versions, says), gpus in ordered]
-        yield render_table(("toolchain", "version", "for", "as it stands"), table)
+        yield render_table(("toolchain", "version", "for", "result"), table)
     yield from (f"({number}) {one_line(fact)}" for fact, number in facts.items())
 
 

@@ -166,7 +166,7 @@ def _names(graph: JsonObject) -> Iterator[Section]:
             count = counted(integer_in(graph, key), what)
             yield Section(f"renamed, which changes nothing of what is computed: {count}")
     if graph["reordered"]:
-        yield Section("nodes stand in another order, which is no change of what is computed")
+        yield Section("nodes are in another order, which does not change what is computed")
 
 
 def _both(one: JsonObject) -> str:
@@ -212,7 +212,7 @@ def _arrow(pair: Sequence[str]) -> str:
 
 def _types(types: JsonObject) -> Iterator[Section]:
     if types["unknown"]:
-        yield Section("the types that nodes compute in cannot be told: shape inference fails on one side")
+        yield Section("the types in which nodes compute are unknown: shape inference fails on one side")
     old, new = ({str(name): count for name, count in _lists(types, side)} for side in ("old", "new"))
     rows = [(name, str(old.get(name, 0)), str(new.get(name, 0))) for name in sorted(old.keys() | new.keys())]
     if rows:

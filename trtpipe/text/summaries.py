@@ -66,7 +66,7 @@ def _under(record: JsonObject, name: str) -> JsonObject:
 def _figure(record: JsonObject, name: str) -> float:
     """A number, which may be infinite, as a tensor's largest magnitude may be."""
     found = record[name]
-    assert isinstance(found, (int, float)), f"{name} is no number"
+    assert isinstance(found, (int, float)), f"{name} is not a number"
     return found
 
 

@@ -82,7 +82,9 @@ def _fed(spec: str, cwd: Path) -> tuple[list[tuple[str, str, list[Any] | None]],
     workspace = open_workspace([spec], cwd=cwd)
     if len(workspace.pipelines) != 1:
         names = ", ".join(one.path.name for one in workspace.pipelines)
-        raise SpecError(Code.AMBIGUOUS_NAME, f"{spec!r} means several pipelines: {names}", "name one of them")
+        raise SpecError(
+            Code.AMBIGUOUS_NAME, f"{spec!r} contains several pipelines: {names}", "name one of them"
+        )
     (pipeline,) = workspace.pipelines
     with (
         readable_model(pipeline, workspace.store, workspace.state) as proto,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SUFFIX = "-parsed"
 _LONGEST_NAME = 64
 _SEED = 0
-_OURS = "nothing was written; this is a limit of trtpipe, or a mistake in it: please report it"
+_OURS = "nothing was written; this is a limitation of trtpipe or a bug: please report it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,9 @@ class _Export:
         model = read_document(place).data["model"]
         assert isinstance(model, dict), "it was written as one"
         if NetworkOptions.model_validate(model["options"]) != _options(declaration, weights):
-            raise ModelError(Code.NOT_DECLARABLE, "the spec's text does not say what was declared", _OURS)
+            raise ModelError(
+                Code.NOT_DECLARABLE, "reading the spec's text back does not give the declared network", _OURS
+            )
 
     def _proved(self, typed: Retyped) -> Readback:
         """The comparison of the typed model with the network. Raises ModelError when they differ."""
@@ -184,7 +186,7 @@ def _difference(found: Readback, network: ParsedNetwork) -> str:
     for name, why in found.not_compared.items():
         return f"output '{name}' was not compared: {why}"
     for contradiction in found.contradictions:
-        return f"the network was not read as TensorRT has it: {contradiction}"
+        return f"the network was not read as TensorRT built it: {contradiction}"
     for one in found.outputs:
         if one.departs:
             what = one.misfit or f"differs by {one.error:.2g}, where rounding makes {one.bound:.2g}"

@@ -221,8 +221,8 @@ def _cosine(fit: JsonObject) -> float | None:
 def _claim(fit: JsonObject, report: CheckReport, errors: Sequence[Problem]) -> list[str]:
     """What was tested, in sentences; nothing is claimed that was not tested."""
     if errors:
-        more = f" And {len(errors) - 1} more: trtpipe check tells." if len(errors) > 1 else ""
-        first = f"Does not build as it is: {errors[0].fact}.{more}"
+        more = f" And {len(errors) - 1} more: see trtpipe check." if len(errors) > 1 else ""
+        first = f"Does not build yet: {errors[0].fact}.{more}"
         remedy = errors[0].remedy.splitlines()
         return [first, *(f"To decide: {line}" for line in remedy[:1])]
     parsed = sum(bool(cell["parsed"]) for cell in report.cells)
@@ -233,7 +233,7 @@ def _claim(fit: JsonObject, report: CheckReport, errors: Sequence[Problem]) -> l
     if ran:
         said.append(f"the model run on the CPU at {ran}")
     words = _listed(said)
-    return [f"{words[:1].upper()}{words[1:]}: nothing stands against it. No engine was built yet.", _CHANGE]
+    return [f"{words[:1].upper()}{words[1:]}: no problem was found. No engine was built yet.", _CHANGE]
 
 
 def _notes(draft: Draft, fit: JsonObject, report: CheckReport) -> list[str]:

@@ -152,7 +152,7 @@ def _header(source: str, method: str, version: str | None, algorithm: str | None
         return source
     version = version or version_of(source)
     if not version:
-        remedy = "say which TensorRT shall read the cache, for example --trt-version 8.6.1"
+        remedy = "name the TensorRT version that will read the cache, for example --trt-version 8.6.1"
         raise SpecError(Code.CACHE_FORMAT, "the scales do not come from a cache of TensorRT", remedy)
     known = {"max": "MinMaxCalibration"}
     return header_of(

@@ -53,10 +53,10 @@ def comparison_task(steps: CellSteps, stage: str, folder: Path, samples: int | N
     Raises SpecError, and what the steps before raise.
     """
     if "validate" not in steps.cell.steps:
-        remedy = "give the spec a `validate` with data: it says on what the tensors are compared"
+        remedy = "give the spec a `validate` with data: it defines the data for the comparison"
         raise SpecError(
             Code.VALIDATES_NOTHING,
-            f"{steps.cell.name} has no `validate` in its spec, so there are no data to compare on",
+            f"{steps.cell.name} has no `validate` in its spec, so there is no data to compare on",
             remedy,
         )
     failing = steps.run("quantize")

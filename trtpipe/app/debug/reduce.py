@@ -218,13 +218,15 @@ def about(reduction: Reduction) -> list[str]:
     """The result as sentences for the user."""
     reduced, graph = reduction.reduced, reduction.reduced.candidate.model.graph
     count = f"{len(graph.node)} of {reduced.nodes_before} nodes are left"
-    lines = [f"{count}, and no single one of them can go." if reduced.minimal else f"{count}."]
+    lines = [f"{count}, and none of them can be removed." if reduced.minimal else f"{count}."]
     if reduction.interrupted or reduced.stopped_by:
         why = "Ctrl-C" if reduction.interrupted else reduced.stopped_by
-        rest = "fewer attributes or smaller weights might do" if reduced.minimal else "fewer might do"
+        rest = (
+            "fewer attributes or smaller weights may be sufficient" if reduced.minimal else "fewer might do"
+        )
         lines.append(f"It was ended by {why}: {rest}.")
     elif not reduced.minimal:
-        lines.append("Taken apart, the model fails otherwise, so no node could be taken away.")
+        lines.append("Parts of the model fail in a different way, so no node could be removed.")
     return lines
 
 

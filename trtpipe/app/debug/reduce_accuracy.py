@@ -230,7 +230,7 @@ def about_accuracy(reduction: AccuracyReduction) -> list[str]:
         return []
     batches = "1 batch" if reduction.batches == 1 else f"{reduction.batches} batches"
     what = f"{reduction.threshold['metric']} {reduction.value:.4g} on {batches}"
-    return [f"Fed with what the source computes, it has {what}."]
+    return [f"With the source's tensors as inputs, it has {what}."]
 
 
 def _copy_recorded(reduction: AccuracyReduction, names: list[str], folder: Path) -> None:

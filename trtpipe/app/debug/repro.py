@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.request import WorkerRequest
 
 NO_PROCESS = {
-    "fetch": "fetching depends on servers, not on files: `trtpipe build` tells what they said",
-    "parse": "what TensorRT's parser refuses, the engine's build shows as well: --step build_engine",
-    "search": "a search is many steps of other kinds: `trtpipe debug CELL` looks into it",
+    "fetch": "fetching depends on servers, not on files: see the messages of `trtpipe build`",
+    "parse": "errors of TensorRT's parser also occur when the engine is built: use --step build_engine",
+    "search": "a search consists of many other steps: use `trtpipe debug CELL`",
 }
 _COMMANDS = {"build_engine": "python worker.py request.json"}
 _RUN = '''\
@@ -104,7 +104,7 @@ def write_reproduction(
     if random_weights and stage != "build_engine":
         fact = f"--random-weights is for an engine's model, and the step is {stage}"
         raise SpecError(
-            Code.NOT_REPRODUCIBLE, fact, "leave it out, or look at what the step reads before you share it"
+            Code.NOT_REPRODUCIBLE, fact, "leave it out, or check what the step reads before you share it"
         )
     said = failing.error.problems if failing else ()
     failure = tuple(dict.fromkeys(_portable(steps, str(one)) for one in said))

@@ -63,7 +63,7 @@ def open_subject(
     planned, cell = planned_variant(name, observer, specs=specs)
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
-        remedy = "give the spec a `validate` with data: it says what is measured, and on what"
+        remedy = "give the spec a `validate` with data: it defines what is measured on which data"
         raise SpecError(
             Code.VALIDATES_NOTHING,
             f"{cell.name} has no `validate` in its spec, so there is nothing to measure",

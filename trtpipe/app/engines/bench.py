@@ -59,7 +59,7 @@ def bench(
         )
     if asked.output is not None and is_special(asked.output):
         raise SpecError(
-            Code.NOT_A_FILE, f"--output {str(asked.output)!r} is no regular file", "name another place"
+            Code.NOT_A_FILE, f"--output {str(asked.output)!r} is not a regular file", "name another place"
         )
     return _results(asked, say, machine, cwd, Queue(places, other))
 

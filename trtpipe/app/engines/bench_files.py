@@ -78,10 +78,12 @@ def keep(place: Place, record: Mapping[str, Any], output: Path | None) -> tuple[
         former = before(place).record
         measured = former is not None and former["subject"] == ENGINE and record["subject"] != ENGINE
         if measured and former is not None and former.get("engine") == record["engine"]:
-            return None, f"{path} is left as it is: it holds what the engine itself was measured at"
+            return None, f"{path} is not replaced: it contains measurements of the engine itself"
     if is_special(path):
         raise TrtpipeError(
-            Code.NOT_A_FILE, f"{path} is no regular file", "move it away, or name another place with --output"
+            Code.NOT_A_FILE,
+            f"{path} is not a regular file",
+            "move it away, or name another place with --output",
         )
     try:
         write_whole(path, (json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())

@@ -78,7 +78,7 @@ def parsed_streams(text: str) -> tuple[int, ...]:
     right = all(word.isascii() and word.isdigit() and 1 <= int(word[:4]) <= MOST_STREAMS for word in words)
     if not right or any(len(word) > 3 for word in words):
         raise SpecError(
-            Code.BAD_ARGUMENT, f"--streams {text[:40]!r} is no list of 1 to {MOST_STREAMS}", "write 1,2,4"
+            Code.BAD_ARGUMENT, f"--streams {text[:40]!r} is not a list of 1 to {MOST_STREAMS}", "write 1,2,4"
         )
     return tuple(dict.fromkeys(int(word) for word in words))
 
@@ -87,7 +87,7 @@ def steady_for(window: float, within: float, limit: float) -> Steady:
     """The rule of `--window` (s), `--within` (%) and `--time-limit` (s). Raises SpecError with every problem."""
     asked = (("--window", window, 600), ("--within", within, 100), ("--time-limit", limit, 86_400))
     problems = [
-        Problem(Code.BAD_ARGUMENT, f"{name} {value:g} is not above 0 and at most {most}")
+        Problem(Code.BAD_ARGUMENT, f"{name} {value:g} must be above 0 and at most {most}")
         for name, value, most in asked
         if not 0 < value <= most
     ]

@@ -194,7 +194,7 @@ def measure_model(
         else []
     )
     if asked.graph != "off":
-        not_run.append("CUDA graphs: the CPU has none")
+        not_run.append("CUDA graphs: not available on the CPU")
     return _record(chosen, record, measurements, None, not_run)
 
 

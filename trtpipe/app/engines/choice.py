@@ -48,7 +48,7 @@ class Where:
         for digest in self.trust:
             if len(digest) != _DIGEST or set(digest) - set("0123456789abcdef"):
                 remedy = "give the BLAKE3 of the engine, 64 hex digits"
-                raise SpecError(Code.BAD_ARGUMENT, f"--trust {digest!r} is no digest", remedy)
+                raise SpecError(Code.BAD_ARGUMENT, f"--trust {digest!r} is not a digest", remedy)
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,15 @@ class Chosen:
 
 def choose(place: Place, machine: Machine, where: Where, cwd: Path) -> Chosen:
     """Chooses what to run here. Raises ToolchainError when nothing can run, or not what was required."""
-    why_not = "--cpu asks for the typed model" if where.cpu else machine.why_not(place)
+    why_not = "--cpu requests the typed model" if where.cpu else machine.why_not(place)
     if why_not and where.require_gpu:
         raise ToolchainError(
             Code.CANNOT_RUN_HERE,
             f"{place.name}: {why_not}",
-            "run it where it can, or leave out --require-gpu",
+            "run it on a machine that can, or leave out --require-gpu",
         )
     if why_not and place.model is None:
-        remedy = "name the directory that holds its model.onnx, or run it where the engine can run"
+        remedy = "name the directory with its model.onnx, or use a machine that can run the engine"
         raise ToolchainError(
             Code.CANNOT_RUN_HERE,
             f"{place.name}: {why_not}, and there is no typed model beside it to run",

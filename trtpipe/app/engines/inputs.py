@@ -66,8 +66,8 @@ def feeds_of(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
     if asked.data is not None:
         raise SpecError(
             Code.OPTIONS_EXCLUDE,
-            "--data prepares images, and none was given",
-            "arrays are fed as they are; leave it out",
+            "--data without --samples prepares images, but no image was given",
+            "arrays are used unchanged; leave it out",
         )
     whole = Feed(given.arrays)
     problems = [*unknown_inputs(list(given.arrays), signature)]
@@ -85,7 +85,7 @@ def _recorded(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]
     if feeds and (asked.data or asked.batch):
         raise SpecError(
             Code.OPTIONS_EXCLUDE,
-            f"'{file}' is a recording, whose runs are fed as they are",
+            f"'{file}' is a recording, whose runs are used unchanged",
             "leave out --data and --batch",
         )
     return feeds
@@ -98,16 +98,16 @@ def _refuse_contradictions(asked: FeedRequest, signature: Signature) -> None:
         raise SpecError(
             Code.NOTHING_TO_FEED,
             "nothing to run it on",
-            f"say --input NAME=FILE.npy, --data NAME or --random; {inputs}",
+            f"use --input NAME=FILE.npy, --data NAME or --random; {inputs}",
         )
     if asked.random and (asked.inputs or asked.data):
-        facts.append("--random takes the place of --input and --data")
+        facts.append("--random excludes --input and --data")
     if asked.samples is not None and (asked.inputs or not asked.data):
-        facts.append("--samples is of a data set: it needs --data and no --input")
+        facts.append("--samples applies to a data set: it needs --data and excludes --input")
     if asked.shapes and not asked.random:
-        facts.append("--shape is of random inputs: it needs --random")
+        facts.append("--shape applies to random inputs: it needs --random")
     if asked.random and asked.batch:
-        facts.append("--batch splits what is given; of random inputs, --shape says the batch")
+        facts.append("--batch splits given inputs; for random inputs, set the batch with --shape")
     if facts:
         raise SpecError([Problem(Code.OPTIONS_EXCLUDE, fact) for fact in facts])
 
@@ -134,7 +134,9 @@ def parsed_shapes(texts: Sequence[str], signature: Signature) -> dict[str, Shape
         name, shape = named_file(text, signature.names, Path("/nonexistent"))
         if name is None:
             problems.append(
-                Problem(Code.BAD_ARGUMENT, f"--shape {text!r} names no input", "write NAME=1x3x224x224")
+                Problem(
+                    Code.BAD_ARGUMENT, f"--shape {text!r} does not name an input", "write NAME=1x3x224x224"
+                )
             )
             continue
         problems += unknown_inputs([name], signature)
@@ -193,8 +195,8 @@ def _with_images(asked: FeedRequest, given: Given, signature: Signature, cwd: Pa
     if asked.data is None:
         raise SpecError(
             Code.DATA_SET_UNUSABLE,
-            "an image was given, and nothing says how to prepare it",
-            "name a set: --data NAME",
+            "an image was given without a data set that says how to prepare it",
+            "name a data set: --data NAME",
         )
     project = find_project(cwd)
     loaded = load_dataset(project.dataset(asked.data), project)

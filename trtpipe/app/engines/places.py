@@ -71,7 +71,7 @@ def one_place(text: str, cwd: Path | None = None) -> Place:
     if len(found) > 1:
         raise SpecError(
             Code.AMBIGUOUS_NAME,
-            f"{text!r} means several cells",
+            f"{text!r} matches several cells",
             f"name one of {listed([one.name for one in found])}",
         )
     return found[0]
@@ -125,7 +125,7 @@ def _cells(text: str, build: Path) -> list[Place]:
         cells = f"built cells: {listed(list(found))}" if found else "nothing is built yet"
         raise SpecError(
             Code.WRONG_FILE,
-            f"{text!r} is no built cell, directory, engine or model",
+            f"{text!r} is not a built cell, directory, engine or model",
             f"{said}{cells}; see `trtpipe build`",
         )
     places = []

@@ -38,8 +38,8 @@ def read_labels(path: Path | None, top_k: int | None) -> Labels | None:
         if is_special(path) or path.stat().st_size > _LARGEST_LABELS:
             raise SpecError(
                 Code.WRONG_FILE,
-                f"'{path}' is no file, or too large for one of labels",
-                "it holds one name a line",
+                f"'{path}' is not a regular file, or too large for a file of labels",
+                "write one name per line",
             )
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -47,10 +47,10 @@ def read_labels(path: Path | None, top_k: int | None) -> Labels | None:
             Code.CANNOT_READ, f"cannot read '{path}': {(error.strerror or str(error)).lower()}"
         ) from error
     except UnicodeDecodeError as error:
-        raise SpecError(Code.NOT_UTF8, f"'{path}' is not UTF-8 text", "it holds one name a line") from error
+        raise SpecError(Code.NOT_UTF8, f"'{path}' is not UTF-8 text", "write one name per line") from error
     names = tuple(line.strip() for line in text.rstrip().splitlines())
     if not names:
-        raise SpecError(Code.EMPTY_FILE, f"'{path}' holds no labels", "it holds one name a line")
+        raise SpecError(Code.EMPTY_FILE, f"'{path}' contains no labels", "write one name per line")
     return Labels(names, top_k or DEFAULT_TOP)
 
 
@@ -90,7 +90,9 @@ def save_arrays(arrays: Mapping[str, Any], path: Path) -> list[str]:
                     saved = array
                     if array.dtype.kind not in "biufc":
                         kind = _WIDER.get(type_name(array), "float32")
-                        notes.append(f"'{name}' is saved as {kind}: NumPy's files lack {type_name(array)}")
+                        notes.append(
+                            f"'{name}' is saved as {kind}: NumPy's files do not support {type_name(array)}"
+                        )
                         saved = array.astype(kind)
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, np.asanyarray(saved), allow_pickle=False)
@@ -119,7 +121,7 @@ def tops(arrays: Mapping[str, Any], feeds: Sequence[Feed], labels: Labels) -> li
     }
     if not fitting:
         shown = ", ".join(f"'{name}' {type_name(a)} {list(a.shape)}" for name, a in arrays.items())
-        wanted = f"{classes} scores a row, one for each label" if classes else "scores, one row a sample"
+        wanted = f"{classes} scores per row, one for each label" if classes else "scores, one row per sample"
         raise SpecError(Problem(Code.UNKNOWN_TENSOR, f"no output holds {wanted}", f"the outputs are {shown}"))
     rows = [name for feed in feeds for name in feed.rows]
     truths = [label for feed in feeds for label in feed.labels]

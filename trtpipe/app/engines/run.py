@@ -92,11 +92,13 @@ def _refuse_output(output: Path | None) -> None:
     if output.suffix != ".npz":
         raise SpecError(
             Code.WRONG_FILE,
-            f"--output {str(output)!r} is no .npz file",
+            f"--output {str(output)!r} is not an .npz file",
             "outputs are saved by name: FILE.npz",
         )
     if is_special(output):
-        raise SpecError(Code.NOT_A_FILE, f"--output {str(output)!r} is no regular file", "name another place")
+        raise SpecError(
+            Code.NOT_A_FILE, f"--output {str(output)!r} is not a regular file", "name another place"
+        )
     if not output.parent.is_dir():
         raise SpecError(Code.NO_SUCH_FILE, f"there is no directory {str(output.parent)!r} for --output")
 

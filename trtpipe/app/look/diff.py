@@ -49,8 +49,8 @@ def diff(a: str, b: str, cwd: Path, companions: Sequence[Path] = ()) -> dict[str
                 Code.NOT_COMPARABLE, f"{a!r} is {one}, and {b!r} is {other}: there is nothing to compare"
             )
         if companions and kinds[0] != "model":
-            fact = f"--with goes with models, and {a!r} is {_KINDS[kinds[0]]}"
-            raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave --with out")
+            fact = f"--with applies only to models, but {a!r} is {_KINDS[kinds[0]]}"
+            raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave out --with")
         compare: Mapping[str, Callable[[Path, Path, ExitStack], dict[str, Any]]] = {
             "engine": _engines,
             "model": partial(_models, companions=(first, second)),

@@ -64,8 +64,8 @@ def describe(subject: Subject) -> dict[str, Any]:
 def _refuse_companion(subject: Subject) -> None:
     """Raises SpecError when a second file was given for something that is not a model."""
     if subject.companion is not None:
-        fact = f"--with goes with a model, and '{subject.path}' is none"
-        raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave --with out")
+        fact = f"--with applies only to a model, but '{subject.path}' is none"
+        raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave out --with")
 
 
 def find_subject(text: str, cwd: Path) -> Path:
@@ -96,7 +96,7 @@ def _directory(subject: Subject) -> dict[str, Any]:
         return _model(subject)
     raise ModelError(
         Code.NO_ENGINE,
-        f"'{folder}' holds neither an engine nor a SavedModel",
+        f"'{folder}' contains neither an engine nor a SavedModel",
         f"name a file in it, or a directory with {ENGINE} or saved_model.pb",
     )
 

@@ -47,7 +47,7 @@ def json_file(path: Path) -> dict[str, Any]:
     except ModelError as error:
         raise ModelError(
             Code.RECORD_DAMAGED,
-            f"'{path}' is JSON, and none that trtpipe writes: no manifest, no scales, no calibration cache",
+            f"'{path}' is JSON, but not a manifest, scales or a calibration cache",
             "name the engine, the model or the directory instead",
         ) from error
 

@@ -137,7 +137,7 @@ def _whole(digits: str, root: Path) -> str:
     if len(known) > 1:
         listed = ", ".join(sorted(one[:16] for one in known))
         raise SpecError(
-            Code.AMBIGUOUS_NAME, f"{digits!r} begins several digests", f"write more of it: {listed}"
+            Code.AMBIGUOUS_NAME, f"{digits!r} matches several digests", f"write more digits: {listed}"
         )
     return known.pop() if known else digits
 
@@ -175,7 +175,7 @@ class _Search:
         if _engine_in(record) == self.blake3:
             yield self._manifest("manifest", path, record)
         elif record:
-            notes.append("the manifest beside it is of another engine")
+            notes.append("the manifest next to it describes another engine")
 
     def _built(self) -> Iterator[Place]:
         beside = self.file.parent.resolve() if self.file is not None else None

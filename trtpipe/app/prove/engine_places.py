@@ -73,7 +73,9 @@ def _refuse_no_engine(text: str, cwd: Path) -> None:
     place = cwd / text
     if (place / MANIFEST).is_file() or (place.is_file() and place.suffix not in (".yaml", ".yml")):
         raise SpecError(
-            Code.NO_ENGINE, f"{text} holds no {ENGINE}", "name a cell, or a directory as a build leaves it"
+            Code.NO_ENGINE,
+            f"{text} holds no {ENGINE}",
+            "name a cell, or an engine directory that a build wrote",
         )
 
 

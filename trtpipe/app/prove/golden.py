@@ -75,9 +75,9 @@ def record_golden(asked: Recording, how: HowToValidate, observer: Observer) -> R
     _refuse_place(path, root, asked.force)
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
-        remedy = "give the spec a `validate` with data: its samples are what is recorded"
+        remedy = "give the spec a `validate` with data: its samples are recorded"
         raise SpecError(
-            Code.VALIDATES_NOTHING, f"{cell.name} validates nothing, so there are no samples", remedy
+            Code.VALIDATES_NOTHING, f"{cell.name} has no validation, so there are no samples", remedy
         )
     if spec.validate_.golden is not None and not asked.engine:
         remedy = (
@@ -101,7 +101,7 @@ def _refuse_place(path: Path, root: Path, force: bool) -> None:
             Code.OUTSIDE_PROJECT, f"{path} is outside the project", f"a spec names files below {root}"
         )
     if path.suffix != ".npz":
-        raise SpecError(Code.WRONG_FILE, f"{path.name} is no .npz", "give a name that ends in .npz")
+        raise SpecError(Code.WRONG_FILE, f"{path.name} is not an .npz", "give a name that ends in .npz")
     if path.is_dir():
         raise SpecError(Code.NOT_A_FILE, f"{path} is a directory", "give another name with --output")
     if path.exists() and not force:
@@ -125,7 +125,7 @@ def _samples(
     digest = trace.outputs.get(GOLDEN)
     if digest is None:
         reasons = [f"{one['name']}: {one['why']}" for one in trace.summary.get("not_run", ())]
-        why = "\n".join(reasons) or "its first batch is too large, or of types that .npz does not hold"
+        why = "\n".join(reasons) or "its first batch is too large, or has types that .npz does not support"
         raise SpecError(Code.NO_SAMPLES, f"{cell.name} has no samples to record", why)
     taken: list[RecordedRun] = []
     for run in read_recording(planned.workspace.store.path(digest)):

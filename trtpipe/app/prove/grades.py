@@ -49,7 +49,7 @@ GRADES: tuple[Grade, ...] = (
     "different",
 )
 """From best to worst."""
-OUTPUTS = "whether outputs are the same, or within tolerance: both engines would have to run on their GPU"
+OUTPUTS = "whether outputs are equal or within tolerance: both engines would have to run on their GPU"
 """Grades that need outputs, which are not compared yet; until then such engines count as different."""
 _CHUNK = 1 << 20
 
@@ -138,7 +138,7 @@ def _same_tactics(locked: Entry, result: ActionResult, old: Trace | None, store:
 
 def _what_differs(result: ActionResult, old: Trace | None, store: LocalStore) -> list[str]:
     if old is None:
-        return ["the locked engine is not in the store, so what differs cannot be told"]
+        return ["the locked engine is not in the store, so the differences are unknown"]
     lines = header_differences(old.summary.get("header"), _header_of(result.files["model.engine"]))
     before, now = _stored_json(store, old, "network.json"), _own_json(result, "network.json")
     if isinstance(before, dict) and isinstance(now, dict):

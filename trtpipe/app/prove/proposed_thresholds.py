@@ -76,7 +76,7 @@ def propose_thresholds(
 def _measurable(spec: PipelineSpec, cell: Cell) -> VariantSpec:
     """The variant of a cell that has thresholds to propose. Raises SpecError."""
     if spec.validate_ is None:
-        remedy = "give the spec a `validate` with data: it says what is measured, and on what"
+        remedy = "give the spec a `validate` with data: it defines what is measured on which data"
         raise SpecError(
             Code.VALIDATES_NOTHING,
             f"{cell.name} has no `validate` in its spec, so there is nothing to measure",
@@ -86,7 +86,7 @@ def _measurable(spec: PipelineSpec, cell: Cell) -> VariantSpec:
     if variant.precision == AUTO:
         raise SpecError(
             Code.NOTHING_TO_MEASURE,
-            f"{cell.name} is held to a budget of its search, not to thresholds",
+            f"{cell.name} is judged by the budget of its search, not by thresholds",
             "name another cell",
         )
     return variant

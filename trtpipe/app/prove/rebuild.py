@@ -58,7 +58,7 @@ class Rebuild:
             )
         self.lock = load_lock(workspace.lockfile)
         if self.lock.conflict:
-            fact = f"the lockfile {workspace.lockfile} holds a merge conflict"
+            fact = f"the lockfile {workspace.lockfile} contains a merge conflict"
             raise LockMismatch(Code.LOCK_CONFLICT, fact, "run `trtpipe build`: it resolves the conflict")
         terms = Terms(self.jobs, self.offline, quiet=False)
         with (
@@ -137,7 +137,7 @@ class Rebuild:
     def _grade_step(self, steps: Steps, graded: Graded, action: Action) -> None:
         locked = outputs_in(self.lock.steps.get(str(action.address), {}))
         if not locked:
-            graded.not_run.append("the lockfile does not say what it yielded")
+            graded.not_run.append("the lockfile does not contain its result")
             return
 
         def grade(result: ActionResult) -> Graded:

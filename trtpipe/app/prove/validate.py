@@ -118,7 +118,7 @@ def _validate(result: Validated, how: HowToValidate, targets: TargetResolver) ->
         vouched |= vouched_by_lock(place.workspace.lockfile)
     delivered = delivered_engine(place.folder, vouched=vouched)
     require_whole(place, facts)
-    result.why = "the typed model was asked for" if how.cpu else cannot_run(facts, targets)
+    result.why = "the typed model was requested" if how.cpu else cannot_run(facts, targets)
     if not result.why:
         _on_gpu(result, facts, delivered, how)
     elif how.cpu or not targets.here():
@@ -251,7 +251,7 @@ def take_in(found: Sequence[Validated]) -> list[str]:
         known = {stage: one.key for stage, one in decisions.items() if isinstance(one, (UpToDate, Restore))}
         if len(known) < len(decisions):
             notes.append(
-                f"{cell.name}: the lockfile waits for a build, for the spec has changed since the last"
+                f"{cell.name}: the lockfile must be updated by a build, because the spec has changed since the last one"
             )
             continue
         try:
@@ -259,7 +259,7 @@ def take_in(found: Sequence[Validated]) -> list[str]:
         except ValidationFailed:
             continue  # the warning has been printed already
         except TrtpipeError as error:
-            notes.append(f"{cell.name}: the lockfile waits for a build: {error.problems[0].fact}")
+            notes.append(f"{cell.name}: the lockfile must be updated by a build: {error.problems[0].fact}")
             continue
         taken.append(cell.name)
     refresh_lock(planned, taken)

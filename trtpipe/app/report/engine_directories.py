@@ -92,7 +92,7 @@ def delivered_in(folder: Path) -> Delivered | str:
     if wrong:
         return f"its manifest.json is {wrong}"
     if not isinstance(manifest, dict) or not isinstance(manifest.get("cell"), str):
-        return "its manifest.json is not as trtpipe writes it"
+        return "its manifest.json is not in trtpipe's format"
     return Delivered(folder, manifest)
 
 

@@ -136,8 +136,8 @@ def report_directory(folder: Path) -> Written:
     if isinstance(found, str):
         raise SpecError(
             Code.NO_ENGINE,
-            f"'{folder}' is no engine directory: {found}",
-            "give the folder that holds a manifest.json",
+            f"'{folder}' is not an engine directory: {found}",
+            "give a folder with a manifest.json",
         )
     written = Written()
     told = _last(written, CellReport, folder / REPORT)
@@ -151,7 +151,7 @@ def _last(written: Written, kind: type[R], path: Path) -> R | None:
     """The report that will be replaced; an unreadable one is treated as missing, with a warning."""
     found, wrong = last_report(kind, path)
     if wrong:
-        written.unread.append(f"{path} is no report, so nothing is kept of it: {wrong}")
+        written.unread.append(f"{path} is not a report, so its content is not kept: {wrong}")
     return found
 
 
@@ -159,7 +159,7 @@ def _as_last(cell: CellRecord | None) -> tuple[State, list[str]]:
     """Why a cell is not delivered: it failed according to the last report, or was not built since."""
     if cell is not None and cell.state == "failed":
         return "failed", list(cell.problems[:50])
-    return "not built", ["what is delivered is not what the spec says: trtpipe build"]
+    return "not built", ["the delivered files do not match the spec: run trtpipe build"]
 
 
 @dataclass(slots=True)
@@ -203,7 +203,7 @@ class _Reporter:
             return self._undelivered(cell, *why_not[cell.name])
         found = delivered_in(folder)
         if isinstance(found, str):
-            return self._undelivered(cell, "not built", [f"what was delivered cannot be shown: {found}"])
+            return self._undelivered(cell, "not built", [f"the delivered files cannot be shown: {found}"])
         record = self._with_changes(_record(found, state))
         for stage, address in cell.steps.items():
             if stage in record.seconds:
@@ -299,12 +299,10 @@ def _why_not(planned: Planned, outcome: Outcome, standing: Collection[str], *, i
         sentences = [f"{name}: {fact}" for name in own for fact in failures[name]] or [stopped]
         folder = planned.workspace.build / cell.directory
         if cell.name in standing:
-            sentences.append(
-                f"{cell.directory}/ holds what an earlier build delivered, which is what the spec says"
-            )
+            sentences.append(f"{cell.directory}/ contains files of an earlier build, which match the spec")
         elif (folder / "manifest.json").is_file():
             sentences.append(
-                f"{cell.directory}/ holds what an earlier build delivered, not what the spec says now"
+                f"{cell.directory}/ contains files of an earlier build, which do not match the current spec"
             )
         found[cell.name] = ("failed" if own else "not built", sentences)
     return found

@@ -144,7 +144,7 @@ def _refuse_taken(output: Path, old: Workspace) -> None:
     if inside or (there and not _is_ours(output)):
         raise SpecError(
             Code.EXISTS_ALREADY,
-            f"the directory '{output}' holds something else",
+            f"the directory '{output}' contains other files",
             "give a new one with --output",
         )
 
@@ -266,7 +266,7 @@ def comparison_of(upgrade: Upgrade) -> dict[str, Any]:
     if upgrade.already:
         notes.append(f"on {upgrade.toolchain} already: {', '.join(upgrade.already)}")
     notes.append(
-        "validation compares typed models on the CPU, which is the same on both versions until a GPU proves more"
+        "validation compares typed models on the CPU, which is the same for both versions until engines run on a GPU"
     )
     return {
         "schema": SCHEMA,
@@ -283,7 +283,7 @@ def _old_manifests(upgrade: Upgrade, notes: list[str]) -> dict[str, dict[str, An
     try:
         planned = make_plan(replace(upgrade.old, globs=upgrade.cells))
     except TrtpipeError as error:
-        notes.append(f"the old version cannot be planned any more: {error.problems[0].fact}")
+        notes.append(f"the old version can no longer be planned: {error.problems[0].fact}")
         return {}
     found, missing = {}, []
     for cell in planned.plan.cells:
@@ -332,7 +332,7 @@ def _change_of(upgrade: Upgrade, loaded: LoadedPipeline, target: str, current: s
     if current is None:
         package = "tensorrt-rtx-cu13" if upgrade.spec.flavour == "tensorrt_rtx" else "tensorrt-cu13"
         install = f"pip install {package}=={upgrade.toolchain.version}"
-        return f"targets without `toolchain:` follow the installed one: {install}"
+        return f"targets without `toolchain:` use the installed one: {install}"
     if named:
         place = _place(loaded, ("targets", target, "toolchain"))
         return f"{place}: toolchain: {current} becomes toolchain: {upgrade.name}"
