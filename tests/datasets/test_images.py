@@ -116,7 +116,7 @@ def test_nothing_found_says_what_was_looked_for(tmp_path):
 
     assert facts_of(tmp_path, spec_of()) == ["no images in 'photos'"]
     assert facts_of(tmp_path, spec_of(images="photo")) == ["no such file: 'photo'"]
-    assert facts_of(tmp_path, spec_of(images="../photos")) == ["'../photos' lies outside the project"]
+    assert facts_of(tmp_path, spec_of(images="../photos")) == ["'../photos' is outside the project"]
 
 
 def test_links_out_of_the_project_are_refused_by_name(root, tmp_path_factory):
@@ -124,7 +124,7 @@ def test_links_out_of_the_project_are_refused_by_name(root, tmp_path_factory):
     save(elsewhere / "b.png", gradient(4, 4))
     (root / "photos/b.png").symlink_to(elsewhere / "b.png")
 
-    assert facts_of(root, spec_of()) == ["'photos/b.png' lies outside the project"]
+    assert facts_of(root, spec_of()) == ["'photos/b.png' is outside the project"]
 
     (root / "photos/b.png").unlink()
     (root / "photos/more").symlink_to(elsewhere)

@@ -219,7 +219,7 @@ def test_a_model_outside_the_project_is_refused_unless_in_reach(tmp_path: Path) 
     with pytest.raises(SpecError) as caught:
         init_spec(model, project_root=root)
     (problem,) = caught.value.problems
-    assert problem.fact.endswith("lies outside the project")
+    assert problem.fact.endswith("is outside the project")
     assert problem.remedy == (
         f"copy it into the project, or allow its directory in trtpipe.yaml: reach: [{model.parent}]"
     )

@@ -147,7 +147,7 @@ GRAFTS = [
            {"net.onnx": relu(1, 3)}),
     layers("an output called as a tensor", Code.TENSOR_NAME_TAKEN, SPEC + APPEND % (ACT, "{x: z}"), "give it another name", SPEC + APPEND % (ACT, "{best: z}"),
            {"net.onnx": relu(1, 3)}),
-    layers("two types in one sum", Code.LAYER_REFUSED, SPEC + APPEND % (SUM, "[z]"), "put a (cast) layer before one of them",
+    layers("two types in one sum", Code.LAYER_REFUSED, SPEC + APPEND % (SUM, "[z]"), "insert a (cast) layer before one of them",
            SPEC + APPEND % ("{layer: \\1, name: c, input: y, to_type: float32}, " + SUM.replace("[y, x]", "[c, x]"), "[z]"), WHOLE),
     layers("a type that a layer does not take", Code.LAYER_REFUSED, SPEC + APPEND % ("{layer: unary, name: z, input: y, op: exp}", "[z]"),
            r"it takes .*(float)", SPEC + APPEND % ("{layer: cast, name: c, input: y, to_type: float32}, {layer: unary, name: z, input: c, op: exp}", "[z]"),
@@ -211,7 +211,7 @@ def _packed() -> bytes:
 
 
 SETS += [
-    set_row("too many pixels", Code.IMAGE_UNREADABLE, "images: p\n", "take it out, or make it smaller", put("p/a.png", png()),
+    set_row("too many pixels", Code.IMAGE_UNREADABLE, "images: p\n", "remove it, or make it smaller", put("p/a.png", png()),
             {"p/a.png": lambda: png(8, 8)}, PICTURE, _few_pixels),
     set_row("arrays that unpack to too much", Code.FILE_TOO_LARGE, "npz: a.npz\n", r"or as (\.npy) files", OF_X, {"a.npz": _packed},
             reading(None, 3), lambda place: place.patch.setattr(npz_sets, "LARGEST_UNPACKED", 16)),
@@ -290,7 +290,7 @@ MODELS = [
             "profiles: [{x: {min: 1x3, opt: 1x3, max: 8x3}}]\n"),
     Row("functions without end", Code.FUNCTIONS_NOT_INLINED, "export the model without functions", put("net.onnx", good()), {"net.onnx": functions},
         ask=inlined),
-    Row("a path that is no text", Code.NAME_NOT_UTF8, "rename the file", lambda place, _: ((place.root / ODD).rename(place.root / "net.onnx"),
+    Row("a path that is not text", Code.NAME_NOT_UTF8, "rename the file", lambda place, _: ((place.root / ODD).rename(place.root / "net.onnx"),
         skeleton(lambda place: place.root / "net.onnx"))[1], {ODD: good}, ask=skeleton(lambda place: place.root / ODD)),
     Row("UFF outside", Code.OUTSIDE_PROJECT, "move the model into the project",
         lambda place, _: ((place.root / "../net.uff").rename(place.root / "net.uff"), uff_at("net.uff"))[1], {"../net.uff": plain}, ask=uff_at("../net.uff")),

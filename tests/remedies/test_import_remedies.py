@@ -83,14 +83,14 @@ WITH = caffemodel(GOOD)
 CAFFE = [
     caffe("an unknown field", Code.CAFFE_PARAMETER, layer('type: "ReLU" relu_param { negative_slop: 1 }'),
           r"did you mean '(\w+)'", layer(r'type: "ReLU" relu_param { \1: 1 }')),
-    caffe("written twice", Code.CAFFE_PARAMETER, layer('type: "ELU" elu_param { alpha: 1 alpha: 2 }'), "leave one of them",
+    caffe("written twice", Code.CAFFE_PARAMETER, layer('type: "ELU" elu_param { alpha: 1 alpha: 2 }'), "leave out one of them",
           layer('type: "ELU" elu_param { alpha: 1 }')),
     caffe("an unknown value", Code.CAFFE_PARAMETER, layer('type: "Pooling" pooling_param { pool: MAXX kernel_size: 2 }'),
           r"did you mean '(\w+)'", layer(r'type: "Pooling" pooling_param { pool: \1 kernel_size: 2 }')),
     caffe("chance", Code.CAFFE_PARAMETER, layer('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }'),
           r"use (AVE) or MAX", layer(r'type: "Pooling" pooling_param { pool: \1 kernel_size: 2 }')),
     caffe("two kernels", Code.CAFFE_PARAMETER,
-          layer('type: "Pooling" pooling_param { kernel_h: 2 kernel_w: 2 kernel_size: 3 }'), "leave one of them",
+          layer('type: "Pooling" pooling_param { kernel_h: 2 kernel_w: 2 kernel_size: 3 }'), "leave out one of them",
           layer('type: "Pooling" pooling_param { kernel_size: 3 }')),
     caffe("statistics of a batch", Code.CAFFE_PARAMETER, layer('type: "BatchNorm" batch_norm_param { use_global_stats: false }'),
           "remove use_global_stats: false", layer('type: "BatchNorm"'),
@@ -102,7 +102,7 @@ CAFFE = [
     caffe("a size that is not fixed", Code.CAFFE_LAYER, PRODUCT, r"a fixed size there, in model\.options\.(inputs)",
           option(r"{\1: {a: [1, 3]}}"), ((1, 3),), WITH, "{inputs: {a: [1, -1]}}"),
     caffe("a reshape that would fix a size", Code.CAFFE_LAYER,
-          layer('type: "Reshape" reshape_param { shape { dim: 4 dim: 4 } }'), r"write (0) for an axis that stays|-1",
+          layer('type: "Reshape" reshape_param { shape { dim: 4 dim: 4 } }'), r"write (0) for an unchanged axis",
           layer('type: "Reshape" reshape_param { shape { dim: 0 dim: -1 dim: 4 } }'), ((1, 4, 4),),
           options="{inputs: {a: [1, -1, 4]}}"),
     caffe("equal parts of a dynamic axis", Code.CAFFE_LAYER,
@@ -131,9 +131,9 @@ CAFFE = [
     caffe("an input of no shape", Code.INPUT_SHAPE_UNKNOWN,
           'layer { name: "d" type: "ImageData" top: "a" include { phase: TEST } }\n' + RELU,
           r"model\.options\.(inputs: \{a: \[1, 3, 224, 224\]\})", option(r"{\1}"), ()),
-    caffe("the weights for a net", Code.NOT_A_PROTOTXT, "\0", "the source is the prototxt",
+    caffe("the weights for a net", Code.NOT_A_PROTOTXT, "\0", "the source must be the prototxt",
           lambda place, _: place.write("given", net(RELU, (1, 3))) and None, ()),
-    caffe("no layers of one's own", Code.CAFFE_CODE, layer('type: "Mine"'), r"end it with (LAYERS = )\{",
+    caffe("no layers of one's own", Code.CAFFE_CODE, layer('type: "Mine"'), r"add (LAYERS = )\{",
           lambda place, m: place.write("mine.py", OWN + m[1] + '{"Mine": mine}\n') and None,
           options="{lowering: mine.py}"),
 ]  # fmt: skip
@@ -306,7 +306,7 @@ TORCH = [
           r"torch\.export\.save\(program"),
     torch("an old program", Code.PYTORCH_PICKLE, zipped(version=b"8.1", serialized_exported_program_dot_json=b"{}"),
           r"torch\.export\.save\(program"),
-    torch("a size that is code", Code.PYTORCH_REFUSED, pt2(described=odd_size()), "export a model that takes and gives tensors"),
+    torch("a size that is code", Code.PYTORCH_REFUSED, pt2(described=odd_size()), "export a model with tensors as inputs and outputs"),
     torch("no program", Code.NOT_PYTORCH, zipped(net__archive_format=b"pt2"), "again"),
     torch("damaged", Code.PYTORCH_DAMAGED, lambda place: (pt2()(place), place.write("net.pt2", (place.root / "net.pt2").read_bytes()[:-40])),
           "fetch or export it again"),
@@ -315,7 +315,7 @@ TORCH = [
     torch("pickled weights", Code.PYTORCH_DAMAGED,
           pt2(**{"data__weights__model_weights_config.json":
                  b'{"config": {"w": {"path_name": "weight_0", "use_pickle": true, "tensor_meta": null}}}'}),
-          "keep to plain tensors of strided layout"),
+          "use only plain tensors of strided layout"),
 ]  # fmt: skip
 
 
@@ -328,7 +328,7 @@ def dims(asked: dict[str, str]) -> Callable[[Place], object]:
 DIMS = [
     Row("no such dimension", Code.PYTORCH_DIMENSION, r"its dynamic dimensions are: (\w+) \((\w+)\)",
         lambda _, m: dims({m[1]: "batch"}), ask=dims({"s99": "batch"})),
-    Row("two of one name", Code.PYTORCH_DIMENSION, "give each a name of its own", lambda *_: dims({"s77": "n", "s78": "m"}),
+    Row("two of one name", Code.PYTORCH_DIMENSION, "give each a different name", lambda *_: dims({"s77": "n", "s78": "m"}),
         ask=dims({"s77": "n", "s78": "n"})),
 ]  # fmt: skip
 
@@ -339,7 +339,7 @@ PAIR = [
     Row("weights without a net", Code.CAFFE_PAIR_UNKNOWN, "give the prototxt of the deployed net instead",
         lambda *_: ["init", "net.prototxt"], {"other/net.caffemodel": WITH, "net.prototxt": net(PRODUCT, (1, 3)), "net.caffemodel": WITH},
         ask=["init", "other/net.caffemodel"]),
-    Row("a second file of an address", Code.OPTIONS_EXCLUDE, "fetch the model and give its path", lambda *_: ["init", "net.prototxt", "--with", "other/net.caffemodel"],
+    Row("a second file of an address", Code.OPTIONS_EXCLUDE, "download the model and give its path", lambda *_: ["init", "net.prototxt", "--with", "other/net.caffemodel"],
         {"other/net.caffemodel": WITH, "net.prototxt": net(PRODUCT, (1, 3))},
         ask=["init", "https://example.org/net.prototxt", "--with", "other/net.caffemodel"]),
     Row("no second file", Code.NO_SUCH_FILE, "give --with the path of a file", lambda *_: ["init", "net.prototxt", "--with", "other/net.caffemodel"],

@@ -134,7 +134,7 @@ LAYERS = [
                                                                        "image: {shape: [1, 3, 8, 8]}")),
     layers("a layer that comes later", Code.LAYER_INPUT_UNKNOWN,
            network("      - {layer: activation, name: y, input: z, type: relu}\n      - {layer: activation, name: z, input: image, type: relu}\n"),
-           "put that layer before this one",
+           "move that layer before this one",
            network("      - {layer: activation, name: z, input: image, type: relu}\n      - {layer: activation, name: y, input: z, type: relu}\n")),
     layers("an input that nothing yields", Code.LAYER_INPUT_UNKNOWN, network(RELU.replace("type", "input: imag, type")),
            r"did you mean '(\w+)'", network(RELU.replace("type", r"input: \1, type"))),
@@ -147,15 +147,15 @@ LAYERS = [
     layers("an output of another's name", Code.TENSOR_NAME_TAKEN, network(RELU + RELU.replace("name: y", "name: z"), outputs="    outputs: {y: z}\n"),
            "give it another name", network(RELU + RELU.replace("name: y", "name: z"), outputs="    outputs: {best: z}\n")),
     layers("an output that is an input", Code.OUTPUT_IS_INPUT, network(RELU, outputs="    outputs: [y, image]\n"),
-           r"put an (identity) layer between them",
+           r"insert an (identity) layer between them",
            network(RELU + "      - {layer: identity, name: z, input: image}\n", outputs="    outputs: [y, z]\n")),
     layers("no such output", Code.UNKNOWN_TENSOR, network(RELU, outputs="    outputs: [yy]\n"), r"did you mean '(\w+)'|tensors: \w+, (?P<t>\w+)",
            network(RELU)),
     layers("two outputs of one layer", Code.LAYER_KEYS, network(CONV.replace("kernel: w", "kernel: w, padding: [1, 1], pre_padding: [1, 1]"), weights="w.npz"),
            "give one or the other", network(CONV.replace("kernel: w", "kernel: w, padding: [1, 1]"), weights="w.npz"), WEIGHTS),
-    layers("no size", Code.LAYER_KEYS, network("      - {layer: resize, name: y}\n"), r"give (shape) or scales",
+    layers("no size", Code.LAYER_KEYS, network("      - {layer: resize, name: y}\n"), r"give either (shape) or scales",
            network("      - {layer: resize, name: y, \\1: [1, 3, 16, 16]}\n")),
-    layers("no kernel", Code.KEY_NEEDED, network(CONV.replace(", kernel: w", ""), weights="w.npz"), "give (kernel) or kernel_tensor", KERNEL, WEIGHTS),
+    layers("no kernel", Code.KEY_NEEDED, network(CONV.replace(", kernel: w", ""), weights="w.npz"), "give either (kernel) or kernel_tensor", KERNEL, WEIGHTS),
     layers("no such weights", Code.UNKNOWN_WEIGHTS, network(CONV.replace("kernel: w", "kernel: ww"), weights="w.npz"), r"did you mean '(\w+)'|weights: (?P<w>\w+)",
            KERNEL, WEIGHTS),
     layers("no weights at all", Code.UNKNOWN_WEIGHTS, network(CONV), r"name a file: (weights: )net\.npz", KERNEL, WEIGHTS),
@@ -170,7 +170,7 @@ LAYERS = [
 ]  # fmt: skip
 
 FILES_OF_WEIGHTS = [
-    layers("weights that are no text", Code.NOT_WTS, network(CONV, weights="w.wts"), "again",
+    layers("weights that are not text", Code.NOT_WTS, network(CONV, weights="w.wts"), "again",
            lambda place, _: place.write("w.wts", wts("w 108 " + "3f800000 " * 108)) and None, {"w.wts": "1\nw 108 3f8"}),
     layers("weights cut short", Code.NOT_SAFETENSORS, network(CONV, weights="w.safetensors"), "again",
            lambda place, _: place.write("w.safetensors", safetensors(w=W)) and None, {"w.safetensors": safetensors(w=W)[:-4]}),
@@ -224,11 +224,11 @@ def by_data(place: Place, _: object) -> None:
 
 TURNED = CACHE.replace("3c010a14", "140a013c")
 CACHES = [
-    cached("an empty cache", Code.EMPTY_FILE, "", "take the cache from where it was written", whole),
+    cached("an empty cache", Code.EMPTY_FILE, "", "copy the cache again from its origin", whole),
     cached("no cache", Code.NOT_A_CACHE, "nothing of the kind\n", r"begins with a line such as (TRT-8601-EntropyCalibration2)", whole),
     cached("no cache, by data", Code.NOT_A_CACHE, b"\xff\xfe\xfd", r"calibrate again: calibration: (\{data: )NAME\}", by_data),
     cached("no tensors in it", Code.NOT_A_CACHE, "TRT-8601-EntropyCalibration2\n", "calibrate again, or take the cache from a backup", whole),
-    cached("no header", Code.NOT_A_CACHE, CACHE.partition("\n")[2], r"must read like (TRT-8601-EntropyCalibration2)",
+    cached("no header", Code.NOT_A_CACHE, CACHE.partition("\n")[2], r"must be like (TRT-8601-EntropyCalibration2)",
            lambda place, m: place.write("net.cache", f"{m[1]}\n{CACHE.partition(chr(10))[2]}") and None, ", format: tensorrt"),
     cached("another format", Code.CACHE_FORMAT, '{"x": 1.0, "features": 1.0, "hidden": 1.0, "y": 1.0}', r"(format: json)", r", \1", ", format: tensorrt"),
     cached("bytes turned round", Code.CACHE_FORMAT, TURNED, r"most significant digits first: (\w+), not (\w+)",
@@ -239,7 +239,7 @@ CACHES = [
            r", \2\1: x}"),
     cached("too little coverage, by data", Code.CACHE_COVERAGE, CACHE.replace("\nx: 3c010a14", ""), r"or calibrate: data: NAME", by_data),
     cached("a rule about nothing", Code.CACHE_RENAMING, CACHE, r"names of the cache: (\w+)|did you mean '(?P<n>\w+)'", ", rename: {x: x}", ", rename: {xx: x}"),
-    cached("a rule of unlike stars", Code.CACHE_RENAMING, CACHE, r"each \* of the new name stands for one of the old", ", rename: {'x*': 'x*'}",
+    cached("a rule of unlike stars", Code.CACHE_RENAMING, CACHE, r"each \* of the new name corresponds to one of the old", ", rename: {'x*': 'x*'}",
            ", rename: {'x*': x}"),
     cached("a rule to nowhere", Code.UNKNOWN_TENSOR, CACHE, r"tensors: .*(x)|did you mean", ", rename: {x: x}", ", rename: {x: xx}"),
 ]  # fmt: skip

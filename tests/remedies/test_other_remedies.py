@@ -314,7 +314,7 @@ RECORDS = [
         {"trtpipe-toolchains.lock": "["}, ask=locked_wheels),
     Row("an engine of a stranger", Code.NOT_TRUSTED, r"--trust (\w{64})", lambda _, m: lambda place: trusting(place, m[1]), {"model.engine": b"vtrt"},
         ask=trusting),
-    Row("a warning of the parser", Code.PARSER_WARNING, r"if it may stand: (validate: \{.*\})",
+    Row("a warning of the parser", Code.PARSER_WARNING, r"to accept it: (validate: \{.*\})",
         lambda _, m: warned(yaml.safe_load(m[1])["validate"]["readback"]["accept"]), ask=warned([])),
     Row("names for inputs", Code.INTERFACE_NAMES, r"the model's inputs are: (\w+), (\w+)", lambda _, m: named_dims([m[1], m[2]]), ask=named_dims(["x"])),
     Row("one name twice", Code.LISTED_TWICE, "names must differ", lambda *_: named_dims(["a", "b"]), ask=named_dims(["a", "a"])),

@@ -195,7 +195,7 @@ CELLS = [
     row("an engine that cannot run here", Code.CANNOT_RUN_HERE, None, ("run", CELL, "--random", "--require-gpu"), "leave out --require-gpu",
         asking("run", CELL, "--random")),
     row("an engine without its model", Code.CANNOT_RUN_HERE, gone(f"build/{CELL}/model.onnx"), ("run", CELL, "--random"),
-        r"name the directory that holds its model\.onnx", lambda place, _: _elsewhere(place)),
+        r"name the directory with its model\.onnx", lambda place, _: _elsewhere(place)),
     row("not validated here", Code.CANNOT_RUN_HERE, _validated, ("golden", CELL, "--engine"), "leave out --engine",
         asking("golden", CELL)),
     row("no place for a recording", Code.WRONG_FILE, _validated, ("golden", CELL, "--output", "y.npy"), r"ends in (\.npz)",
@@ -236,7 +236,7 @@ MODEL = f"build/{CELL}/model.onnx"
 MEASURED = ("validate", CELL, "--cpu")
 IN_TIME = ("--window", "0.01", "--within", "90", "--time-limit", "1")
 CELLS += [
-    row("a report with a filter", Code.OPTIONS_EXCLUDE, None, ("report", f"build/{CELL}", "--only", CELL), "leave them out: they select the cells of specs",
+    row("a report with a filter", Code.OPTIONS_EXCLUDE, None, ("report", f"build/{CELL}", "--only", CELL), "leave them out, because they select cells of specs",
         asking("report", f"build/{CELL}")),
     row("one result of several", Code.NOT_FOR_SEVERAL, None, ("bench", CELL, HALF, "--output", "b.json"), r"as (bench\.json) beside its engine",
         asking("bench", CELL, *IN_TIME)),
@@ -273,7 +273,7 @@ LOCKS = [
     row("a lockfile of a later schema", Code.LOCK_SCHEMA, lambda place: _edit(place, LOCK, r"schema: \d+", "schema: 99"), BUILD,
         "delete it and build again", lambda place, _: (place.root / LOCK).unlink()),
     row("a merge conflict", Code.LOCK_CONFLICT, conflict, FROZEN, r"run `trtpipe (build)`: it resolves the conflict", after(r"\1")),
-    row("half a merge conflict", Code.LOCK_CONFLICT, torn, BUILD, "take either side and build again", take_ours),
+    row("half a merge conflict", Code.LOCK_CONFLICT, torn, BUILD, "use either side and build again", take_ours),
     row("a store with another result", Code.STORE_CONTRADICTS,
         lambda place: _edit(place, LOCK, r"(net/fp32:quantize:\n    recipe: \w+\n    model.onnx: )\w{8}", r"\g<1>00000000"),
         BUILD, r"`trtpipe (build) (--force)`", after(r"\1", r"\2")),

@@ -95,7 +95,7 @@ def _tell(spec: FirstSpec) -> None:
         first, *others = spec.refused
         more = f" (and {len(others)} more)" if others else ""
         remedy = "".join(f"\n  {line}" for line in first.remedy.splitlines())
-        note(f"warning: the spec does not build as it is{more}: {first.fact}{remedy}")
+        note(f"warning: the spec does not build yet{more}: {first.fact}{remedy}")
 
 
 def _refuse_companion(companion: Path | None) -> None:

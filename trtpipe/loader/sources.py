@@ -75,7 +75,7 @@ def _in_project(text: str, root: Path, reach: Iterable[str], directory: bool) ->
     allowed = [root.resolve(), *(_reached(root, one) for one in reach)]
     if not any(found.is_relative_to(one) for one in allowed):
         remedy = f"copy it into the project, or allow its directory in trtpipe.yaml: reach: [{found.parent}]"
-        raise _Wrong(Code.OUTSIDE_PROJECT, f"{shortened(text)!r} lies outside the project", remedy)
+        raise _Wrong(Code.OUTSIDE_PROJECT, f"{shortened(text)!r} is outside the project", remedy)
     if not found.exists():
         raise _Wrong(
             Code.NO_SUCH_FILE, f"no such file: {shortened(text)!r}", _what_is_there(root, Path(text))
@@ -122,7 +122,7 @@ def _in_package(text: str, directory: bool) -> Path:
         if not found.is_relative_to(root):
             raise _Wrong(
                 Code.OUTSIDE_PROJECT,
-                f"{shortened(text)!r} lies outside the package {package!r}",
+                f"{shortened(text)!r} is outside the package {package!r}",
                 "name a file inside it",
             )
         if found.exists():

@@ -126,7 +126,7 @@ def worth_telling(parsed: JsonObject) -> Iterator[tuple[str, str]]:
 def _of_warnings(warnings: Sequence[ClassedWarning], accept: Sequence[str]) -> Iterator[Problem]:
     for one in warnings:
         if one.kind == "dangerous" and one.name not in accept:
-            remedy = f"{one.meaning}\nif it may stand: validate: {{readback: {{accept: [{one.name}]}}}}"
+            remedy = f"{one.meaning}\nto accept it: validate: {{readback: {{accept: [{one.name}]}}}}"
             fact = f"TensorRT's parser warns of '{one.name}': {one.message}"
             yield Problem(Code.PARSER_WARNING, fact, remedy)
 

@@ -147,7 +147,7 @@ KNOWN: tuple[KnownWarning, ...] = (
     _harmless(
         "initializer-replaced",
         r"Initializer .* was previously provided\. Overwriting previous data\.",
-        "Whoever calls the parser gave it the data of a constant twice, and the later ones count; give them once.",
+        "The data of a constant were given to the parser twice, and the later ones are used; give them once.",
     ),
     _harmless(
         "weights-transposed",

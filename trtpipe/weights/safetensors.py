@@ -199,9 +199,9 @@ def _entry(name: str, said: Json, start: int) -> _Entry:
     dtype, width = _TYPES[said["dtype"]]
     shape, offsets = said["shape"], said["data_offsets"]
     if not _are_counts(shape) or len(shape) > _MOST_DIMS:
-        raise ValueError("has a shape that is none")
+        raise ValueError("has an invalid shape")
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise ValueError("has data_offsets that are none")
+        raise ValueError("has invalid data_offsets")
     needed, given = math.prod(shape) * width, offsets[1] - offsets[0]
     if needed != given:
         raise ValueError(f"needs {needed} bytes, but has {given}")

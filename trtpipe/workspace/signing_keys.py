@@ -58,7 +58,7 @@ def _refuse_inside(path: Path, root: Path) -> None:
     if real.is_relative_to(repository) or real.is_relative_to(home):
         raise SpecError(
             Code.SIGNING_KEY,
-            f"the signing key {path} lies in the repository, where it gets committed and copied",
+            f"the signing key {path} is inside the repository, where it would be committed and copied",
             "move it to a directory outside, write that into `sign`, and make a new one if it was ever committed: "
             "trtpipe cache keygen FILE",
         )

@@ -79,7 +79,7 @@ def read_graph(path: Path) -> Graph:
 def read_saved_model(folder: Path) -> tuple[MetaGraph, ...]:
     """The graphs of the SavedModel in a directory. Raises ModelError when it holds none."""
     if not (folder / SAVED_MODEL).is_file():
-        said = f"'{folder.name}' is no SavedModel: there is no {SAVED_MODEL} in it"
+        said = f"'{folder.name}' is not a SavedModel: there is no {SAVED_MODEL} in it"
         raise ModelError(
             Code.NOT_TENSORFLOW,
             said,

@@ -97,7 +97,7 @@ def _resize(node: NodeView) -> Said:
 def _scatter(node: NodeView) -> Said:
     reduction = node.text("reduction", "none")
     if reduction != "none":
-        yield f"reduction is {reduction}, and TensorRT's parser accepts none only", CUT
+        yield f"reduction is {reduction}, and TensorRT's parser accepts only none", CUT
 
 
 def _tensor_scatter(node: NodeView) -> Said:
