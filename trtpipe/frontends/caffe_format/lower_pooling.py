@@ -82,7 +82,7 @@ def pool(
             and stride > kernel
             and -(-(size - kernel) // stride) >= windows
         ):
-            fact = f"its last window begins behind the input, of size {size}: Caffe gives no number for it"
+            fact = f"its last window begins after the input, of size {size}: Caffe does not define its result"
             raise layer.refuse(fact, "set round_mode: FLOOR, or pad the input")
         if windows < 1:
             raise layer.refuse(
