@@ -13,7 +13,7 @@ import pytest
 from package_source import PACKAGE, ROOT, modules, nodes_of, tree_of
 
 LAYERS = (
-    "unions arrays deferred_imports problem_codes digests homes launcher",
+    "unions arrays deferred_imports problem_codes digests homes launcher figures",
     "errors",
     "files json_values shapes permissions",
     "spec targets",

@@ -35,7 +35,7 @@ from trtpipe.networks.network import ParsedNetwork  # noqa: E402
 from trtpipe.networks.reader import read_network  # noqa: E402
 from trtpipe.runners.graphs import RunnableModel, runnable_model  # noqa: E402
 from trtpipe.runners.onnxruntime import open_runner  # noqa: E402
-from trtpipe.runners.readback import TensorDifference, bound_of, compare_network, network_model  # noqa: E402
+from trtpipe.runners.readback import TensorDifference, bound_of, compare_lowered, network_model  # noqa: E402
 from trtpipe.toolchains import worker  # noqa: E402
 
 Say = Callable[[str], None]
@@ -129,7 +129,7 @@ def _beside_runtime(case: Case, lowered: Lowered, folder: Path) -> str:
     """`equal`, `departs: …`, or why ONNX Runtime has no say."""
     try:
         typed = runnable_model(folder / "model.onnx")
-        read = compare_network(typed, lowered, folder, [case.arrays], threads=1)
+        read = compare_lowered(typed, lowered, folder, [case.arrays], threads=1)
     except Exception as error:  # of a model that it cannot run, or feeds of types that NumPy lacks
         return f"the model does not run: {_said(error)}"
     if read.equal:

@@ -23,7 +23,7 @@ from trtpipe.networks.verdicts import NetworkVerdict, judge_network
 from trtpipe.networks.warnings import names_of_dangerous
 from trtpipe.runners.graphs import RunnableModel, runnable_model
 from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.readback import Readback, compare_network, network_model
+from trtpipe.runners.readback import Readback, compare_lowered, network_model
 from trtpipe.runners.readback_run import read_back
 from trtpipe.runners.recordings import RecordedRun, write_recording
 from trtpipe.runners.requests import ValidationRequest
@@ -49,7 +49,7 @@ class Parsed:
 
     def compared(self, network: ParsedNetwork | None = None, *, locate: bool = False) -> Readback:
         lowered = onnx_of(network or self.network)
-        return compare_network(self.typed, lowered, self.folder, self.feeds, locate=locate, threads=1)
+        return compare_lowered(self.typed, lowered, self.folder, self.feeds, locate=locate, threads=1)
 
     def judged(self, network: ParsedNetwork | None = None) -> NetworkVerdict:
         """The verdict that a build would come to, by the steps' own functions; the feeds are a recording.

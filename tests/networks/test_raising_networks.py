@@ -11,7 +11,7 @@ from trtpipe.errors import ModelError
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.raised.network import raise_network
 from trtpipe.runners.graphs import runnable_model
-from trtpipe.runners.readback import compare_network
+from trtpipe.runners.readback import compare_lowered
 
 pytestmark = needs_rtx
 
@@ -37,7 +37,7 @@ def test_a_raised_network_computes_what_it_did(tmp_path, name):
 
     run_declared(raised.declaration, tmp_path, found.feeds[0])
     declared = runnable_model(tmp_path / "net.onnx")
-    read = compare_network(declared, onnx_of(found.network), found.folder, found.feeds, threads=1)
+    read = compare_lowered(declared, onnx_of(found.network), found.folder, found.feeds, threads=1)
     assert read.equal
 
 

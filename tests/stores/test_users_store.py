@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from places import fingerprint, needs, step
 
 from trtpipe import homes
 from trtpipe.app.store.retention import Cache, roots_of
-from trtpipe.errors import SpecError, StoreError
+from trtpipe.errors import SpecError, StoreError, TrtpipeError
 from trtpipe.homes import cache_home, user_file
 from trtpipe.loader.project import load_project
 from trtpipe.stores.local import LocalStore
@@ -259,6 +260,37 @@ def test_the_collector_knows_a_project_that_only_reads(tmp_path):
 
     assert reads.root in cache.projects()
     assert trace.key in roots_of(cache.projects()).keys
+
+
+def test_a_damaged_lockfile_of_another_project_is_named_and_all_that_it_may_need_is_kept(tmp_path):
+    first, second = (
+        step(open_store(project(tmp_path / "one")), name, name.encode()) for name in ("digits", "b")
+    )
+    reads = project(tmp_path / "two")
+    lockfile = reads.root / "trtpipe.lock"
+    lockfile.write_text(f"schema: 1\ncells:\n  a/b@c:\n    key: {first.key}\n")
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@x", "-C", str(reads.root)]
+    for words in (["init", "-q"], ["add", "trtpipe.lock"], ["commit", "-qm", "built"]):
+        subprocess.run([*git, *words], check=True)
+    lockfile.write_text(f"schema: 1\ncells: {{{{\n    key: {second.key}\n")
+    open_store(reads).introduce()
+    cache = Cache(project(tmp_path / "three"), open_store(project(tmp_path / "three")))
+    shutil.rmtree(tmp_path / "one")
+
+    roots = cache.roots()
+
+    assert {first.key, second.key} <= roots.keys
+    (warning,) = [text for text in cache.store.warnings if "damaged" in text]
+    assert str(reads.root) in warning
+
+
+def test_a_damaged_lockfile_of_a_project_that_is_named_ends_the_collection(tmp_path):
+    reads = project(tmp_path / "two")
+    (reads.root / "trtpipe.lock").write_text("schema: 1\ncells: {{\n")
+    cache = Cache(project(tmp_path / "three"), open_store(project(tmp_path / "three")))
+
+    with pytest.raises(TrtpipeError):
+        cache.roots([reads.root])
 
 
 def test_two_projects_at_once_do_the_work_once(tmp_path):

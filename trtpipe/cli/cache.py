@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trtpipe.app.store.retention import Cache, artifact_called, open_cache, roots_of
+from trtpipe.app.store.retention import Cache, artifact_called, open_cache
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.problem_codes import Code
@@ -66,7 +66,8 @@ def stats_command(*, as_json: bool) -> int:
 
     cache = open_cache()
     found, projects = survey(cache.store), cache.projects()
-    judged = collect(cache.store, roots_of(projects), Limits(older_than=0.0, grace=-1.0), dry_run=True)
+    judged = collect(cache.store, cache.roots(), Limits(older_than=0.0, grace=-1.0), dry_run=True)
+    _tell(cache)
     aside = [path for path in (cache.store.root / "quarantine").glob("*") if path.is_file()]
     stats: dict[str, Any] = {
         "store": str(cache.store.root),
@@ -97,7 +98,7 @@ def gc_command(
     age = _seconds(older_than) if older_than is not None else None if max_size is not None else _DEFAULT_AGE
     limits = Limits(age, _size(max_size) if max_size is not None else None)
     cache = open_cache()
-    found = collect(cache.store, roots_of(cache.projects(roots)), limits, dry_run=dry_run)
+    found = collect(cache.store, cache.roots(roots), limits, dry_run=dry_run)
     _tell(cache)
     if as_json:
         told = {"dry_run": dry_run, "traces": found.traces, "artifacts": found.artifacts}

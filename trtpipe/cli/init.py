@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.files import temporary_folder, write_whole
+from trtpipe.frontends.recognition import refuse_companion
 from trtpipe.loader.project import PIPELINES, Project, find_project
 from trtpipe.loader.schema import dataset_schema, pipeline_schema, project_schema
 from trtpipe.problem_codes import Code
@@ -41,8 +42,7 @@ def init_command(
     project = find_project(output.parent if output else Path.cwd())
     with contextlib.ExitStack() as stack:
         if is_remote(model):
-            _refuse_companion(companion)
-            found, own_name = stack.enter_context(_fetched(model, project))
+            found, own_name = stack.enter_context(_fetched(model, project, companion))
         else:
             found, own_name = recognise(Path(model), project, companion), Path(model).stem
         name = pipeline_name(name or own_name)
@@ -98,18 +98,14 @@ def _tell(spec: FirstSpec) -> None:
         note(f"warning: the spec does not build yet{more}: {first.fact}{remedy}")
 
 
-def _refuse_companion(companion: Path | None) -> None:
-    if companion is not None:
-        raise SpecError(
-            Code.OPTIONS_EXCLUDE,
-            "--with applies only to local models, but this one is an address",
-            "download the model and give its path, or write a spec that names both addresses",
-        )
-
-
 @contextmanager
-def _fetched(address: str, project: Project) -> Iterator[tuple[Recognised, str]]:
-    """A remote model, fetched, and its file's name."""
+def _fetched(address: str, project: Project, companion: Path | None) -> Iterator[tuple[Recognised, str]]:
+    """A remote model, fetched, and its file's name. Raises SpecError when a second file was named."""
+    if companion is not None:
+        refuse_companion(
+            "goes with a model on this machine, and this one is an address",
+            "fetch the model and give its path, or write a spec that names both addresses",
+        )
     from trtpipe.app.author.remote_model import recognise_remote
     from trtpipe.cli.progress import LazyProgress
     from trtpipe.loader.remotes import remote_file

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.figures import figure_beside
 from trtpipe.json_values import JsonObject
 from trtpipe.metrics.metrics import Metrics
 from trtpipe.metrics.reports import Report, read_report
@@ -57,7 +58,8 @@ def reached(record: JsonObject, budget: BudgetSpec) -> Reached:
         )
     # NaN compares false with everything, so it is never within the budget.
     inside = _excess(value, budget) <= 0
-    why = "" if inside else f"output '{name}' has {named(budget)} {value:.8g}, not {budget.words()}"
+    told = figure_beside(value, budget.min, budget.max, fewest=8)
+    why = "" if inside else f"output '{name}' has {named(budget)} {told}, not {budget.words()}"
     return Reached(inside, value, excess, noise, why)
 
 

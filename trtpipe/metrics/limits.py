@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.figures import exact_figure
 from trtpipe.json_values import JsonObject
 from trtpipe.metrics.budgets import Reached, reached, unmatched_budget
 from trtpipe.metrics.thresholds import applying_to
@@ -174,6 +175,6 @@ def _bounds(asked: Threshold | BudgetSpec) -> _Bounds:
 
 
 def _words(asked: Threshold | BudgetSpec) -> str:
-    parts = [f"at least {asked.min:g}"] if asked.min is not None else []
-    parts += [f"at most {asked.max:g}"] if asked.max is not None else []
+    parts = [f"at least {exact_figure(asked.min)}"] if asked.min is not None else []
+    parts += [f"at most {exact_figure(asked.max)}"] if asked.max is not None else []
     return " and ".join(parts)

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from trtpipe.errors import Problem, SpecPath
+from trtpipe.figures import exact_figure, figure_beside
 from trtpipe.json_values import Json
 from trtpipe.metrics.metrics import Metrics, NonFinite, json_number
 from trtpipe.problem_codes import Code
@@ -144,9 +145,11 @@ def _broken(nonfinite: NonFinite) -> str:
 def _words(verdict: Verdict) -> str:
     if verdict.why:
         return verdict.why
-    bounds = [f"at least {verdict.min}"] if verdict.min is not None else []
-    bounds += [f"at most {verdict.max}"] if verdict.max is not None else []
-    return f"has {verdict.metric} {verdict.value:.6g}, which must be {' and '.join(bounds)}"
+    bounds = [f"at least {exact_figure(verdict.min)}"] if verdict.min is not None else []
+    bounds += [f"at most {exact_figure(verdict.max)}"] if verdict.max is not None else []
+    assert verdict.value is not None, "without a value there is a reason"
+    value = figure_beside(verdict.value, verdict.min, verdict.max)
+    return f"has {verdict.metric} {value}, which must be {' and '.join(bounds)}"
 
 
 def _nearest(glob: str, outputs: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
+from trtpipe.figures import figure_beside
 from trtpipe.metrics.reach import PARTS
 from trtpipe.reports.models import BuildReport, CellRecord, OnGpu
 from trtpipe.reports.part_models import Link, Verdict
@@ -72,7 +73,9 @@ def _link(inside: str, link: Link) -> Case:
 def _threshold(inside: str, verdict: Verdict) -> Case:
     bound = bound_words(verdict)
     name = f"{verdict.place}: {verdict.metric} of {verdict.output} {bound}".strip()
-    found = f"{verdict.metric} is {number_words(verdict.value)}"
+    value = verdict.value
+    told = figure_beside(value, verdict.min, verdict.max) if isinstance(value, float) else number_words(value)
+    found = f"{verdict.metric} is {told}"
     match verdict.outcome:
         case "passed":
             return inside, name, 0.0, "passed", ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from trtpipe.figures import exact_figure
 from trtpipe.reports.models import Fact
 from trtpipe.reports.part_models import Reading, Verdict
 from trtpipe.shapes import format_size
@@ -87,8 +88,8 @@ def shape_words(shape: Sequence[int]) -> str:
 
 def bound_words(verdict: Verdict) -> str:
     """`>= 0.999 and <= 2`."""
-    parts = [f">= {verdict.min:g}"] if verdict.min is not None else []
-    parts += [f"<= {verdict.max:g}"] if verdict.max is not None else []
+    parts = [f">= {exact_figure(verdict.min)}"] if verdict.min is not None else []
+    parts += [f"<= {exact_figure(verdict.max)}"] if verdict.max is not None else []
     return " and ".join(parts)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trtpipe.errors import ModelError, StepFailed, TrtpipeError
+from trtpipe.figures import figure_beside
 from trtpipe.json_values import (
     Json,
     JsonObject,
@@ -209,7 +210,8 @@ def _replay(folder: Path) -> int:
     metrics = metrics_from_json(measured[wanted.output])
     verdicts = judge(wanted.output, metrics, [wanted.threshold]).verdicts
     for verdict in verdicts:
-        value = "not measured" if verdict.value is None else f"{verdict.value:.6g}"
+        found, bounds = verdict.value, (verdict.min, verdict.max)
+        value = "not measured" if found is None else figure_beside(found, *bounds)
         sys.stdout.write(f"{wanted.output}: {verdict.metric} {value}: {verdict.outcome}\n")
     return int(any(verdict.outcome == "failed" for verdict in verdicts))
 

@@ -155,7 +155,7 @@ def bound_of(typed: RunnableModel, forced: Collection[str] = ()) -> float:
     return max(LEAST, max(GROWTH, math.sqrt(len(units))) * max(units, default=0.0))
 
 
-def compare_network(
+def compare_lowered(
     typed: RunnableModel,
     lowered: Lowered,
     folder: Path,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from trtpipe.errors import WrongValue
+from trtpipe.figures import exact_figure
 from trtpipe.problem_codes import Code
 from trtpipe.spec.fields import Number, SpecModel
 
@@ -71,7 +72,8 @@ class BudgetSpec(SpecModel):
         if self.min is not None and self.max is not None and self.min > self.max:
             raise WrongValue(
                 Code.OUT_OF_RANGE,
-                f"nothing is at least {self.min:g} and at most {self.max:g}; leave out min or max",
+                f"nothing is at least {exact_figure(self.min)} and at most {exact_figure(self.max)}; "
+                "leave out min or max",
             )
         if self.metric is None and (bounds or self.output != "*"):
             raise WrongValue(
@@ -93,7 +95,7 @@ class BudgetSpec(SpecModel):
         """The required accuracy as text."""
         if self.accuracy_drop is not None:
             return f"accuracy at most {self.accuracy_drop:g} below the reference's"
-        bounds = [f"at least {self.min:g}"] if self.min is not None else []
-        bounds += [f"at most {self.max:g}"] if self.max is not None else []
+        bounds = [f"at least {exact_figure(self.min)}"] if self.min is not None else []
+        bounds += [f"at most {exact_figure(self.max)}"] if self.max is not None else []
         where = "" if self.output == "*" else f" of {self.output}"
         return f"{self.metric}{where} {' and '.join(bounds)}"

@@ -158,12 +158,12 @@ class _Export:
         from trtpipe.runners.feeds.chance import random_feed
         from trtpipe.runners.feeds.signature import signature_of_model
         from trtpipe.runners.graphs import runnable_model
-        from trtpipe.runners.readback import compare_network
+        from trtpipe.runners.readback import compare_lowered
 
         taken = signature_of_model(typed.model, self.pipeline.spec.profiles)
         feed = random_feed(taken, taken.shapes(0), taken.values(0), _SEED)
         lowered, folder = onnx_of(self.network), self.network.contents.path.parent
-        found = compare_network(runnable_model(typed.model), lowered, folder, [feed.arrays], locate=True)
+        found = compare_lowered(runnable_model(typed.model), lowered, folder, [feed.arrays], locate=True)
         why = _difference(found, self.network)
         if why:
             raise ModelError(Code.NOT_DECLARABLE, f"the declared layers could not be proved: {why}", _OURS)

@@ -20,6 +20,7 @@ from trtpipe.app.debug.repro import new_directory, readme_of, write_environment
 from trtpipe.canonical.writer import write_model
 from trtpipe.checks.cell_steps import CellSteps
 from trtpipe.errors import ModelError, SpecError, StepFailed
+from trtpipe.figures import exact_figure
 from trtpipe.metrics.metrics import metrics_from_json
 from trtpipe.metrics.thresholds import Verdict, judge
 from trtpipe.plan.control import Control
@@ -179,7 +180,9 @@ def _fewer(measuring: _Measuring, trials: Trials[Candidate], run: Callable[[Cand
 
 def _bounds(verdict: Verdict) -> str:
     bounds = ((verdict.min, "at least"), (verdict.max, "at most"))
-    return "".join(f", which must be {word} {bound:g}" for bound, word in bounds if bound is not None)
+    return "".join(
+        f", which must be {word} {exact_figure(bound)}" for bound, word in bounds if bound is not None
+    )
 
 
 def _thresholds(steps: CellSteps) -> list[Threshold]:

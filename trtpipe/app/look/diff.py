@@ -16,6 +16,7 @@ from trtpipe.app.look.inspect import describe, find_subject
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.files import temporary_folder
+from trtpipe.frontends.recognition import refuse_companion
 from trtpipe.inspection.engine_files import ENGINE, MANIFEST
 from trtpipe.problem_codes import Code
 
@@ -49,8 +50,7 @@ def diff(a: str, b: str, cwd: Path, companions: Sequence[Path] = ()) -> dict[str
                 Code.NOT_COMPARABLE, f"{a!r} is {one}, and {b!r} is {other}: there is nothing to compare"
             )
         if companions and kinds[0] != "model":
-            fact = f"--with applies only to models, but {a!r} is {_KINDS[kinds[0]]}"
-            raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave out --with")
+            refuse_companion(f"goes with models, and {a!r} is {_KINDS[kinds[0]]}")
         compare: Mapping[str, Callable[[Path, Path, ExitStack], dict[str, Any]]] = {
             "engine": _engines,
             "model": partial(_models, companions=(first, second)),

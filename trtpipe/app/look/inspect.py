@@ -16,6 +16,7 @@ from trtpipe.app.look.asked import refuse_in_vain
 from trtpipe.building.canonical_models import readable_model
 from trtpipe.digests import Digest
 from trtpipe.errors import ModelError, SpecError
+from trtpipe.frontends.recognition import refuse_companion
 from trtpipe.inspection.engine_files import ENGINE, MANIFEST
 from trtpipe.inspection.inspect_model import NOTHING_MORE, Asked
 from trtpipe.inspection.inspect_pipeline import LayerLine, PipelineDescription
@@ -44,7 +45,7 @@ def describe(subject: Subject) -> dict[str, Any]:
 
     kind = kind_of_file(path)
     if kind != "model":
-        _refuse_companion(subject)
+        _expect_no_companion(subject)
     if kind == "engine":
         return _engine(path, subject.asked)
     if kind == "pipeline":
@@ -61,11 +62,9 @@ def describe(subject: Subject) -> dict[str, Any]:
     return {"lockfile": records.lockfile, "cache": records.cache, "json": records.json_file}[kind](path)
 
 
-def _refuse_companion(subject: Subject) -> None:
-    """Raises SpecError when a second file was given for something that is not a model."""
+def _expect_no_companion(subject: Subject) -> None:
     if subject.companion is not None:
-        fact = f"--with applies only to a model, but '{subject.path}' is none"
-        raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave out --with")
+        refuse_companion(f"goes with a model, and '{subject.path}' is none")
 
 
 def find_subject(text: str, cwd: Path) -> Path:
@@ -90,7 +89,7 @@ def find_subject(text: str, cwd: Path) -> Path:
 def _directory(subject: Subject) -> dict[str, Any]:
     folder = subject.path
     if (folder / ENGINE).exists() or (folder / MANIFEST).exists():
-        _refuse_companion(subject)
+        _expect_no_companion(subject)
         return _engine(folder / ENGINE, subject.asked)
     if (folder / "saved_model.pb").exists():
         return _model(subject)

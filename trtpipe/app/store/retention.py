@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtpipe.digests import Digest
-from trtpipe.errors import SpecError
+from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.git.command import ask_git
 from trtpipe.loader.project import LOCK_FILE, Project, find_project, find_root
 from trtpipe.lockfile import load_lock
 from trtpipe.plan.address import Address, Place
@@ -22,6 +24,7 @@ from trtpipe.workspace.stores import open_store
 
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _LEAST_DIGITS = 4
+_GIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,32 @@ class Cache:
 
     def projects(self, more: Iterable[Path] = ()) -> list[Path]:
         """The roots of the projects whose results are kept: this one, those given, those registered in the store."""
-        given = [self._given(path) for path in more]
         known = [path for path in self.store.projects() if path.is_dir()]
-        return list(dict.fromkeys([self.project.root, *given, *known]))
+        return list(dict.fromkeys([*self._named(more), *known]))
+
+    def roots(self, more: Iterable[Path] = ()) -> Roots:
+        """What these projects need. Raises TrtpipeError when the lockfile of this one, or of one given, is damaged.
+
+        A damaged lockfile of another project is a warning of the store's: whoever works here cannot mend it.
+        """
+        named = self._named(more)
+        others = [root for root in self.projects() if root not in named]
+        own = roots_of(named)
+        found = {text for root in others for text in self._needs_of_other(root)}
+        return Roots(own.keys | found, own.artifacts | found)
+
+    def _named(self, more: Iterable[Path]) -> list[Path]:
+        return [self.project.root, *(self._given(path) for path in more)]
+
+    def _needs_of_other(self, root: Path) -> set[str]:
+        try:
+            return _needs_of(root)
+        except TrtpipeError as error:
+            self.store.warnings.append(
+                f"the lockfile of the project {root} is damaged, so that what it needs is not all known: "
+                f"what its text, its last commit and its last builds name is kept ({error.problems[0].fact})"
+            )
+            return {*_legible_digests(root), *_digests_in(steps_in(root / STATE_FILE))}
 
     def _given(self, path: Path) -> Path:
         if not path.is_dir():
@@ -56,11 +82,22 @@ def roots_of(projects: Iterable[Path]) -> Roots:
 
     For a lockfile with a merge conflict, everything that either side names.
     """
-    named: set[str] = set()
-    for root in projects:
-        named.update(_digests_of(root / LOCK_FILE))
-        named.update(_digests_in(steps_in(root / STATE_FILE)))
-    return Roots(frozenset(named), frozenset(named))
+    named = frozenset(text for root in projects for text in _needs_of(root))
+    return Roots(named, named)
+
+
+def _needs_of(root: Path) -> set[str]:
+    return {*_digests_of(root / LOCK_FILE), *_digests_in(steps_in(root / STATE_FILE))}
+
+
+def _legible_digests(root: Path) -> Iterator[str]:
+    """What a damaged lockfile still names, and what it named when it was last committed."""
+    if (root / LOCK_FILE).is_file():
+        with suppress(OSError):
+            yield from _DIGEST.findall((root / LOCK_FILE).read_bytes().decode(errors="replace"))
+    with suppress(OSError, subprocess.SubprocessError):
+        committed = ask_git(root, "show", f"HEAD:./{LOCK_FILE}", seconds=_GIT_SECONDS)
+        yield from _DIGEST.findall(committed.stdout.decode(errors="replace"))
 
 
 def _digests_of(lockfile: Path) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from trtpipe.errors import ModelError, SpecError
 from trtpipe.frontends import Frontend, Proposal, find_frontend, frontend_names
@@ -26,11 +27,15 @@ def propose(
     if companion is None:
         return frontend, proposal
     if not frontend.companion:
-        fact = f"--with names a second file of a model, and the parser {frontend.name!r} takes none"
-        raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave out --with")
+        refuse_companion(f"names a second file of a model, and the parser {frontend.name!r} takes none")
     if not companion.is_file():
         raise SpecError(Code.NO_SUCH_FILE, f"no such file: '{companion}'", "give --with the path of a file")
     return frontend, replace(proposal, options={**proposal.options, frontend.companion: companion})
+
+
+def refuse_companion(why: str, remedy: str = "leave --with out") -> NoReturn:
+    """Raises SpecError: `--with` was given where no second file is used. `why` goes on from "--with"."""
+    raise SpecError(Code.OPTIONS_EXCLUDE, f"--with {why}", remedy)
 
 
 def _recognised(path: Path, before_last: Callable[[], None]) -> tuple[Frontend, Proposal]:

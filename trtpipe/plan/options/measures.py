@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from trtpipe.json_values import (
     Json,
     JsonObject,
-    flag_in,
     integer_in,
     number_in,
     object_in,
@@ -16,20 +15,16 @@ from trtpipe.json_values import (
     text_in,
     texts_in,
 )
+from trtpipe.plan.options.data import DataOptions, data_in
 from trtpipe.plan.options.model import TransformOptions
 from trtpipe.plan.options.precision import QuantizeOptions
 from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ValidateOptions(StageOptions):
+class ValidateOptions(DataOptions):
     """The data and the reference of a validation. Thresholds are not included: they are applied later."""
 
-    data: JsonObject | None
-    """The data set, or `random` with a seed; None where neither was asked for."""
-    samples: int | None
-    profiles: Sequence[JsonObject]
-    corners: bool
     reference: str
     """`onnxruntime`, `float64` or `golden`."""
     transform: TransformOptions
@@ -38,10 +33,7 @@ class ValidateOptions(StageOptions):
     def record(self) -> dict[str, Json]:
         """The options as recorded in a fingerprint."""
         return {
-            "data": self.data,
-            "samples": self.samples,
-            "profiles": list(self.profiles),
-            "corners": self.corners,
+            **self.data_record(),
             "reference": self.reference,
             "transform": self.transform.record(),
         }
@@ -50,10 +42,7 @@ class ValidateOptions(StageOptions):
     def from_record(cls, record: JsonObject) -> ValidateOptions:
         """The options read back. Raises Malformed."""
         return cls(
-            data=if_given(object_in, record, "data"),
-            samples=if_given(integer_in, record, "samples"),
-            profiles=objects_in(record, "profiles"),
-            corners=flag_in(record, "corners"),
+            **data_in(record),
             reference=text_in(record, "reference"),
             transform=TransformOptions.from_record(object_in(record, "transform")),
             origins=UNPLACED,

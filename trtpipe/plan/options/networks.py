@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trtpipe.json_values import Json, JsonObject, flag_in, integer_in, object_in, objects_in
-from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
+from trtpipe.json_values import Json, JsonObject, flag_in
+from trtpipe.plan.options.data import DataOptions, data_in
+from trtpipe.plan.options.stage_options import UNPLACED, StageOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,35 +24,17 @@ class ParseOptions(StageOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadbackOptions(StageOptions):
+class ReadbackOptions(DataOptions):
     """The data on which a parsed network is compared with the typed model: the same as for its validation."""
 
-    data: JsonObject | None
-    """The data set, or `random` with a seed; None where neither was asked for."""
-    samples: int | None
-    profiles: Sequence[JsonObject]
-    corners: bool
     recorded: bool
     """Whether the inputs are those of a recording, which has outputs as well."""
 
     def record(self) -> dict[str, Json]:
         """The options as recorded in a fingerprint."""
-        return {
-            "data": self.data,
-            "samples": self.samples,
-            "profiles": list(self.profiles),
-            "corners": self.corners,
-            "recorded": self.recorded,
-        }
+        return {**self.data_record(), "recorded": self.recorded}
 
     @classmethod
     def from_record(cls, record: JsonObject) -> ReadbackOptions:
         """The options read back. Raises Malformed."""
-        return cls(
-            data=if_given(object_in, record, "data"),
-            samples=if_given(integer_in, record, "samples"),
-            profiles=objects_in(record, "profiles"),
-            corners=flag_in(record, "corners"),
-            recorded=flag_in(record, "recorded"),
-            origins=UNPLACED,
-        )
+        return cls(**data_in(record), recorded=flag_in(record, "recorded"), origins=UNPLACED)
