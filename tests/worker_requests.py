@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trtpipe.spec.pipeline import BuilderSpec
-from trtpipe.toolchains.request import UNTIMED, WorkerRequest, compatibility_of
+from trtpipe.toolchains.engine_worker.request import UNTIMED, WorkerRequest, compatibility_of
 
 
 def worker_request(

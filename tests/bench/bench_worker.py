@@ -17,15 +17,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from trtpipe.toolchains.watch import Supervision
+from trtpipe.toolchains.engine_worker.watch import Supervision
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 import models  # noqa: E402 - found through the line above
 from worker_requests import worker_request  # noqa: E402
 
-from trtpipe.toolchains.launch import run_worker  # noqa: E402
-from trtpipe.toolchains.request import WorkerRequest  # noqa: E402
+from trtpipe.toolchains.engine_worker.launch import run_worker  # noqa: E402
+from trtpipe.toolchains.engine_worker.request import WorkerRequest  # noqa: E402
 
 RAW = """
 import sys, tensorrt_rtx as trt

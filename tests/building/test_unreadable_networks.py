@@ -14,7 +14,7 @@ from trtpipe.delivery.proofs import prove_cell
 from trtpipe.errors import StepFailed
 from trtpipe.plan.worker_messages import WorkerPhase
 from trtpipe.problem_codes import Code
-from trtpipe.toolchains import parser_runs
+from trtpipe.toolchains.engine_worker import parser_runs
 from trtpipe.workspace.workspace import open_workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,8 @@ from runtime_models import MICROSOFT, rng
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 INPUTS, HIDDEN = 5, 6
 NAMES = ["x", "w", "r", "b", "", "h", "c", "", "ws", "wz", "rs", "rz"]

@@ -6,7 +6,7 @@ import onnx
 from onnx_text import canonical, parse
 
 from trtpipe.proofs.model import view_model
-from trtpipe.runners.graphs import runnable_model
+from trtpipe.runners.cpu.graphs import runnable_model
 
 UNNAMED = parse(
     """

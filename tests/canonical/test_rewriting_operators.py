@@ -10,8 +10,8 @@ from onnx_text import canonical, operators, parse, run
 
 from trtpipe.canonical.checks import check_model
 from trtpipe.legalization.rewrites import rewrite_as_imported
-from trtpipe.runners.exact_products import with_unsigned_weights
-from trtpipe.runners.graphs import RunnableModel
+from trtpipe.runners.cpu.exact_products import with_unsigned_weights
+from trtpipe.runners.cpu.graphs import RunnableModel
 
 MICROSOFT = "com.microsoft"
 STEP = 0.05

@@ -32,8 +32,8 @@ from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.legalization.legalize import legalize
 from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals
-from trtpipe.runners.exact_products import with_unsigned_weights
-from trtpipe.runners.graphs import RunnableModel
+from trtpipe.runners.cpu.exact_products import with_unsigned_weights
+from trtpipe.runners.cpu.graphs import RunnableModel
 
 needs_rtx = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs TensorRT-RTX")
 

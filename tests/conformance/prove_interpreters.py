@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from trtpipe.toolchains.watch import Supervision
+from trtpipe.toolchains.engine_worker.watch import Supervision
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
@@ -30,7 +30,7 @@ from worker_requests import worker_request  # noqa: E402
 
 from trtpipe.digests import digest_file  # noqa: E402
 from trtpipe.targets.operator_types import tried_versions  # noqa: E402
-from trtpipe.toolchains.launch import run_worker  # noqa: E402
+from trtpipe.toolchains.engine_worker.launch import run_worker  # noqa: E402
 
 OUT = HERE.parents[1] / "trtpipe" / "targets" / "equal_interpreters.json"
 SHAPES = {"x": {"min": [1, 3, 224, 224], "opt": [4, 3, 224, 224], "max": [8, 3, 224, 224]}}

@@ -33,10 +33,10 @@ from trtpipe.networks.lowering.result import Lowered  # noqa: E402
 from trtpipe.networks.matches import misfits  # noqa: E402
 from trtpipe.networks.network import ParsedNetwork  # noqa: E402
 from trtpipe.networks.reader import read_network  # noqa: E402
-from trtpipe.runners.graphs import RunnableModel, runnable_model  # noqa: E402
-from trtpipe.runners.onnxruntime import open_runner  # noqa: E402
-from trtpipe.runners.readback import TensorDifference, bound_of, compare_lowered, network_model  # noqa: E402
-from trtpipe.toolchains import worker  # noqa: E402
+from trtpipe.runners.comparison.readback import TensorDifference, bound_of, compare_lowered, network_model  # noqa: E402
+from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model  # noqa: E402
+from trtpipe.runners.cpu.onnxruntime import open_runner  # noqa: E402
+from trtpipe.toolchains.engine_worker import worker  # noqa: E402
 
 Say = Callable[[str], None]
 _NARROWED = "float64"

@@ -15,8 +15,8 @@ from trtpipe.errors import SpecError, StepFailed
 from trtpipe.plan.task import Task
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file
-from trtpipe.runners import compare_all as comparing
-from trtpipe.runners.compare_all import compare_all
+from trtpipe.runners.comparison import compare_all as comparing
+from trtpipe.runners.comparison.compare_all import compare_all
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "precisions"))
 from random_graphs import random_models

@@ -21,11 +21,11 @@ from trtpipe.networks.reader import read_network
 from trtpipe.plan.task import Task
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file
-from trtpipe.runners import compare_all as comparing
-from trtpipe.runners import compare_network as networks
-from trtpipe.runners.graphs import RunnableModel
+from trtpipe.runners.comparison import compare_all as comparing
+from trtpipe.runners.comparison import compare_network as networks
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.toolchains.engine_worker.parser_runs import parse_network
 from trtpipe.toolchains.installed import installed_toolchain
-from trtpipe.toolchains.parser_runs import parse_network
 
 RTX = installed_toolchain("tensorrt_rtx")
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"

@@ -15,7 +15,7 @@ from trtpipe.cli.inspect_networks import inspect_network_command
 from trtpipe.errors import SpecError, StepFailed
 from trtpipe.problem_codes import Code
 from trtpipe.text.networks import network_lines
-from trtpipe.toolchains import parser_runs
+from trtpipe.toolchains.engine_worker import parser_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 

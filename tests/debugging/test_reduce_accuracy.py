@@ -16,7 +16,7 @@ from trtpipe.building.silent import Unheard
 from trtpipe.checks.cell_steps import open_cell
 from trtpipe.errors import SpecError
 from trtpipe.plan.ports import ActionResult
-from trtpipe.runners.partial_runs import replay
+from trtpipe.runners.comparison.partial_runs import replay
 from trtpipe.stages.bodies import BODIES
 
 pytestmark = needs_rtx

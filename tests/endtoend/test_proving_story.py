@@ -19,10 +19,10 @@ from trtpipe.app.prove.golden import Recording
 from trtpipe.app.prove.validate import HowToValidate
 from trtpipe.cli.validate import golden_command, propose_command, validate_command
 from trtpipe.errors import SpecError, ToolchainError
-from trtpipe.runners import validate_engine
+from trtpipe.runners.cpu.onnxruntime import open_runner
 from trtpipe.runners.inference.results import GpuFacts
-from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.recordings import read_recording
+from trtpipe.runners.validation import validate_engine
+from trtpipe.runners.validation.recordings import read_recording
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains.detect import DetectedGpu
 from trtpipe.workspace.target_facts import TargetResolver

@@ -12,7 +12,7 @@ import pytest
 from there_and_back import bound, canonical, declared, lowered, run
 
 from trtpipe.errors import ModelError
-from trtpipe.layers.from_onnx import declare, forms
+from trtpipe.layers.from_onnx.model import declare, forms
 
 MACROS = {"IMAGE": "float[N,6,8,8] x", "ROWS": "float[N,5,6] x"}
 

@@ -11,7 +11,7 @@ import onnxruntime
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.reader import read_skeleton
 from trtpipe.canonical.writer import write_model
-from trtpipe.layers.from_onnx import Declaration, declare
+from trtpipe.layers.from_onnx.model import Declaration, declare
 from trtpipe.layers.network import lower_network
 from trtpipe.legalization.legalize import legalize
 from trtpipe.spec.network.network import NetworkOptions

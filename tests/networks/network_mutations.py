@@ -19,8 +19,8 @@ from trtpipe.networks.contents import Contents
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.lowering.subgraphs import Nesting, construct_of, outputs_of, reads_of
 from trtpipe.networks.network import Layer, ParsedNetwork
-from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.readback import network_model
+from trtpipe.runners.comparison.readback import network_model
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 MEMBERS = {
     "padding_mode": ("EXPLICIT_ROUND_DOWN", "EXPLICIT_ROUND_UP", "SAME_UPPER", "SAME_LOWER"),

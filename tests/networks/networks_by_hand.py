@@ -11,8 +11,8 @@ import numpy as np
 from trtpipe.networks.contents import Contents, Piece
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.network import Conditional, Layer, Loop, ParsedNetwork, Tensor, WeightsRef
-from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.readback import network_model
+from trtpipe.runners.comparison.readback import network_model
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 NAMES = {"float8_e4m3fn": "float8e4m3fn"}
 """TensorRT's names of types, where ours are others."""

@@ -21,16 +21,16 @@ from trtpipe.networks.parsed_model import record_of
 from trtpipe.networks.reader import read_network
 from trtpipe.networks.verdicts import NetworkVerdict, judge_network
 from trtpipe.networks.warnings import names_of_dangerous
-from trtpipe.runners.graphs import RunnableModel, runnable_model
-from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.readback import Readback, compare_lowered, network_model
-from trtpipe.runners.readback_run import read_back
-from trtpipe.runners.recordings import RecordedRun, write_recording
-from trtpipe.runners.requests import ValidationRequest
-from trtpipe.runners.typed_outputs import writing_outputs
+from trtpipe.runners.comparison.readback import Readback, compare_lowered, network_model
+from trtpipe.runners.comparison.readback_run import read_back
+from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model
+from trtpipe.runners.cpu.onnxruntime import open_runner
+from trtpipe.runners.validation.recordings import RecordedRun, write_recording
+from trtpipe.runners.validation.requests import ValidationRequest
+from trtpipe.runners.validation.typed_outputs import writing_outputs
 from trtpipe.spec.pipeline import ReadbackSpec
+from trtpipe.toolchains.engine_worker.parser_runs import parse_network
 from trtpipe.toolchains.installed import installed_toolchain
-from trtpipe.toolchains.parser_runs import parse_network
 
 RTX = installed_toolchain("tensorrt_rtx")
 needs_rtx = pytest.mark.skipif(RTX is None, reason="needs TensorRT-RTX")

@@ -11,9 +11,9 @@ from parsed_models import RTX, needs_rtx
 
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.reader import read_network
-from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.readback import network_model
-from trtpipe.toolchains.parser_runs import parse_network
+from trtpipe.runners.comparison.readback import network_model
+from trtpipe.runners.cpu.onnxruntime import open_runner
+from trtpipe.toolchains.engine_worker.parser_runs import parse_network
 
 pytestmark = [needs_rtx, pytest.mark.engine]
 

@@ -20,8 +20,8 @@ from misread_models import KINDS, models, plainer
 from parsed_models import needs_rtx, random_feed
 
 from trtpipe.errors import TrtpipeError
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "conformance"))
 

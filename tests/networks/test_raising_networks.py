@@ -10,8 +10,8 @@ from raised_cases import run_declared
 from trtpipe.errors import ModelError
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.raised.network import raise_network
-from trtpipe.runners.graphs import runnable_model
-from trtpipe.runners.readback import compare_lowered
+from trtpipe.runners.comparison.readback import compare_lowered
+from trtpipe.runners.cpu.graphs import runnable_model
 
 pytestmark = needs_rtx
 

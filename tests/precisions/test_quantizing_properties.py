@@ -17,8 +17,8 @@ from precision_graphs import model_of
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.quantization.formats import QUANTIZED
 from trtpipe.precisions.quantization.places import tensors_to_scale
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 STATIC, WEIGHTS, BLOCKS = ("int8", "fp8"), ("int4", "fp4"), ("nvfp4", "mxfp8")

@@ -19,8 +19,8 @@ from trtpipe.precisions.casts.element_types import element_types
 from trtpipe.precisions.casts.free_types import dtype_name
 from trtpipe.precisions.casts.kept_nodes import glob_of
 from trtpipe.precisions.casts.signatures import FLOATS
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 LOW = ["fp16", "bf16"]
 many = settings(max_examples=100, suppress_health_check=list(HealthCheck))

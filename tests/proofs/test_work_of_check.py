@@ -22,7 +22,7 @@ from trtpipe.proofs import model as proofs_model
 from trtpipe.proofs.engine_limits import proof
 from trtpipe.proofs.model import view_model
 from trtpipe.proofs.typed_nodes import SourceTypes
-from trtpipe.runners import graphs, onnxruntime
+from trtpipe.runners.cpu import graphs, onnxruntime
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.stages.first_runs import fit_model
 

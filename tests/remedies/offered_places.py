@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from trtpipe import errors
-from trtpipe.layers.from_onnx_node import NoForm
+from trtpipe.layers.from_onnx.node import NoForm
 from trtpipe.loader.remotes import _Wrong as WrongAddress
 from trtpipe.loader.sources import _Wrong as WrongSource
 

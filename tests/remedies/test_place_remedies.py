@@ -202,13 +202,13 @@ def loose(scheme: str, **pins: str) -> Callable[[Place], object]:
 
 
 def golden(*names: str) -> Callable[[Place], object]:
-    from trtpipe.runners.references import read_golden
+    from trtpipe.runners.validation.references import read_golden
 
     return lambda place: read_golden(place.root / "g.npz", names) and None
 
 
 def recording(place: Place) -> None:
-    from trtpipe.runners.recordings import read_recording
+    from trtpipe.runners.validation.recordings import read_recording
 
     read_recording(place.root / "g.npz")
 
@@ -340,7 +340,7 @@ DIRECT = [
     Row("weights over plain http, pinned", Code.PLAIN_HTTP, r"or pin it in model\.files", lambda *_: loose("http", w="0" * 64), ask=loose("http")),
     Row("recorded outputs of another input", Code.REFERENCE, r"'g\.npz' holds '(in:x)'", lambda *_: golden("x"), {"g.npz": recorded}, ask=golden("z")),
     Row("a recording that unpacks to too much", Code.FILE_TOO_LARGE, "save it uncompressed", put("g.npz", recorded()), {"g.npz": compressed},
-        ask=recording, before=small("trtpipe.runners.recordings._LARGEST_UNPACKED", 64)),
+        ask=recording, before=small("trtpipe.runners.validation.recordings._LARGEST_UNPACKED", 64)),
     Row("no such profile", Code.NO_SUCH_PROFILE, r"choose from (0) to 0", lambda _, m: profile(int(m[1])), ask=profile(5)),
     Row("a directory for a lockfile", Code.NOT_A_FILE, "move it away", lambda place, _: (place.root / "trtpipe.lock").rename(place.root / "away") and None,
         {"trtpipe.lock/x": ""}, ask=lock),

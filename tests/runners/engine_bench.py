@@ -20,9 +20,9 @@ from trtpipe.runners.inference.run import run_engine
 from trtpipe.runners.inference.tensors import store_tensors
 from trtpipe.runners.inference.trust import trusted_engine
 from trtpipe.targets.toolchain import Flavour, Toolchain
+from trtpipe.toolchains.engine_worker.watch import Supervision
 from trtpipe.toolchains.header import read_engine_header
 from trtpipe.toolchains.lookup import python_version
-from trtpipe.toolchains.watch import Supervision
 
 STAND_IN = Path(__file__).with_name("stand_in")
 

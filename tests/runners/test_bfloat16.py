@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 
 def model_of(nodes, inputs, outputs, weights=()):
@@ -71,14 +71,14 @@ def test_models_without_bfloat16_are_left_as_they_are():
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
     model = model_of(nodes, [("x", TensorProto.FLOAT, [1])], [("y", TensorProto.FLOAT, [1])])
 
-    from trtpipe.runners.bfloat16 import rounding_bfloat16
+    from trtpipe.runners.cpu.bfloat16 import rounding_bfloat16
 
     assert rounding_bfloat16(model) is model
 
 
 def test_nodes_that_share_a_name_run(tmp_path):
     """ONNX allows it, ONNX Runtime does not."""
-    from trtpipe.runners.graphs import runnable_model
+    from trtpipe.runners.cpu.graphs import runnable_model
 
     nodes = [
         helper.make_node("Relu", ["x"], ["h"], "same"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtpipe.runners.corner_inputs import CornerInputs, corner_feed, fitted, gather_rows
+from trtpipe.runners.validation.corner_inputs import CornerInputs, corner_feed, fitted, gather_rows
 
 SHAPE = st.lists(st.integers(1, 5), min_size=3, max_size=3).map(tuple)
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from trtpipe.app.debug.repro import read_task
 from trtpipe.errors import SpecError
-from trtpipe.runners.partial_runs import replay
+from trtpipe.runners.comparison.partial_runs import replay
 
 REDUCTION = {"output": "y", "threshold": {"metric": "max_abs", "min": None, "max": 1.0}, "value": 2.0}
 INDEX = {"names": ["y"], "batches": 1, "samples": 2}

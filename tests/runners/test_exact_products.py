@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from trtpipe.runners.exact_products import with_unsigned_weights
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu.exact_products import with_unsigned_weights
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 WEIGHTS = np.random.default_rng(0).integers(-128, 128, (64, 8)).astype(np.int8)
 CODES = np.random.default_rng(1).integers(0, 256, (4, 64)).astype(np.uint8)

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.errors import ModelError, StepFailed
-from trtpipe.runners.failing_nodes import shortened
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu.failing_nodes import shortened
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 FLOAT, INT8 = TensorProto.FLOAT, TensorProto.INT8
 

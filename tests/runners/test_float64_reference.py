@@ -10,8 +10,8 @@ from test_validation import COSINE, npz_data, places, saved, validated
 
 from trtpipe.metrics.verdicts import judge_report
 from trtpipe.problem_codes import Code
-from trtpipe.runners.float64 import lift, open_lifted
-from trtpipe.runners.graphs import runnable_model
+from trtpipe.runners.cpu.float64 import lift, open_lifted
+from trtpipe.runners.cpu.graphs import runnable_model
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 64)).astype(np.float32)
@@ -108,7 +108,7 @@ def test_a_validation_against_float64_sees_the_error_of_float32(tmp_path):
 
 def test_a_source_that_cannot_be_lifted_is_run_as_it_is_and_said_so(tmp_path, monkeypatch):
     from trtpipe.errors import ModelError
-    from trtpipe.runners import references
+    from trtpipe.runners.validation import references
 
     def refuse(*arguments, **options):
         raise ModelError(Code.MODEL_RUN_FAILED, "no kernels at all")

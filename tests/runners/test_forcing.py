@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trtpipe.runners.forced_types import Flips, Quantized, forced, own_name, quantized_in
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.comparison.forced_types import Flips, Quantized, forced, own_name, quantized_in
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 INT8, FP8 = Quantized("t", "n", 0.1, False), Quantized("t", "n", 0.1, True)
 

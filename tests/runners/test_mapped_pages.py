@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
 
-from trtpipe.runners import onnxruntime
-from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu import onnxruntime
+from trtpipe.runners.cpu.mapped_pages import let_go_of_mapped_pages
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="not run: looks into /proc")
 

@@ -11,9 +11,9 @@ import onnx_ir as ir
 import pytest
 
 from trtpipe.precisions import Choices, find_precision
-from trtpipe.runners.dynamic_blocks import dynamic_types
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
+from trtpipe.runners.cpu.dynamic_blocks import dynamic_types
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
 
 TEXT = "<ir_version: 9, opset_import: ['' : 17]> g (float[3,N,64] x) => (float[3,N,8] y) { y = MatMul(x, w) }"
 WEIGHT = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)

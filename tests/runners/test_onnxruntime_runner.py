@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from trtpipe.errors import ModelError, StepFailed
-from trtpipe.runners.graphs import rounding_halves, runnable_model
-from trtpipe.runners.onnxruntime import half_is_rounded, open_runner
+from trtpipe.runners.cpu.graphs import rounding_halves, runnable_model
+from trtpipe.runners.cpu.onnxruntime import half_is_rounded, open_runner
 
 
 def saved(path, text, opset=17, **weights):

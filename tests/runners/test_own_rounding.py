@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from trtpipe.runners.graphs import RunnableModel
-from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.own_rounding import NothingToExpect, expected_cosine
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
+from trtpipe.runners.rounding.own_rounding import NothingToExpect, expected_cosine
 
 
 def model(body: str) -> RunnableModel:

@@ -25,9 +25,9 @@ from test_wrong_models import (
 from trtpipe.metrics.proposals import proposed_thresholds
 from trtpipe.metrics.verdicts import judge_report
 from trtpipe.plan.task import Task
-from trtpipe.runners.graphs import runnable_model
-from trtpipe.runners.perturbations import noise_of, perturbed
-from trtpipe.runners.rounding_noise import run_proposing
+from trtpipe.runners.cpu.graphs import runnable_model
+from trtpipe.runners.rounding.perturbations import noise_of, perturbed
+from trtpipe.runners.rounding.rounding_noise import run_proposing
 
 PRECISIONS = ["fp32", "fp16", "bf16", "int8", "fp8"]
 

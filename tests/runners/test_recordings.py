@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from trtpipe.errors import ModelError
-from trtpipe.runners.recordings import RecordedRun, Recorder, Worst, read_recording, write_recording
+from trtpipe.runners.validation.recordings import (
+    RecordedRun,
+    Recorder,
+    Worst,
+    read_recording,
+    write_recording,
+)
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 

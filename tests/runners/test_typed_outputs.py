@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from trtpipe.errors import ModelError
-from trtpipe.runners.typed_outputs import open_outputs, writing_outputs
+from trtpipe.runners.validation.typed_outputs import open_outputs, writing_outputs
 
 BATCH = {"logits": np.arange(6, dtype=np.float32).reshape(2, 3), "mask/1": np.array([True, False])}
 

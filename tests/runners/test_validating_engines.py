@@ -19,7 +19,7 @@ from trtpipe.app.prove.validate import HowToValidate, validate_places
 from trtpipe.cli.validate import validate_command
 from trtpipe.delivery.engine_proofs import read_proof
 from trtpipe.digests import digest_file
-from trtpipe.runners.recordings import RecordedRun, read_recording, write_recording
+from trtpipe.runners.validation.recordings import RecordedRun, read_recording, write_recording
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains.detect import DetectedGpu
 from trtpipe.workspace.target_facts import TargetResolver

@@ -17,7 +17,7 @@ from trtpipe.plan.task import Task
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.problem_codes import Code
-from trtpipe.runners.validate import run_validation
+from trtpipe.runners.validation.validate import run_validation
 from trtpipe.spec.pipeline import Threshold
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ from trtpipe.metrics.verdicts import judge_report
 from trtpipe.plan.task import Task
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file
-from trtpipe.runners.onnxruntime import open_runner
-from trtpipe.runners.recordings import read_recording
-from trtpipe.runners.validate import run_validation
+from trtpipe.runners.cpu.onnxruntime import open_runner
+from trtpipe.runners.validation.recordings import read_recording
+from trtpipe.runners.validation.validate import run_validation
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "pipelines/models/digits_cnn.onnx"

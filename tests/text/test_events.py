@@ -51,7 +51,7 @@ from trtpipe.plan.worker_messages import (
 )
 from trtpipe.problem_codes import Code
 from trtpipe.text.events import event_json, event_lines, phase_words
-from trtpipe.toolchains.messages import message_from
+from trtpipe.toolchains.engine_worker.messages import message_from
 
 STEP, ENGINE, SEARCH = "p:import", "p/a@x:build_engine", "p/a:search"
 FIRST = {"decision": "run", "key": "k", "reason": {"cause": "first", "changes": [], "detail": ""}}

@@ -3,7 +3,7 @@
 import pytest
 
 from trtpipe.plan.worker_messages import WorkerError, WorkerLog, WorkerMemory
-from trtpipe.toolchains.driver_echo import without_echo
+from trtpipe.toolchains.engine_worker.driver_echo import without_echo
 
 ECHO = (
     "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at /x.cpp:250 (cudaError 35: "

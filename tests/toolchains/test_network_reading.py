@@ -19,9 +19,9 @@ from trtpipe.networks.reader import NETWORK, WEIGHTS, read_network
 from trtpipe.plan.control import Control
 from trtpipe.spec.pipeline import BuilderSpec
 from trtpipe.targets.toolchain import Toolchain
-from trtpipe.toolchains import parser_runs
-from trtpipe.toolchains.parser_runs import parse_network
-from trtpipe.toolchains.watch import Supervision
+from trtpipe.toolchains.engine_worker import parser_runs
+from trtpipe.toolchains.engine_worker.parser_runs import parse_network
+from trtpipe.toolchains.engine_worker.watch import Supervision
 
 pytestmark = pytest.mark.engine
 
@@ -453,6 +453,6 @@ def test_a_model_that_is_none_is_refused(tmp_path, toolchain):
 
 def test_numbers_of_bits_agree_on_both_sides():
     from trtpipe.networks.contents import BITS
-    from trtpipe.toolchains.network_reading import BITS as LACKING
+    from trtpipe.toolchains.engine_worker.network_reading import BITS as LACKING
 
     assert LACKING.items() <= BITS.items()

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from trtpipe.toolchains.refusals import builder_fact, parser_fact, plain_words, shown_log
+from trtpipe.toolchains.engine_worker.refusals import builder_fact, parser_fact, plain_words, shown_log
 
 SAID = {
     "Invalid Node - /deep/conv\nINetworkDefinition::addConvolutionNd: Error Code 3: API Usage Error (Parameter check "

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import trtpipe.toolchains.worker as worker_module
+import trtpipe.toolchains.engine_worker.worker as worker_module
 
 WORKER = Path(worker_module.__file__)
 API = json.loads(WORKER.with_name("trt_api.json").read_text())

@@ -11,7 +11,7 @@ import pytest
 
 from trtpipe.networks.network import TensorName
 from trtpipe.networks.reader import read_network
-from trtpipe.toolchains.network_reading import write_network
+from trtpipe.toolchains.engine_worker.network_reading import write_network
 
 LayerType = enum.Enum("LayerType", ["ODD", "UNHEARD_OF"])
 OddKind = enum.Enum("OddKind", ["FIRST"])

@@ -17,11 +17,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from trtpipe.errors import Interrupted, StepFailed, ToolchainError
-from trtpipe.toolchains.launch import WORKER, run_worker
+from trtpipe.toolchains.engine_worker.launch import WORKER, run_worker
+from trtpipe.toolchains.engine_worker.request import Timing
+from trtpipe.toolchains.engine_worker.watch import Supervision
+from trtpipe.toolchains.engine_worker.worker import fused_layers, plain_message, plain_reason
 from trtpipe.toolchains.lookup import python_version
-from trtpipe.toolchains.request import Timing
-from trtpipe.toolchains.watch import Supervision
-from trtpipe.toolchains.worker import fused_layers, plain_message, plain_reason
 
 pytestmark = pytest.mark.engine
 
@@ -396,8 +396,8 @@ def test_a_memory_limit_ends_the_build(bench):
 def test_a_worker_that_hangs_is_killed_after_its_grace(bench, monkeypatch):
     hanging = bench.folder / "hanging.py"
     hanging.write_text("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)\n")
-    monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", hanging)
-    monkeypatch.setattr("trtpipe.toolchains.watch.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("trtpipe.toolchains.engine_worker.launch.WORKER", hanging)
+    monkeypatch.setattr("trtpipe.toolchains.engine_worker.watch.GRACE_SECONDS", 0.1)
 
     error = failure_of(bench, options={"time_limit": 0.1})
 
@@ -407,8 +407,8 @@ def test_a_worker_that_hangs_is_killed_after_its_grace(bench, monkeypatch):
 def test_a_worker_deaf_to_interrupts_is_killed_after_its_grace(bench, monkeypatch):
     hanging = bench.folder / "hanging.py"
     hanging.write_text("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(600)\n")
-    monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", hanging)
-    monkeypatch.setattr("trtpipe.toolchains.watch.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("trtpipe.toolchains.engine_worker.launch.WORKER", hanging)
+    monkeypatch.setattr("trtpipe.toolchains.engine_worker.watch.GRACE_SECONDS", 0.1)
     bench.cancelled.set()
     began = time.monotonic()
 
@@ -422,7 +422,7 @@ def test_garbage_instead_of_events_is_survived(bench, monkeypatch):
     babbling.write_text(
         "import sys\nsys.stdout.buffer.write(b'\\xff{]\\n[1]\\nnull\\n' * 1000)\nsys.exit(7)\n"
     )
-    monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", babbling)
+    monkeypatch.setattr("trtpipe.toolchains.engine_worker.launch.WORKER", babbling)
 
     assert failure_of(bench).problems[0].fact == "the engine worker ended with code 7 while starting"
 
@@ -434,7 +434,7 @@ def test_an_engine_that_cannot_be_written_whole_is_no_engine(bench, monkeypatch,
     source = WORKER.read_text().replace("STREAM_FROM = 512 * MIB", f"STREAM_FROM = {stream_from}")
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
     limited.write_text(source.replace("import importlib\n", f"import importlib\n{limit}"))
-    monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", limited)
+    monkeypatch.setattr("trtpipe.toolchains.engine_worker.launch.WORKER", limited)
 
     assert failure_of(bench).problems[0].fact == "cannot write the engine: file too large"
 
@@ -445,7 +445,7 @@ def test_streamed_and_buffered_engines_are_the_same(bench, monkeypatch):
     buffered = bench.engine.read_bytes()
     streaming = bench.folder / "streaming.py"
     streaming.write_text(WORKER.read_text().replace("STREAM_FROM = 512 * MIB", "STREAM_FROM = 0"))
-    monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", streaming)
+    monkeypatch.setattr("trtpipe.toolchains.engine_worker.launch.WORKER", streaming)
 
     bench.run()
 
@@ -457,7 +457,8 @@ def test_the_worker_dies_with_its_parent(bench):
     script = (
         "import pickle, sys, os; from pathlib import Path\n"
         "from trtpipe.plan.worker_messages import WorkerPhase, WorkerStart\n"
-        "from trtpipe.toolchains.launch import run_worker; from trtpipe.toolchains.watch import Supervision\n"
+        "from trtpipe.toolchains.engine_worker.launch import run_worker\n"
+        "from trtpipe.toolchains.engine_worker.watch import Supervision\n"
         "def heard(message):\n"
         "    if isinstance(message, WorkerStart): print(message.pid, flush=True)\n"
         "    if isinstance(message, WorkerPhase) and message.name == 'build': os._exit(0)\n"

@@ -22,9 +22,9 @@ from worker_requests import worker_request
 
 from trtpipe.digests import digest_file
 from trtpipe.toolchains.engine_digest import normalised_digest
-from trtpipe.toolchains.launch import WORKER, run_worker
-from trtpipe.toolchains.watch import Supervision
-from trtpipe.toolchains.worker import TUNABLES
+from trtpipe.toolchains.engine_worker.launch import WORKER, run_worker
+from trtpipe.toolchains.engine_worker.watch import Supervision
+from trtpipe.toolchains.engine_worker.worker import TUNABLES
 
 pytestmark = pytest.mark.engine
 
@@ -127,7 +127,7 @@ def test_the_pace_of_minding_does_not_change_the_bytes(reference, tmp_path, mode
     )
     assert busy.count("0.003") == 1 and "reported >= 1" not in busy
     (tmp_path / "busy.py").write_text(busy)
-    monkeypatch.setattr("trtpipe.toolchains.launch.WORKER", tmp_path / "busy.py")
+    monkeypatch.setattr("trtpipe.toolchains.engine_worker.launch.WORKER", tmp_path / "busy.py")
 
     with ThreadPoolExecutor(3) as pool:
         built = list(pool.map(lambda name: build(tmp_path / name, model, rtx_site), "abcdef"))

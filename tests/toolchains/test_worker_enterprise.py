@@ -10,9 +10,9 @@ import pytest
 from worker_requests import worker_request
 
 from trtpipe.errors import StepFailed, ToolchainError
-from trtpipe.toolchains.launch import run_worker
-from trtpipe.toolchains.request import Timing
-from trtpipe.toolchains.watch import Supervision
+from trtpipe.toolchains.engine_worker.launch import run_worker
+from trtpipe.toolchains.engine_worker.request import Timing
+from trtpipe.toolchains.engine_worker.watch import Supervision
 
 SITE = str(Path(__file__).with_name("stand_in"))
 ALONE = Timing("timing.cache", (), {})

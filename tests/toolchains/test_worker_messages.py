@@ -6,7 +6,7 @@ import pytest
 
 from trtpipe.json_values import Malformed
 from trtpipe.plan.child_reports import Download, SampleCount
-from trtpipe.toolchains.messages import message_from
+from trtpipe.toolchains.engine_worker.messages import message_from
 
 
 @pytest.mark.parametrize(

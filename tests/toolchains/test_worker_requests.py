@@ -11,9 +11,9 @@ import pytest
 from worker_requests import worker_request
 
 from trtpipe.spec.pipeline import BuilderSpec, TargetSpec
-from trtpipe.toolchains import request as request_module
-from trtpipe.toolchains import worker
-from trtpipe.toolchains.launch import WORKER
+from trtpipe.toolchains.engine_worker import request as request_module
+from trtpipe.toolchains.engine_worker import worker
+from trtpipe.toolchains.engine_worker.launch import WORKER
 
 LIMITS = {"time_limit", "memory_limit"}
 WRONG = {

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
     from trtpipe.targets.toolchain import Toolchain
-    from trtpipe.toolchains.request import WorkerRequest
+    from trtpipe.toolchains.engine_worker.request import WorkerRequest
 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
 """Signals that a process causes itself; one killed from outside is not at fault and may be retried."""
@@ -204,9 +204,9 @@ class Performer:
     def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run the worker on `model.onnx` in the scratch directory itself, so that the path is always the same."""
         from trtpipe.toolchains.engine_digest import normalised_digest
+        from trtpipe.toolchains.engine_worker.launch import run_worker
+        from trtpipe.toolchains.engine_worker.watch import Supervision
         from trtpipe.toolchains.header import read_engine_header
-        from trtpipe.toolchains.launch import run_worker
-        from trtpipe.toolchains.watch import Supervision
         from trtpipe.toolchains.wheels import wheels_of
 
         for name, digest in action.fingerprint.inputs["model"].items():
@@ -243,8 +243,8 @@ class Performer:
         If TensorRT parses a model but crashes while its network is read, it could still build the engine, so the
         network is skipped without an error.
         """
-        from trtpipe.toolchains.parser_runs import parse_network
-        from trtpipe.toolchains.watch import Supervision
+        from trtpipe.toolchains.engine_worker.parser_runs import parse_network
+        from trtpipe.toolchains.engine_worker.watch import Supervision
 
         inputs = self.inputs_of(action, scratch / "in")
         typed = next(iter(inputs["model"].values()))
@@ -360,7 +360,7 @@ def limits_only(limits: EngineRequirements) -> BuilderSpec:
 def request_of(action: Action, toolchain: Toolchain, plugins: Iterable[Path] = ()) -> WorkerRequest:
     """The worker's request: everything from the fingerprint, and the paths on this machine."""
     from trtpipe.spec.pipeline import BuilderSpec
-    from trtpipe.toolchains.request import UNTIMED, WorkerRequest, compatibility_of
+    from trtpipe.toolchains.engine_worker.request import UNTIMED, WorkerRequest, compatibility_of
 
     record, limits = action.fingerprint.options, action.requirements
     options = EngineOptions.from_record(record)

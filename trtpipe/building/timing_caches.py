@@ -18,7 +18,7 @@ from trtpipe.errors import StepFailed
 from trtpipe.plan.events import Warned
 from trtpipe.plan.ports import Observer
 from trtpipe.stores.timing_caches import TimingCaches, cache_name
-from trtpipe.toolchains.request import Timing, WorkerRequest
+from trtpipe.toolchains.engine_worker.request import Timing, WorkerRequest
 
 GROWN = "timing.cache"
 Run = Callable[[WorkerRequest], Mapping[str, Any]]

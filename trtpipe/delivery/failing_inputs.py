@@ -25,7 +25,7 @@ from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.workspace.workspace import STATE_DIRECTORY, Workspace
 
 if TYPE_CHECKING:
-    from trtpipe.runners.recordings import RecordedRun
+    from trtpipe.runners.validation.recordings import RecordedRun
 
 FAILED = "failed"
 
@@ -46,7 +46,7 @@ def keeping_failing_inputs(
         worst = traces["validate"].outputs.get(WORST) if "validate" in traces else None
         if worst is None:
             raise
-        from trtpipe.runners.recordings import read_recording
+        from trtpipe.runners.validation.recordings import read_recording
 
         try:
             runs = read_recording(workspace.store.path(worst))
@@ -67,7 +67,7 @@ def clear(folder: Path) -> None:
 
 def keep(folder: Path, runs: Sequence[RecordedRun], places: Collection[str]) -> list[Path]:
     """Write the runs of some places, each as PLACE.npz. Raises OSError."""
-    from trtpipe.runners.recordings import write_recording
+    from trtpipe.runners.validation.recordings import write_recording
 
     kept = []
     for run in runs:

@@ -5,6 +5,6 @@
     contents.py    parsed.weights, mapped: kernels, biases and constants as arrays
     warnings.py    TensorRT's warnings by name, harmless or dangerous
 
-The worker's action `parse` writes both files (`toolchains/network_reading.py` describes them). What a layer type
-computes is defined in `lowering/`.
+The worker's action `parse` writes both files (`toolchains/engine_worker/network_reading.py` describes them). What a
+layer type computes is defined in `lowering/`.
 """

@@ -1,6 +1,7 @@
-"""The messages that the engine worker sends, as a closed union; `toolchains/worker.py` documents the worker's side.
+"""The messages that the engine worker sends, as a closed union.
 
-`toolchains/messages.py` parses them from the JSON lines that the worker writes.
+`toolchains/engine_worker/worker.py` documents the worker's side, and
+`toolchains/engine_worker/messages.py` parses them from the JSON lines that the worker writes.
 """
 
 from __future__ import annotations

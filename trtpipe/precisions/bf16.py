@@ -4,7 +4,7 @@ bfloat16 has the range of float32, so no value overflows that did not overflow b
 bits. ONNX allows it for convolutions and most activations from opset 22 on; models of older opsets are converted to
 opset 22. Normalizations, softmax and sums compute in float32 by default (`casts.defaults`); `keep: {bf16: [GLOB]}` puts
 such nodes in bfloat16 nevertheless. On the CPU it is validated with an equivalent float32 model that rounds to bfloat16
-(`runners.bfloat16`).
+(`runners.cpu.bfloat16`).
 """
 
 from __future__ import annotations

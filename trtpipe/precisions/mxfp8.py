@@ -3,7 +3,7 @@
 Scales of weights come from their values, those of activations are computed at run time, so no calibration is needed.
 GPUs support it from Ada (sm89) on; TensorRT-RTX 1.7 multiplies in the type of the rest of the model, so that there it
 only saves memory and memory traffic. On the CPU it is validated with an equivalent float32 model that rounds as
-TensorRT does (`runners.dynamic_blocks`).
+TensorRT does (`runners.cpu.dynamic_blocks`).
 """
 
 from __future__ import annotations

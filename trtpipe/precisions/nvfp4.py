@@ -3,7 +3,7 @@
 Each block has a scale in float8 e4m3, and all blocks of a tensor share one more scale in float32. For weights both come
 from their values; for activations block scales are computed at run time, and calibration finds the scale of the whole
 tensor. GPUs support it from Blackwell (sm120) on. On the CPU it is validated with an equivalent float32 model that
-rounds as TensorRT does (`runners.dynamic_blocks`).
+rounds as TensorRT does (`runners.cpu.dynamic_blocks`).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Evaluator:
         return self._evaluated(EvaluateOptions.from_record(request))
 
     def _evaluated(self, asked: EvaluateOptions) -> dict[str, Any]:
-        from trtpipe.runners.requests import request_of
+        from trtpipe.runners.validation.requests import request_of
         from trtpipe.stages.plan_stages import quantize_model
 
         with tempfile.TemporaryDirectory(prefix="typed-", dir=self.task.out) as name:
@@ -115,7 +115,7 @@ def main(folder: str) -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     task = Task.from_json(json.loads((place / "task.json").read_bytes()))
-    from trtpipe.runners.evaluate import Measuring
+    from trtpipe.runners.validation.evaluate import Measuring
 
     task = replace(task, local={"threads": threads_for(task), **task.local})
     with Measuring(place / "reference") as measuring:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from trtpipe.errors import StepFailed
 from trtpipe.json_values import Json
 from trtpipe.plan.task import Task
-from trtpipe.runners.corner_inputs import CornerInputs
+from trtpipe.runners.validation.corner_inputs import CornerInputs
 from trtpipe.spec.variant import VariantSpec
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from trtpipe.arrays import Array
     from trtpipe.canonical.summary import TensorInfo
-    from trtpipe.runners.graphs import RunnableModel
+    from trtpipe.runners.cpu.graphs import RunnableModel
     from trtpipe.spec.pipeline import Threshold
 
     Feed = Mapping[str, Array]
@@ -97,8 +97,8 @@ class _Place:
 
 def fit_model(task: Task) -> Fit:
     """Runs the model of a task; with the option `half`, fits a half variant as well. Raises ModelError, StepFailed."""
-    from trtpipe.runners.graphs import runnable_model
-    from trtpipe.runners.onnxruntime import NoKernel
+    from trtpipe.runners.cpu.graphs import runnable_model
+    from trtpipe.runners.cpu.onnxruntime import NoKernel
 
     canonical = _transformed(task)
     model = runnable_model(canonical)
@@ -127,7 +127,7 @@ def fit_model(task: Task) -> Fit:
 def _expect(model: RunnableModel, feeds: Mapping[str, Feed], outputs: Mapping[str, Feed], fit: Fit) -> None:
     """Notes the accuracy to expect of the outputs, if that is less than float32's default expectation."""
     from trtpipe.precisions import find_precision
-    from trtpipe.runners.own_rounding import NothingToExpect, expected_cosine
+    from trtpipe.runners.rounding.own_rounding import NothingToExpect, expected_cosine
 
     floats = find_precision("fp32")
     assert floats is not None, "fp32 is one of trtpipe's own"
@@ -158,7 +158,7 @@ def _places(model: RunnableModel, task: Task) -> list[_Place]:
     """The corners of the first profile, opt first; equal ones once."""
     from trtpipe.canonical.summary import summarize
     from trtpipe.proofs.corners import shapes_at, values_at
-    from trtpipe.runners.requests import request_of
+    from trtpipe.runners.validation.requests import request_of
 
     profiles = request_of(task).profiles
     profile = profiles[0] if profiles else {}
@@ -186,8 +186,8 @@ def _feeds(model: RunnableModel, task: Task, places: Sequence[_Place]) -> dict[s
     """Inputs for each place: random numbers within the ranges that indices allow."""
     from trtpipe.canonical.summary import summarize
     from trtpipe.datasets.samples.batches import open_dataset
-    from trtpipe.runners.corner_inputs import gather_rows
-    from trtpipe.runners.requests import dataset_of, feed_at, request_of, rows_at
+    from trtpipe.runners.validation.corner_inputs import gather_rows
+    from trtpipe.runners.validation.requests import dataset_of, feed_at, request_of, rows_at
 
     request = request_of(task)
     inputs = summarize(model.proto).inputs
@@ -203,7 +203,7 @@ def _run(
     model: RunnableModel, places: Sequence[_Place], feeds: Mapping[str, Mapping[str, Array]], fit: Fit
 ) -> tuple[dict[str, dict[str, Array]], dict[str, float]]:
     """Outputs by the place that they were computed at, and float tensor → its largest magnitude anywhere."""
-    from trtpipe.runners.onnxruntime import open_runner
+    from trtpipe.runners.cpu.onnxruntime import open_runner
 
     names = [name for name, _ in model.floats()]
     outputs: dict[str, dict[str, Array]] = {}
@@ -245,7 +245,7 @@ def _has_nan(array: Array) -> bool:
 
 
 def _where_nan_begins(model: RunnableModel, names: Sequence[str], feed: Mapping[str, Array]) -> str:
-    from trtpipe.runners.onnxruntime import open_runner
+    from trtpipe.runners.cpu.onnxruntime import open_runner
 
     with open_runner(_measured(model, names, _NAN), spinning=False) as runner:
         found = runner.infer(feed)
@@ -324,8 +324,8 @@ def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]
     from trtpipe.precisions.audit import low_shares
     from trtpipe.precisions.casts.files import rewrite_file
     from trtpipe.proofs.randomness import drawn_outputs
-    from trtpipe.runners.graphs import runnable_model
-    from trtpipe.runners.onnxruntime import open_runner
+    from trtpipe.runners.cpu.graphs import runnable_model
+    from trtpipe.runners.cpu.onnxruntime import open_runner
     from trtpipe.spec.pipeline import Threshold
 
     half = find_precision("fp16")

@@ -147,7 +147,7 @@ def quantize_model(task: Task) -> Made:
 
 def validate_model(task: Task) -> Made:
     """Typed ONNX and its reference → measurements, and recorded samples for machines without the reference."""
-    from trtpipe.runners.validate import run_validation
+    from trtpipe.runners.validation.validate import run_validation
 
     out = task.out / "validation.json"
     summary = run_validation(task, out)
@@ -169,7 +169,7 @@ def keep_parsed(task: Task) -> Made:
 
 def read_back(task: Task) -> Made:
     """Typed ONNX and the network as ONNX → measurements."""
-    from trtpipe.runners.readback_run import run_readback
+    from trtpipe.runners.comparison.readback_run import run_readback
 
     out = task.out / "readback.json"
     summary = run_readback(task, out)

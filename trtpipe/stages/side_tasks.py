@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 def propose_thresholds(task: Task) -> Made:
     """A model and its reference → how a precision's rounding changes the outputs."""
-    from trtpipe.runners.rounding_noise import run_proposing
+    from trtpipe.runners.rounding.rounding_noise import run_proposing
 
     return Made({}, run_proposing(task))
 
 
 def compare_tensors(task: Task) -> Made:
     """Typed ONNX and what it was typed from → a comparison of every tensor."""
-    from trtpipe.runners.compare_all import compare_all
+    from trtpipe.runners.comparison.compare_all import compare_all
 
     with events_of(task) as say:
         return Made({}, compare_all(task, lambda done, lots: say({"done": done, "lots": lots})))
@@ -33,7 +33,7 @@ def compare_tensors(task: Task) -> Made:
 
 def compare_with_network(task: Task) -> Made:
     """Typed ONNX and the network that TensorRT's parser made of it → a comparison of every tensor."""
-    from trtpipe.runners.compare_network import compare_network
+    from trtpipe.runners.comparison.compare_network import compare_network
 
     with events_of(task) as say:
         return Made({}, compare_network(task, lambda done, lots: say({"done": done, "lots": lots})))
@@ -41,15 +41,15 @@ def compare_with_network(task: Task) -> Made:
 
 def record_tensors(task: Task) -> Made:
     """Typed ONNX and what it was typed from → the latter's tensors on the validation data, in files."""
-    from trtpipe.runners.partial_runs import record
+    from trtpipe.runners.comparison.partial_runs import record
 
     return Made({}, record(task, task.out))
 
 
 def measure_part(task: Task) -> Made:
     """A part of typed ONNX and recorded tensors → measurements."""
-    from trtpipe.runners.graphs import runnable_model
-    from trtpipe.runners.partial_runs import Recorded, measure
+    from trtpipe.runners.comparison.partial_runs import Recorded, measure
+    from trtpipe.runners.cpu.graphs import runnable_model
 
     model, recorded = runnable_model(task.input("model")), Recorded(Path(task.local["recorded"]))
     threads = task.local.get("threads", 0)
@@ -65,7 +65,7 @@ def fit_model(task: Task) -> Made:
 
 def infer_on_cpu(task: Task) -> Made:
     """Inputs → outputs of a typed model on the CPU, in files."""
-    from trtpipe.runners.typed_model import infer
+    from trtpipe.runners.inference.typed_model import infer
 
     return Made({}, infer(task))
 

@@ -1,4 +1,7 @@
-"""Formats the engine worker's messages as the JSON lines that it writes: the inverse of `toolchains/messages.py`."""
+"""Formats the engine worker's messages as the JSON lines that it writes.
+
+The inverse of `toolchains/engine_worker/messages.py`.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from trtpipe.layers.from_onnx import Declaration
+    from trtpipe.layers.from_onnx.model import Declaration
 
 _SUFFIX = "-network"
 _LONGEST_NAME = 64
@@ -41,7 +41,7 @@ def export_network(workspace: Workspace, directory: Path | None, *, force: bool 
     `force`, and ModelError that names every node without a declared layer; nothing is written then.
     """
     from trtpipe.canonical.reader import read_skeleton
-    from trtpipe.layers.from_onnx import counted, declare
+    from trtpipe.layers.from_onnx.model import counted, declare
 
     (pipeline,) = workspace.pipelines
     name = pipeline.spec.pipeline[: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX

@@ -25,10 +25,10 @@ from trtpipe.problem_codes import Code
 from trtpipe.spec.network.network import NetworkOptions
 
 if TYPE_CHECKING:
-    from trtpipe.layers.from_onnx import Declaration
+    from trtpipe.layers.from_onnx.model import Declaration
     from trtpipe.networks.network import ParsedNetwork
     from trtpipe.networks.raised.network import RaisedNetwork
-    from trtpipe.runners.readback import Readback
+    from trtpipe.runners.comparison.readback import Readback
 
 _SUFFIX = "-parsed"
 _LONGEST_NAME = 64
@@ -104,7 +104,7 @@ class _Export:
     workplace: Path
 
     def write(self, name: str, spec: Path, weights: Path) -> ExportedParsed:
-        from trtpipe.layers.from_onnx import counted
+        from trtpipe.layers.from_onnx.model import counted
         from trtpipe.networks.raised.network import raise_network
         from trtpipe.weights.safetensors import write_safetensors
 
@@ -155,10 +155,10 @@ class _Export:
     def _proved(self, typed: Retyped) -> Readback:
         """The comparison of the typed model with the network. Raises ModelError when they differ."""
         from trtpipe.networks.lowering.network import onnx_of
+        from trtpipe.runners.comparison.readback import compare_lowered
+        from trtpipe.runners.cpu.graphs import runnable_model
         from trtpipe.runners.feeds.chance import random_feed
         from trtpipe.runners.feeds.signature import signature_of_model
-        from trtpipe.runners.graphs import runnable_model
-        from trtpipe.runners.readback import compare_lowered
 
         taken = signature_of_model(typed.model, self.pipeline.spec.profiles)
         feed = random_feed(taken, taken.shapes(0), taken.values(0), _SEED)

@@ -23,7 +23,10 @@ from trtpipe.processes.stage_runs import Telling, run_in_child
 
 
 def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, Any]:
-    """The comparison, see `runners.compare_all`. Raises SpecError, and what the steps or the comparison raise."""
+    """The comparison, see `runners.comparison.compare_all`.
+
+    Raises SpecError, and what the steps or the comparison raise.
+    """
     folder = steps.scratch / "compared"
     task = comparison_task(steps, "compare_all", folder, samples)
     events = Path(task.local["events"])
@@ -31,7 +34,7 @@ def compare_cell(steps: CellSteps, samples: int | None = None) -> Mapping[str, A
 
 
 def compare_cell_with_network(steps: CellSteps, samples: int | None = None) -> Mapping[str, Any]:
-    """Compares the cell's typed model with its toolchain's parsed network, see `runners.compare_network`.
+    """The cell's typed model beside the network that its toolchain makes of it, see `comparison.compare_network`.
 
     Where the toolchain cannot parse here, `not_run` says why. Raises SpecError, and what the steps, the parser or the
     comparison raise.

@@ -41,13 +41,13 @@ from trtpipe.reduction.candidates import Candidate, opt_of
 from trtpipe.reduction.course import Reduced, reduce_model
 from trtpipe.reduction.failures import FailureClass, classes_of, is_settled
 from trtpipe.reduction.shrink import copy_of
-from trtpipe.toolchains.watch import Supervision
+from trtpipe.toolchains.engine_worker.watch import Supervision
 
 if TYPE_CHECKING:
     import onnx
 
     from trtpipe.targets.toolchain import Toolchain
-    from trtpipe.toolchains.request import WorkerRequest
+    from trtpipe.toolchains.engine_worker.request import WorkerRequest
 
 _LEAST_SECONDS = 60
 _MEMORY = 12 << 30
@@ -108,7 +108,7 @@ class BuildTrials:
         return found
 
     def _built(self, candidate: Candidate, folder: Path) -> tuple[FailureClass, ...]:
-        from trtpipe.toolchains.launch import run_worker
+        from trtpipe.toolchains.engine_worker.launch import run_worker
 
         self.ran += 1
         request = replace(self.request, profiles=tuple(candidate.profiles))

@@ -42,7 +42,7 @@ _RUN = '''\
 import sys
 from pathlib import Path
 
-from trtpipe.runners.partial_runs import replay
+from trtpipe.runners.comparison.partial_runs import replay
 
 sys.exit(replay(Path(__file__).resolve().parent))
 '''

@@ -29,7 +29,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.workspace.project_code import require_libraries
 
 if TYPE_CHECKING:
-    from trtpipe.toolchains.request import WorkerRequest
+    from trtpipe.toolchains.engine_worker.request import WorkerRequest
 
 NO_PROCESS = {
     "fetch": "fetching depends on servers, not on files: see the messages of `trtpipe build`",
@@ -232,7 +232,7 @@ def portable_request(steps: CellSteps, action: Action) -> WorkerRequest:
 
 def write_request(folder: Path, request: WorkerRequest) -> None:
     """`request.json`, the plugins and the worker. Raises OSError."""
-    from trtpipe.toolchains.launch import WORKER
+    from trtpipe.toolchains.engine_worker.launch import WORKER
 
     libraries = [Path(path) for path in request.plugins]
     for path in libraries:

@@ -95,7 +95,7 @@ class Chosen:
     ) -> tuple[DeliveredEngine, Inference]:
         """Run the engine, if it is trusted; without runs it is only described. Raises what `run_engine` raises."""
         from trtpipe.runners.inference.run import run_engine
-        from trtpipe.toolchains.watch import Supervision
+        from trtpipe.toolchains.engine_worker.watch import Supervision
 
         engine = self._trusted()
         placed = replace(how, device=self.where.device, built_for=engine.built_for)

@@ -125,7 +125,7 @@ def _on_gpu(chosen: Chosen, runs: Sequence[EngineRun], folder: Path) -> _Ran:
 
 def _on_cpu(chosen: Chosen, runs: Sequence[EngineRun], folder: Path) -> _Ran:
     from trtpipe.processes.stage_runs import run_in_child
-    from trtpipe.runners.typed_model import stored
+    from trtpipe.runners.inference.typed_model import stored
 
     out = folder / "out"
     out.mkdir()

@@ -115,7 +115,7 @@ def _facts_in(manifest: JsonObject, place: EnginePlace) -> EngineFacts:
     """Raises ValueError, or ModelError for a manifest of an older trtpipe."""
     from trtpipe.spec.pipeline import ValidateSpec
     from trtpipe.targets.compute_capability import ComputeCapability
-    from trtpipe.toolchains.request import compatibility_of
+    from trtpipe.toolchains.engine_worker.request import compatibility_of
 
     text_in(manifest, "cell")
     steps, validation, model = (object_in(manifest, name) for name in ("steps", "validation", "model"))

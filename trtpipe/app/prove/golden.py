@@ -28,7 +28,7 @@ from trtpipe.runners.inference.trust import vouched_by_lock
 from trtpipe.workspace.target_facts import TargetResolver
 
 if TYPE_CHECKING:
-    from trtpipe.runners.recordings import RecordedRun
+    from trtpipe.runners.validation.recordings import RecordedRun
 
 FOLDER = "golden"
 
@@ -115,8 +115,8 @@ def _refuse_place(path: Path, root: Path, force: bool) -> None:
 def _samples(
     planned: Planned, cell: Cell, observer: Observer, samples: int, how: HowToValidate
 ) -> list[RecordedRun]:
-    """The first batches that a validation records, up to a number of samples, but at least one batch."""
-    from trtpipe.runners.recordings import read_recording
+    """The first batches that a validation records, up to a number of samples; one at least."""
+    from trtpipe.runners.validation.recordings import read_recording
 
     address = step_of(cell, "validate")
     with planned.steps(observer, Terms(offline=how.offline)) as steps:
@@ -144,8 +144,8 @@ def _by_engine(
 ) -> tuple[list[RecordedRun], str]:
     """The same samples with the outputs of the delivered engine."""
     from trtpipe.canonical.summary import summarize
-    from trtpipe.runners.graphs import runnable_model
-    from trtpipe.runners.validate_engine import Feed, GpuEngine, typed_inputs
+    from trtpipe.runners.cpu.graphs import runnable_model
+    from trtpipe.runners.validation.validate_engine import Feed, GpuEngine, typed_inputs
 
     workspace = planned.workspace
     place = EnginePlace(cell.name, workspace.build / cell.directory, workspace)
@@ -178,7 +178,7 @@ def _plain(run: RecordedRun, outputs: Mapping[str, Any]) -> RecordedRun:
 
 
 def _write(path: Path, runs: Sequence[RecordedRun]) -> None:
-    from trtpipe.runners.recordings import write_recording
+    from trtpipe.runners.validation.recordings import write_recording
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

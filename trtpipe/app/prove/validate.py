@@ -37,8 +37,8 @@ from trtpipe.workspace.target_facts import TargetResolver
 from trtpipe.workspace.workspace import STATE_DIRECTORY
 
 if TYPE_CHECKING:
-    from trtpipe.runners.recordings import Worst
-    from trtpipe.runners.validate_engine import Infer
+    from trtpipe.runners.validation.recordings import Worst
+    from trtpipe.runners.validation.validate_engine import Infer
 
 Outcome = Literal["passed", "failed", "not_run"]
 
@@ -136,7 +136,7 @@ def cannot_run(facts: EngineFacts, targets: TargetResolver) -> str:
 
 
 def _on_gpu(result: Validated, facts: EngineFacts, delivered: DeliveredEngine, how: HowToValidate) -> None:
-    from trtpipe.runners.validate_engine import GpuEngine
+    from trtpipe.runners.validation.validate_engine import GpuEngine
 
     asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
     with temporary_folder("validate") as folder:
@@ -149,9 +149,9 @@ def _on_gpu(result: Validated, facts: EngineFacts, delivered: DeliveredEngine, h
 
 
 def _on_cpu(result: Validated, facts: EngineFacts) -> None:
-    """Compares the typed model with the recorded reference; at corners it is the reference itself."""
-    from trtpipe.runners.onnxruntime import NoKernel
-    from trtpipe.runners.validate_engine import typed_model
+    """The typed model against what was recorded; at corners it is the reference itself."""
+    from trtpipe.runners.cpu.onnxruntime import NoKernel
+    from trtpipe.runners.validation.validate_engine import typed_model
 
     try:
         with typed_model(result.place.folder / MODEL) as model:
@@ -166,8 +166,8 @@ def _measured(
 ) -> tuple[dict[str, Any], EngineVerdict]:
     """Measures and judges the outputs while they still exist; samples that fail are kept."""
     from trtpipe.metrics.reports import read_report
-    from trtpipe.runners.recordings import Worst
-    from trtpipe.runners.validate_engine import EngineSubject, GpuEngine, measure_engine
+    from trtpipe.runners.validation.recordings import Worst
+    from trtpipe.runners.validation.validate_engine import EngineSubject, GpuEngine, measure_engine
 
     folder, worst = result.place.folder, Worst()
     subject = EngineSubject(folder / MODEL, folder / GOLDEN, facts.profiles, facts.corners, no_corners)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from trtpipe.layers.from_onnx_node import DECLARED_TYPES
+from trtpipe.layers.from_onnx.node import DECLARED_TYPES
 from trtpipe.networks.lowering import windows
 from trtpipe.networks.lowering.declared import DECLARED
 from trtpipe.networks.lowering.scope import LayerScope, dtype_of

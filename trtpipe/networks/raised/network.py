@@ -18,8 +18,8 @@ from pydantic import ValidationError
 
 from trtpipe.canonical.names import FreshNames
 from trtpipe.errors import ModelError, Problem
-from trtpipe.layers.from_onnx import Declaration, dim_name
-from trtpipe.layers.from_onnx_node import DECLARED_TYPES
+from trtpipe.layers.from_onnx.model import Declaration, dim_name
+from trtpipe.layers.from_onnx.node import DECLARED_TYPES
 from trtpipe.layers.scope import Scope
 from trtpipe.layers.table import LOWERINGS, least_opset
 from trtpipe.networks.lowering.scope import LayerScope, dtype_of, few, layer_scope, value_of, weights_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from trtpipe.layers.from_onnx_node import numbers_of
+from trtpipe.layers.from_onnx.node import numbers_of
 from trtpipe.layers.parameters import Parameters, numpy_type
 from trtpipe.weights.safetensors import WRITABLE, Writable
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError, StepFailed
 from trtpipe.plan.task import Task
-from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model
+from trtpipe.runners.cpu.onnxruntime import FOLDER_ENTRY, mapped_error
+from trtpipe.runners.cpu.twins import twin_of, twins_in
 from trtpipe.runners.inference.engine_process.steadiness import Steadiness
-from trtpipe.runners.onnxruntime import FOLDER_ENTRY, mapped_error
-from trtpipe.runners.twins import twin_of, twins_in
-from trtpipe.runners.typed_model import stored
+from trtpipe.runners.inference.typed_model import stored
 
 if TYPE_CHECKING:
     import onnxruntime

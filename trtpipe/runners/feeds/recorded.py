@@ -7,7 +7,7 @@ from pathlib import Path
 from trtpipe.runners.feeds.feeds import Feed, checked_feed
 from trtpipe.runners.feeds.given import read_npz
 from trtpipe.runners.feeds.signature import Signature
-from trtpipe.runners.recordings import is_recorded, read_recording
+from trtpipe.runners.validation.recordings import is_recorded, read_recording
 
 
 def recorded_feeds(path: Path, text: str, signature: Signature) -> list[Feed]:

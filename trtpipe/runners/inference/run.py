@@ -31,9 +31,9 @@ from trtpipe.runners.inference.requests import EngineRun, HowToRun, request_json
 from trtpipe.runners.inference.results import Inference, read_inference
 from trtpipe.runners.inference.trust import TrustedEngine
 from trtpipe.targets.toolchain import Toolchain
-from trtpipe.toolchains.failure_codes import code_of_failure
+from trtpipe.toolchains.engine_worker.failure_codes import code_of_failure
+from trtpipe.toolchains.engine_worker.watch import Minding, Supervision, signal_of, tail
 from trtpipe.toolchains.lookup import python_version
-from trtpipe.toolchains.watch import Minding, Supervision, signal_of, tail
 
 _PROGRAM = Program(Path(__file__).parent, "engine_process.main")
 _KINDS: Mapping[str, type[TrtpipeError]] = {

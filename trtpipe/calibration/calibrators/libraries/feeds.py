@@ -15,7 +15,7 @@ from trtpipe.canonical.summary import summarize
 from trtpipe.datasets.samples.batches import Dataset, open_dataset
 from trtpipe.errors import SpecError, StepFailed, TrtpipeError
 from trtpipe.problem_codes import Code
-from trtpipe.runners.graphs import runnable_model
+from trtpipe.runners.cpu.graphs import runnable_model
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array

@@ -11,7 +11,7 @@ from trtpipe.calibration.calibrators.libraries.feeds import library_errors, samp
 from trtpipe.calibration.scales import Scales
 from trtpipe.canonical.reader import read_skeleton
 from trtpipe.files import temporary_folder
-from trtpipe.runners.graphs import runnable_model
+from trtpipe.runners.cpu.graphs import runnable_model
 
 if TYPE_CHECKING:
     import onnx

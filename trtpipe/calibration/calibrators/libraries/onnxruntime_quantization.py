@@ -12,7 +12,7 @@ from trtpipe.calibration.calibrators import CalibrationRequest
 from trtpipe.calibration.calibrators.libraries.feeds import library_errors, samples_of, scales_of
 from trtpipe.calibration.scales import Scales
 from trtpipe.files import temporary_folder
-from trtpipe.runners.graphs import runnable_model
+from trtpipe.runners.cpu.graphs import runnable_model
 
 if TYPE_CHECKING:
     import onnx

@@ -20,9 +20,9 @@ from trtpipe.calibration.calibrators.measurement.providers import refuse_fallbac
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.datasets.samples.batches import Dataset, open_dataset
 from trtpipe.errors import ModelError, StepFailed
-from trtpipe.runners.graphs import RunnableModel, runnable_model
-from trtpipe.runners.mapped_pages import let_go_of_mapped_pages
-from trtpipe.runners.onnxruntime import FOLDER_ENTRY, mapped_error
+from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model
+from trtpipe.runners.cpu.mapped_pages import let_go_of_mapped_pages
+from trtpipe.runners.cpu.onnxruntime import FOLDER_ENTRY, mapped_error
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array

@@ -20,7 +20,7 @@ from trtpipe.calibration.calibrators import CalibrationRequest
 from trtpipe.calibration.calibrators.measurement.observers import FLOATS, open_session
 from trtpipe.canonical.summary import summarize
 from trtpipe.datasets.samples.batches import open_dataset
-from trtpipe.runners.graphs import RunnableModel, runnable_model
+from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model
 
 if TYPE_CHECKING:
     import onnx

@@ -1,0 +1,74 @@
+"""The agreement to expect for a model that rounds to integers at run time, given the rounding of floats.
+
+A value between two steps may be rounded to the other one when a sum is computed in a different order, and a recurrence
+carries that on from step to step. So two implementations of such a model agree less than others do, and the agreement
+to expect is measured: the model with every float off by up to half a unit in its last place, compared with itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trtpipe.canonical.tensors import nodes_of
+from trtpipe.runners.cpu.graphs import RunnableModel
+from trtpipe.runners.cpu.onnxruntime import open_runner
+from trtpipe.runners.rounding.perturbations import noise_of, perturbed
+
+if TYPE_CHECKING:
+    from trtpipe.arrays import Array
+
+    Feeds = Mapping[str, Mapping[str, Array]]
+
+_SEEDS = (0, 1, 2)
+_MARGIN = 5.0
+"""Factor on the largest difference seen, because a validation tries more inputs."""
+_LARGEST = 0.02
+"""The largest tolerance, as 1 minus the cosine: that of int8. With more a threshold proves almost nothing."""
+
+
+class NothingToExpect(Exception):
+    """Rounding alone changes the outputs so much that comparing them proves nothing; holds the measured cosine."""
+
+
+def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float | None:
+    """The cosine to expect of another implementation of the model; None for a model that does not round to integers.
+
+    `outputs` are its outputs for these feeds, by place. Raises NothingToExpect.
+    """
+    if not any(node.op_type == "Round" for node in nodes_of(model.proto)):
+        return None
+    noise = noise_of("fp32", "fp32")
+    assert noise is not None, "the noise of float32 is known"
+    worst = 1.0
+    for seed in _SEEDS:
+        with open_runner(perturbed(model, noise, seed), spinning=False) as runner:
+            for place, expected in outputs.items():
+                worst = min(worst, _cosine(expected, runner.infer(feeds[place])))
+    room = _MARGIN * (1 - worst)
+    if room > _LARGEST:
+        raise NothingToExpect(f"{worst:.3f}")
+    return 1 - _rounded_up(room)
+
+
+def _cosine(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float:
+    """The lowest cosine of the numeric outputs."""
+    from trtpipe.metrics.metrics import Accumulator
+
+    found = [1.0]
+    for name, value in expected.items():
+        if value.dtype.kind in "fiu" and value.shape == actual[name].shape:
+            accumulator = Accumulator()
+            accumulator.add(value, actual[name])
+            cosine = accumulator.result().values["cosine"]
+            found += [] if cosine is None else [cosine]
+    return min(found)
+
+
+def _rounded_up(room: float) -> float:
+    """A number with one digit that is at least as large; 0 for values below float32's resolution."""
+    if room < 1e-7:
+        return 0.0
+    unit = 10.0 ** math.floor(math.log10(room))
+    return math.ceil(room / unit) * unit
