@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from trtpipe.errors import StepFailed
 from trtpipe.metrics.verdicts import judge_report
 from trtpipe.plan.task import Task
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.runners.cpu.onnxruntime import open_runner
 from trtpipe.runners.validation.recordings import read_recording
@@ -46,7 +46,7 @@ def two_outputs(tmp_path):
 
 
 def typed_as(precision, source, out, **more):
-    rewrite_file(find_precision(precision), source, out, **more)
+    rewrite_file(find_precision(precision), source, out, choices=Choices(**more))
     return out
 
 

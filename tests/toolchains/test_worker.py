@@ -466,7 +466,7 @@ def test_the_worker_dies_with_its_parent(bench):
         "run_worker([sys.executable], request, Path(sys.argv[2]), Supervision(heard))\n"
     )
     command = [sys.executable, "-c", script, pickle.dumps(bench.request()).hex(), str(bench.folder)]
-    environment = {**os.environ, "PYTHONPATH": str(WORKER.parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(WORKER.parents[3])}
 
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
 

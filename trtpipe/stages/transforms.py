@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from trtpipe.legalization.legalize import Changes
-    from trtpipe.legalization.transforms import Graft, Transform
+    from trtpipe.legalization.transforms import Graft
 
 
 def transform_model(
@@ -28,7 +28,7 @@ def transform_model(
     `options` are those of the transform step; `files` maps places in the graft to the files named there. Raises
     ModelError.
     """
-    from trtpipe.legalization.transforms import transform_file
+    from trtpipe.legalization.transforms import Transform, transform_file
 
     with tempfile.TemporaryDirectory(prefix=".graft-", dir=out.parent) as workplace:
         _, changes = transform_file(
