@@ -9,7 +9,6 @@ one takes down alone (`children.py`).
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -22,7 +21,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE)]
 
 from backend_cases import store_cases  # noqa: E402
-from children import in_children, sample  # noqa: E402
+from children import in_children  # noqa: E402
+from commands import chosen_names, parser_of  # noqa: E402
 
 
 def _lost(name: str, phase: str) -> dict[str, Any]:
@@ -73,19 +73,10 @@ def _report(results: Sequence[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every result to FILE")
-    parser.add_argument("--sample", type=int, metavar="N", help="only N cases, always the same")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these cases")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="cases at once (default 2)")
-    arguments = parser.parse_args()
+    arguments = parser_of(__doc__, "--json", "--sample", "--only", jobs=2).parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        names = store_cases(Path(folder))
-        names = [name for name in names if name in set(arguments.only)] if arguments.only else names
-        names = sample(names, arguments.sample) if arguments.sample else names
+        names = chosen_names(store_cases(Path(folder)), arguments)
         results = run_cases(Path(folder), names, arguments.jobs, progress=True)
     _report(results)
     print(f"{'seconds':>22} {time.monotonic() - started:.0f}")

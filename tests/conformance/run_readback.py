@@ -15,7 +15,6 @@ a row is of a case that no longer does.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -33,7 +32,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from backend_cases import Case, bound, dynamic, store_cases  # noqa: E402
-from children import in_children, sample  # noqa: E402
+from children import in_children  # noqa: E402
+from commands import chosen_names, parser_of  # noqa: E402
 from typed_phases import import_model  # noqa: E402
 
 from trtpipe.canonical.evaluation import Evaluator  # noqa: E402
@@ -163,21 +163,13 @@ _STORED: Mapping[str, Callable[[Path], list[str]]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every result to FILE")
-    parser.add_argument("--sample", type=int, metavar="N", help="only N cases, always the same")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these cases")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cases at once (default 1)")
+    parser = parser_of(__doc__, "--json", "--sample", "--only", jobs=1)
     parser.add_argument("--form", choices=FORMS, default=FORMS[0], help="how models are given to the parser")
     parser.add_argument("--site", default="", metavar="FOLDER", help="a folder with another tensorrt_rtx")
     arguments = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        names = _STORED[arguments.form](Path(folder))
-        names = [name for name in names if name in set(arguments.only)] if arguments.only else names
-        names = sample(names, arguments.sample) if arguments.sample else names
+        names = chosen_names(_STORED[arguments.form](Path(folder)), arguments)
         results = read_back(Path(folder), names, arguments.jobs, arguments.site, progress=True)
     wrong = judged(results, read_faults(), arguments.form)
     counts = counts_of(results)

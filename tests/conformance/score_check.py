@@ -18,13 +18,11 @@ With `--write` the result becomes `check_score.json`, with every miss by name; o
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import pickle
 import random
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +36,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from backend_cases import Case, store_cases  # noqa: E402
 from children import in_children, sample  # noqa: E402
+from commands import parser_of, work_folder  # noqa: E402
 from halves import learnt  # noqa: E402
 from run_readback import read_faults  # noqa: E402
 
@@ -242,27 +241,17 @@ def scores(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--write", action="store_true", help=f"write {OUT.name}")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep models and results there")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="children at once (default 2)")
+    parser = parser_of(__doc__, "--write", "--work", "--sample", "--toolchain", jobs=2)
     parser.add_argument("--only", nargs="+", choices=SETS, default=SETS, help="only these sets")
     parser.add_argument(
         "--models", nargs="+", type=Path, default=[], metavar="FOLDER", help="folders of .onnx files"
-    )
-    parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N cases, always the same")
-    parser.add_argument(
-        "--toolchain", default="1.7.1.116=", metavar="VERSION=SITE", help="which TensorRT-RTX"
     )
     arguments = parser.parse_args()
     version, _, site = arguments.toolchain.partition("=")
     record: dict[str, Any] = {"date": datetime.date.today().isoformat(), "tensorrt_rtx": version,
                               "onnx": onnx.__version__, "seed": _SEED, "sample": arguments.sample or "all",
                               "cases": {}, "sets": {}}  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        work = arguments.work or Path(folder)
+    with work_folder(arguments.work) as work:
         for name, rows in scores(
             work, arguments.only, arguments.models, (version, site), arguments.jobs, arguments.sample
         ):

@@ -7,7 +7,6 @@ Prints each form (`exporter_forms.py`) whose outcome is not what its line says, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import pickle
 import sys
@@ -21,6 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from backend_cases import Case  # noqa: E402
 from children import in_children  # noqa: E402
+from commands import parser_of  # noqa: E402
 from exporter_forms import Form, forms  # noqa: E402
 from form_models import arrays_for  # noqa: E402
 from typed_phases import keep  # noqa: E402
@@ -93,14 +93,10 @@ def _why(result: Mapping[str, Any] | None) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__, "--toolchain", jobs=1)
     parser.add_argument(
         "--only", nargs="*", default=[], metavar="WORD", help="forms with one of these in them"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="children at once (default 1)")
-    parser.add_argument("--toolchain", default="1.7.1.116=", metavar="VERSION=SITE", help="a TensorRT-RTX")
     arguments = parser.parse_args()
     version, _, site = arguments.toolchain.partition("=")
     chosen = [

@@ -14,7 +14,6 @@ Beside it stands what `check` says of that model, version and GPU. With `--write
 
 from __future__ import annotations
 
-import argparse
 import json
 import pickle
 import re
@@ -32,6 +31,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from children import in_children, sample  # noqa: E402
+from commands import parser_of, work_folder, write_or_print  # noqa: E402
 from quantized_specimens import BASES, BLOCKS, layers, sources  # noqa: E402
 from sweep_types import _words  # noqa: E402
 from typed_phases import import_model, keep  # noqa: E402
@@ -264,22 +264,14 @@ _NOT_TRIED = [
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--write", action="store_true", help=f"write {OUT.name}")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep models and results there")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="children at once (default 2)")
+    parser = parser_of(__doc__, "--write", "--work", "--sample", jobs=2)
     parser.add_argument(
         "--toolchain", nargs="*", default=["1.7.1.116="], metavar="VERSION=SITE", help="TensorRT-RTXs"
     )
-    parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N models, always the same")
     parser.add_argument("--gpus", nargs="*", default=[], metavar="SM", help="only for these (default all)")
     parser.add_argument("--kept", action="store_true", help="build nothing: what --work has of each version")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        work = arguments.work or Path(folder)
-        work.mkdir(exist_ok=True, parents=True)
+    with work_folder(arguments.work) as work:
         rows = specimens(work)
         print(f"{len(rows)} models", file=sys.stderr)
         found, tried = [], {}
@@ -294,10 +286,7 @@ def main() -> int:
             tried[version] = tried_of(chosen, rows, known)
         (work / "found.json").write_text(json.dumps(found))
     text = json.dumps(table(found, tried), indent=1, ensure_ascii=False) + "\n"
-    if arguments.write:
-        OUT.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+    write_or_print(text, OUT, write=arguments.write)
     return 0
 
 

@@ -13,12 +13,10 @@ With `--write` the result becomes `trtpipe/targets/operator_types.json`, which `
 
 from __future__ import annotations
 
-import argparse
 import json
 import pickle
 import re
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +30,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from backend_cases import store_cases  # noqa: E402
 from children import in_children  # noqa: E402
+from commands import parser_of, work_folder, write_or_print  # noqa: E402
 from halves import learnt  # noqa: E402
 from specimens import TYPES, by_hand, form_of, single, spelled, variants  # noqa: E402
 from typed_phases import keep  # noqa: E402
@@ -208,19 +207,12 @@ def _merged(refusals: Mapping[str, str]) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--write", action="store_true", help=f"write {OUT.name}")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep models and results there")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="children at once (default 2)")
+    parser = parser_of(__doc__, "--write", "--work", jobs=2)
     parser.add_argument(
         "--toolchain", nargs="*", default=[], metavar="VERSION=SITE", help="further TensorRT-RTXs"
     )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        work = arguments.work or Path(folder)
-        work.mkdir(exist_ok=True, parents=True)
+    with work_folder(arguments.work) as work:
         typed_models(work, arguments.jobs)
         sites = {version: site for version, _, site in (one.partition("=") for one in arguments.toolchain)}
         rows = specimens(work)
@@ -230,10 +222,7 @@ def main() -> int:
         }
     found = table(rows, built)
     text = json.dumps({"tried": sorted(built), "operators": found}, indent=1, sort_keys=True) + "\n"
-    if arguments.write:
-        OUT.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+    write_or_print(text, OUT, write=arguments.write)
     return 0
 
 

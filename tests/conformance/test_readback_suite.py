@@ -6,7 +6,8 @@ import importlib.util
 import warnings
 
 import pytest
-from run_readback import BAD, counts_of, judged, read_back, read_faults, sample
+from children import sample
+from run_readback import BAD, counts_of, judged, read_back, read_faults
 
 RESULTS = [
     {"name": "a", "verdict": "equal", "why": "", "layers": {"CAST": 2}, "unread": {}},

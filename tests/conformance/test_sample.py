@@ -19,7 +19,8 @@ def test_a_sample_of_the_backend_suite_keeps_and_gains_builds(tmp_path):
         pytest.skip("no tensorrt_rtx wheel here")
     import warnings
 
-    from run_onnx_backend import counts_of, run_cases, sample
+    from children import sample
+    from run_onnx_backend import counts_of, run_cases
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the suite's own arithmetic overflows on purpose
