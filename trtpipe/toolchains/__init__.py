@@ -1,4 +1,5 @@
 """Toolchains: finding and installing TensorRT on this machine, and the worker process that uses it.
 
-Belongs here: everything that knows TensorRT's API or its files. No other room imports TensorRT.
+Everything that knows TensorRT's API or its files belongs here: no other room imports TensorRT. What an engine computes does
+not: running engines belongs to `runners`.
 """
