@@ -1,5 +1,5 @@
 """Toolchains: finding and installing TensorRT on this machine, and the worker process that uses it.
 
-Everything that knows TensorRT's API or its files belongs here: no other room imports TensorRT. What an engine computes does
-not: running engines belongs to `runners`.
+Everything that knows TensorRT's API or its files belongs here: no other room imports TensorRT. Running engines
+belongs to `runners`.
 """
