@@ -5,6 +5,7 @@ import pytest
 from onnx_text import canonical, operators, parse
 
 from trtpipe.canonical import evaluation
+from trtpipe.launcher.children import Program
 
 TEXT = """g (float[4] x) => (float[4] y) <float[4] w = {1.0, 2.0, 3.0, 4.0}> { v = Neg(w)  y = Mul(x, v) }"""
 
@@ -12,9 +13,8 @@ TEXT = """g (float[4] x) => (float[4] y) <float[4] w = {1.0, 2.0, 3.0, 4.0}> { v
 @pytest.fixture
 def child(tmp_path, monkeypatch):
     def replace(source: str) -> None:
-        path = tmp_path / "child.py"
-        path.write_text(source)
-        monkeypatch.setattr(evaluation, "_CHILD", path)
+        (tmp_path / "broken.py").write_text(source)
+        monkeypatch.setattr(evaluation, "_PROGRAM", Program(tmp_path, "broken", ("-I",)))
 
     return replace
 

@@ -147,7 +147,7 @@ def test_pip_is_the_interpreters_and_not_the_clones(clone, monkeypatch, tmp_path
     done, _ = pip._run(["tensorrt-rtx-cu13==0.0"], tmp_path / "target", [])
 
     assert done.returncode != 0
-    assert "no matching distribution" in (done.stdout + done.stderr).lower()
+    assert b"no matching distribution" in (done.stdout + done.stderr).lower()
     assert traces(clone) == []
 
 

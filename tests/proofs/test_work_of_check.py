@@ -155,8 +155,7 @@ def test_facts_are_made_and_the_model_is_looked_at_once_for_all_cells(project, c
     counted(facts.FactFinder, "facts_of")
     counted(targets, "missing_types")
     counted(proof, "engine_refusals")
-    for owner in (proofs_model, targets):
-        counted(owner, "view_model")
+    counted(proofs_model, "view_model")
 
     report = check_specs([], [])
 
