@@ -429,11 +429,11 @@ def test_the_transformer_keeps_its_dynamic_length_under_names_of_our_choice(tmp_
 def test_the_same_program_gives_the_same_bytes_whatever_the_hash_seed(tmp_path, torch_file, monkeypatch):
     from trtpipe.frontends.conversion import converters
 
-    path, fixed = torch_file("transformer_dynseq.pt2"), converters._environment
+    path, fixed = torch_file("transformer_dynseq.pt2"), converters.environment_of
     digests = set()
     for seed in "17":
         monkeypatch.setattr(
-            converters, "_environment", lambda home, s=seed: fixed(home) | {"PYTHONHASHSEED": s}
+            converters, "environment_of", lambda kind, s=seed: fixed(kind) | {"PYTHONHASHSEED": s}
         )
         lower(path, tmp_path / f"{seed}.onnx")
         digests.add(hashlib.sha256((tmp_path / f"{seed}.onnx").read_bytes()).hexdigest())

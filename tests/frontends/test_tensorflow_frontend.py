@@ -343,12 +343,12 @@ def test_each_operator_meets_tensorflows_own_results_twice_with_the_same_bytes(
 ):
     from trtpipe.frontends.conversion import converters
 
-    path, fixed = convertible.tf / "ops" / f"{name}.pb", converters._environment
+    path, fixed = convertible.tf / "ops" / f"{name}.pb", converters.environment_of
     proposal = frontend.propose(path)
     digests = set()
     for seed in "17":
         monkeypatch.setattr(
-            converters, "_environment", lambda home, s=seed: fixed(home) | {"PYTHONHASHSEED": s}
+            converters, "environment_of", lambda kind, s=seed: fixed(kind) | {"PYTHONHASHSEED": s}
         )
         lower(path, tmp_path / f"{seed}.onnx", **proposal.options)
         digests.add(hashlib.sha256((tmp_path / f"{seed}.onnx").read_bytes()).hexdigest())
