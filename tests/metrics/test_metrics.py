@@ -136,6 +136,7 @@ def test_an_empty_output_has_no_metrics_but_says_why():
 
     assert result.elements == 0
     assert set(result.not_applicable) == set(METRICS)
+    assert result.not_applicable["cosine"] == "the output has no elements"
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.int64, np.uint8, np.float16, np.float64])
@@ -185,3 +186,111 @@ def test_metrics_survive_json():
     record = json.loads(json.dumps(result.as_json(), allow_nan=False))
 
     assert metrics_from_json(record) == result
+
+
+def test_the_largest_error_survives_json():
+    result = measured([[1.0, 2.0]], [[1.0, 5.0]])
+
+    back = metrics_from_json(result.as_json())
+
+    assert (back.where_max_abs, back.largest) == ((0, 1), 2.0)
+
+
+def test_a_zero_and_an_infinity_survive_json():
+    result = measured([0.0], [0.0])
+
+    back = metrics_from_json(result.as_json())
+
+    assert (back.largest, back.values["psnr"]) == (0.0, math.inf)
+
+
+def test_the_largest_error_is_located_among_what_is_not_finite():
+    """The first batch has a smaller one, the third an equal one."""
+    accumulator = Accumulator()
+    for actual in ([[0, 1, 0]], [[np.nan, 0, 5]], [[5, 0, 0]]):
+        accumulator.add(np.zeros((1, 3)), np.array(actual, np.float64))
+
+    result = accumulator.result()
+
+    assert (result.values["max_abs"], result.where_max_abs) == (5, (0, 2))
+    assert result.largest == 0
+
+
+def test_what_is_not_finite_is_counted_over_all_batches():
+    accumulator = Accumulator()
+    for _ in range(2):
+        accumulator.add(np.array([1.0, np.nan]), np.array([np.nan, np.inf]))
+
+    counts = accumulator.result().nonfinite
+
+    assert (counts.nan, counts.inf, counts.reference_nan, counts.differing) == (2, 2, 2, 4)
+
+
+def test_accuracy_is_counted_over_all_batches():
+    accumulator = Accumulator()
+    for labels in ([0, 1, 0], [2, 1, 0]):
+        accumulator.add(np.eye(3), np.eye(3)[[0, 1, 1]], np.array(labels))
+
+    result = accumulator.result()
+
+    assert result.values["accuracy"] == 3 / 6
+    assert result.reference_accuracy == 3 / 6
+
+
+def test_labels_may_have_any_shape():
+    assert measured(np.eye(4), np.eye(4), np.array([[0, 1], [2, 3]])).values["accuracy"] == 1
+
+
+def test_labels_that_do_not_fit_the_rows_are_told():
+    reasons = measured(np.eye(3), np.eye(3), np.arange(2)).not_applicable
+
+    assert reasons["accuracy"] == "the output has not one row a label"
+
+
+def test_rows_whose_length_changes_from_batch_to_batch_have_no_classes():
+    accumulator = Accumulator()
+    for size in (3, 4, 4):
+        accumulator.add(np.eye(size), np.eye(size))
+
+    result = accumulator.result()
+
+    assert result.values["top1_agreement"] is None
+    assert "last axis" in result.not_applicable["accuracy"]
+
+
+def test_batches_of_any_rank_have_rows_along_the_last_axis():
+    reference = np.eye(4).reshape(2, 2, 4)
+
+    assert measured(reference, reference[::-1]).values["top1_agreement"] == 0
+    assert measured(reference, reference).values["top1_agreement"] == 1
+
+
+def test_values_that_a_double_cannot_hold_overflow_without_a_warning():
+    """The suite turns warnings into errors."""
+    wide = np.array([np.finfo(np.longdouble).max, 1], np.longdouble)
+
+    assert measured(wide, wide).nonfinite.reference_inf == 1
+
+
+def test_sums_that_overflow_never_look_like_agreement():
+    far = np.array([1.7e308, -1.7e308])
+
+    values = measured(far, -far).values
+
+    assert math.isnan(values["cosine"])
+    assert (values["max_abs"], values["rmse"]) == (math.inf, math.inf)
+    assert (values["psnr"], values["snr"]) == (-math.inf, -math.inf)
+
+
+def test_errors_beside_references_of_almost_nothing_may_overflow():
+    values = measured(np.array([0.0, 1e-300]), np.array([1e305, 0.0])).values
+
+    assert (values["max_rel"], values["max_abs"]) == (math.inf, 1e305)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_cosine_never_leaves_its_range(sign):
+    """In double precision this vector's product is larger than that of its roots."""
+    vector = np.array([0.1, 0.7, 0.3])
+
+    assert abs(measured(vector, sign * vector).values["cosine"]) <= 1

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from trtpipe.metrics.metrics import Accumulator
-from trtpipe.metrics.thresholds import failures, judge, never_measured, unmatched
+from trtpipe.metrics.thresholds import Verdict, failures, judge, never_measured, unmatched
+from trtpipe.problem_codes import Code
 from trtpipe.spec.pipeline import Threshold
 
 
@@ -25,6 +26,7 @@ EQUAL = metrics([[1, 2, 3]], [[1, 2, 3]])
         ({"min": 0.9}, "passed"),
         ({"max": 0.9}, "failed"),
         ({"min": 0.9, "max": 1.0}, "passed"),
+        ({"min": 1.0}, "passed"),
         ({"min": 1.1}, "failed"),
     ],
 )

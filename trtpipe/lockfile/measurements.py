@@ -103,7 +103,7 @@ def _about_equal(old: object, new: str) -> bool:
         return False
     (before, *bound), (now, *other) = old.split(" ", 1), new.split(" ", 1)
     one, two = _number(before), _number(now)
-    if before == now or one is None or two is None or not (math.isfinite(one) and math.isfinite(two)):
+    if one is None or two is None or not (math.isfinite(one) and math.isfinite(two)):
         return old == new
     largest = max(abs(one), abs(two))
     unit = 10.0 ** (math.floor(math.log10(largest)) - _DIGITS + 1) if largest else 0.0

@@ -6,7 +6,7 @@ With r the reference and a the actual output, over all elements of all batches w
     max_rel         max |a - r| / max(|r|, 1e-6)
     mean_abs        sum |a - r| / n
     rmse            sqrt(sum (a - r)^2 / n)
-    cosine          <a, r> / (|a| |r|); 1 when both are zero vectors, 0 when one is
+    cosine          <a, r> / (|a| |r|); 1 when both are zero vectors, 0 when one is; NaN when the sums overflow
     psnr            20 log10(max |r| / rmse), in dB; inf without error
     snr             10 log10(sum r^2 / sum (a - r)^2), in dB; inf without error
     top1_agreement  share of rows whose largest entry is at the same index
@@ -198,23 +198,28 @@ class Accumulator:
         if not r.size:
             return
         self.finite += r.size
-        with np.errstate(over="ignore"):
-            error = np.abs(a - r)
-        if self.spread is not None:
-            self.spread.add(seen + (np.arange(r.size) if positions is None else positions), r, a, error)
-        self.sum_abs += float(error.sum())
-        self.sum_error2 += float(np.dot(error, error))
-        self.sum_a2 += float(np.dot(a, a))
-        self.sum_r2 += float(np.dot(r, r))
-        self.sum_ar += float(np.dot(a, r))
-        magnitude = np.abs(r)
-        self.largest = max(self.largest, float(magnitude.max()))
-        self.max_rel = max(self.max_rel, float((error / np.maximum(magnitude, RELATIVE_FLOOR)).max()))
+        error = self._add_errors(seen, r, a, positions)
         worst = int(error.argmax())
         if error[worst] > self.max_abs:
             self.max_abs = float(error[worst])
             flat = start + (worst if positions is None else int(positions[worst]))
             self.where = tuple(int(index) for index in np.unravel_index(flat, shape))
+
+    def _add_errors(self, seen: int, r: Doubles, a: Doubles, positions: NDArray[np.intp] | None) -> Doubles:
+        """Takes the errors of finite elements into the sums, and returns them; a sum may overflow to infinity."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            error: Doubles = np.abs(a - r)
+            if self.spread is not None:
+                self.spread.add(seen + (np.arange(r.size) if positions is None else positions), r, a, error)
+            self.sum_abs += float(error.sum())
+            self.sum_error2 += float(np.dot(error, error))
+            self.sum_a2 += float(np.dot(a, a))
+            self.sum_r2 += float(np.dot(r, r))
+            self.sum_ar += float(np.dot(a, r))
+            magnitude = np.abs(r)
+            self.largest = max(self.largest, float(magnitude.max()))
+            self.max_rel = max(self.max_rel, float((error / np.maximum(magnitude, RELATIVE_FLOOR)).max()))
+        return error
 
     def _count_nonfinite(self, r: Doubles, a: Doubles, ok: NDArray[np.bool_]) -> None:
         found = {
@@ -314,6 +319,8 @@ def _double(values: Array) -> Doubles:
 def _cosine(product: float, a2: float, r2: float) -> float:
     if a2 == 0.0 or r2 == 0.0:
         return 1.0 if a2 == r2 else 0.0
+    if math.isinf(product):
+        return math.nan  # the sums overflowed: nothing is known, and NaN meets no threshold
     # Two roots and not one of the product, which would overflow first.
     return max(-1.0, min(1.0, product / (math.sqrt(a2) * math.sqrt(r2))))
 
@@ -321,7 +328,8 @@ def _cosine(product: float, a2: float, r2: float) -> float:
 def _decibel(signal: float, noise: float) -> float:
     if noise == 0.0:
         return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0.0 else -math.inf
+    ratio = signal / noise
+    return 10 * math.log10(ratio) if ratio > 0.0 else -math.inf
 
 
 def _among_top5(actual: Array, best: Array) -> int:

@@ -133,7 +133,8 @@ def _verdict(metrics: Metrics, threshold: Threshold) -> Verdict:
 
 
 def _broken(nonfinite: NonFinite) -> str:
-    if nonfinite.nan and nonfinite.nan == nonfinite.reference_nan and not nonfinite.differing:
+    # NaN equals nothing, so what is NaN on both sides is counted as differing too.
+    if nonfinite.nan and nonfinite.nan == nonfinite.reference_nan == nonfinite.differing:
         return f"holds NaN in {nonfinite.nan} elements, as its reference does: the model is not defined on this data"
     if nonfinite.nan:
         return f"holds NaN in {nonfinite.nan} elements"

@@ -80,7 +80,7 @@ class Rebuilder:
         # Unknown inputs are removed from both sides, so that they do not appear as changes.
         before = dict(last["inputs"])
         for slot in unknown:
-            known = record["inputs"].get(slot, {})
+            known = record["inputs"][slot]
             before[slot] = {name: digest for name, digest in before.get(slot, {}).items() if name in known}
         record["inputs"] = {slot: files for slot, files in record["inputs"].items() if files}
         before = {slot: files for slot, files in before.items() if files}

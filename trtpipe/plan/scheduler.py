@@ -207,7 +207,7 @@ class Scheduler:
         self.observer.emit(StepStarted(address, decision))
         self._dispatch(address, anew=isinstance(decision.reason, Forced))
 
-    def _dispatch(self, address: Address, *, anew: bool = False) -> None:
+    def _dispatch(self, address: Address, *, anew: bool) -> None:
         job = self.jobs.submit(action_of(self.plan.steps[address], self._known), anew=anew)
         self._set(address, Running(job, anew))
         # The callback may run in another thread, so it only queues the address: states change in this thread
@@ -221,6 +221,7 @@ class Scheduler:
         except queue.Empty:
             self._mind_interrupt()
             return
+        self._mind_interrupt()  # before the step's end starts what waits for it
         state = self._states[address]
         assert isinstance(state, Running), f"{address} ended and did not run"
         error = None if state.job.cancelled() else state.job.exception()
@@ -236,7 +237,6 @@ class Scheduler:
         else:
             self.jobs.cancel(now=True)
             raise error  # a bug: show its traceback
-        self._mind_interrupt()
 
     def _mind_interrupt(self) -> None:
         presses = self.interrupted()
