@@ -195,7 +195,7 @@ def test_a_bug_in_an_action_ends_all_at_once_and_is_raised_as_it_is(world):
 def test_a_step_that_is_started_too_early_is_a_bug(world):
     scheduler = Scheduler(chain(), lambda one, outputs: Pending((at("b"),)), world, world)
 
-    with pytest.raises(AssertionError, match="a:import was started before .*'b'"):
+    with pytest.raises(AssertionError, match=r"a:import was started before .*'b'"):
         list(scheduler.run())
 
 
