@@ -117,8 +117,7 @@ def _tell_skips(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _remedies() -> str:
     """How many places offer a remedy, and for how many a test applies it: `remedies/offered_places.py`."""
-    sys.path.append(str(Path(__file__).parent / "remedies"))
-    import offered_places
+    from tests.remedies import offered_places
 
     return offered_places.summary()
 

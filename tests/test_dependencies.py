@@ -8,8 +8,9 @@ import shlex
 import sys
 
 import pytest
-from package_source import ROOT, modules, nodes_of
 from packaging.requirements import Requirement
+
+from tests.package_source import ROOT, modules, nodes_of
 
 if sys.version_info >= (3, 11):
     import tomllib

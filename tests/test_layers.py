@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from package_source import PACKAGE, ROOT, modules, nodes_of, tree_of
+
+from tests.package_source import PACKAGE, ROOT, modules, nodes_of, tree_of
 
 LAYERS = (
     "unions arrays deferred_imports problem_codes digests homes launcher figures",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from markdown_pages import PAGES, ROOT, anchors_of, links_of
+
+from tests.markdown_pages import PAGES, ROOT, anchors_of, links_of
 
 HERE = {page: page.relative_to(ROOT).as_posix() for page in PAGES}
 

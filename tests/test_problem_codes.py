@@ -10,8 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from package_source import ROOT, modules, nodes_of
-
+from tests.package_source import ROOT, modules, nodes_of
 from trtpipe import errors
 from trtpipe.errors import Location, Problem, SpecError, StepFailed, TrtpipeError, WrongValue, code_of
 from trtpipe.problem_codes import Code, all_codes

@@ -7,9 +7,9 @@ import re
 import jsonschema
 import pytest
 import yaml
-from markdown_pages import ROOT, blocks_of
-from schemas import whole_schema
 
+from tests.markdown_pages import ROOT, blocks_of
+from tests.schemas import whole_schema
 from trtpipe.loader.schema import dataset_schema
 
 BLOCKS = [one.text for one in blocks_of(ROOT / "README.md", "yaml")]

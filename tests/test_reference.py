@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from markdown_pages import ROOT
+
+from tests.markdown_pages import ROOT
 
 _spec = importlib.util.spec_from_file_location("reference_pages", ROOT / "docs" / "reference.py")
 assert _spec is not None and _spec.loader is not None

@@ -3,7 +3,7 @@
 Every run is a process of its own, and they take turns: what else the machine does falls on all. Printed are medians of
 wall and user CPU seconds, peak memory, ratios to trtpipe, and how near the int8 model comes to float32 on images that
 none has seen: the same Q/DQ and weights, with the scales of each calibrator.
-Run: python tests/bench/bench_calibrate.py [IMAGES [TURNS [PEER ...]]]; onnxruntime's entropy takes 115 MB an image.
+Run: python -m tests.bench.bench_calibrate [IMAGES [TURNS [PEER ...]]]; onnxruntime's entropy takes 115 MB an image.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from peers import Measured, environment_with, measured
-from resnet50 import write_resnet50, write_samples
+from tests.bench.peers import Measured, environment_with, measured
+from tests.bench.resnet50 import write_resnet50, write_samples
 
 _CLOCK = """
 import resource, sys, time

@@ -1,7 +1,7 @@
 """`trtpipe check` of a 500 MB model beside `onnx.load` + `onnx.checker` of it: seconds, peak memory, bytes read.
 
 Bytes are what the process asked the kernel for with read (rchar of /proc/self/io); pages that a memory map touches
-are not in it, so peak memory is printed beside it. Run: python tests/bench/bench_check.py [MEGABYTES]
+are not in it, so peak memory is printed beside it. Run: python -m tests.bench.bench_check [MEGABYTES]
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Making a model fp16: trtpipe's quantize stage beside ModelOpt's AutoCast, on a ResNet-50 and on matrices of 512 MiB.
 
 Every run is a process of its own that reads the model's file and writes the typed one. Printed are seconds, peak memory
-and that memory by the model's size. Run: python tests/bench/bench_fp16.py [TURNS]
+and that memory by the model's size. Run: python -m tests.bench.bench_fp16 [TURNS]
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench_check import write_model
-from peers import Measured, environment_with, measured
-from resnet50 import write_resnet50
+from tests.bench.bench_check import write_model
+from tests.bench.peers import Measured, environment_with, measured
+from tests.bench.resnet50 import write_resnet50
 
 _CLOCK = """
 import resource, sys, time

@@ -1,7 +1,7 @@
 """A build of 1,000 cells with nothing to do, beside `doit` and DVC with 1,000 tasks that are up to date.
 
 One model, 10 pipelines with a profile each, 100 targets over five GPUs. The peers are installed into an environment of
-their own (see peers.py). Run: python tests/bench/bench_noop.py [RUNS [RUNS_OF_DVC]]
+their own (see peers.py). Run: python -m tests.bench.bench_noop [RUNS [RUNS_OF_DVC]]
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from tests.bench.peers import environment_with
+from tests.bench.timing import interleaved
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests")]
-from peers import environment_with  # noqa: E402
-from timing import interleaved  # noqa: E402
 
 GPUS = ("sm80", "sm86", "sm89", "sm120", "sm121")
 DODO = """

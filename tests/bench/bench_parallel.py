@@ -1,7 +1,7 @@
 """Two engine builds side by side: what `trtpipe build --jobs 2` gains over `--jobs 1`, beside two raw scripts.
 
 A ResNet-50-like net for two GPUs, everything before the engines already built.
-Run: python tests/bench/bench_parallel.py [RUNS]
+Run: python -m tests.bench.bench_parallel [RUNS]
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests")]
-from bench_worker import RAW  # noqa: E402
-from models import resnet50_like  # noqa: E402
-from timing import interleaved  # noqa: E402
+from tests.bench.bench_worker import RAW
+from tests.bench.timing import interleaved
+from tests.models import resnet50_like
 
 SPEC = """\
 schema: 1

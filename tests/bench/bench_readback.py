@@ -1,4 +1,4 @@
-"""What parsing and reading back add to a build: `python tests/bench/bench_readback.py [--rounds N] [--peer TREE]`.
+"""What parsing and reading back add to a build: `python -m tests.bench.bench_readback [--rounds N] [--peer TREE]`.
 
 Builds one cell (sm89; fp32, then fp16; four random samples, all corners) of a ResNet-50 with random weights and, where
 the shared test data are, of PP-OCR's classifier; from nothing, with a store of its own. Printed are the seconds of each
@@ -21,9 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-
-import models  # noqa: E402 - found through the line above
+from tests import models
 
 ROOT = Path(__file__).resolve().parents[2]
 os.environ.setdefault("TRTPIPE_STORE", ".trtpipe/store")  # in each project: nothing is left in the user's own

@@ -2,7 +2,7 @@
 
 The page opens in a headless Chromium, from disk, and what counts is its own clock: from the start of the navigation to
 the end of the load event, and until the first frame is drawn; the CPU time of its thread holds on a busy machine, too.
-Run: python tests/bench/bench_report.py [CELLS [RUNS]]
+Run: python -m tests.bench.bench_report [CELLS [RUNS]]
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "reports"), str(ROOT)]
-from browser import NOT_RUN, Browser, chromium  # noqa: E402
-from test_pages import page_of_build  # noqa: E402
+from tests.reports.browser import NOT_RUN, Browser, chromium
+from tests.reports.test_pages import page_of_build
 
 LOADED = """
 new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {

@@ -1,4 +1,4 @@
-"""Restoring artifacts from a local store beside copying them: `python tests/bench/bench_restore.py`.
+"""Restoring artifacts from a local store beside copying them: `python -m tests.bench.bench_restore`.
 
 The store's bytes are verified, by digest, each time. Beside it: `cp` and `shutil.copyfile` with a flush, which is what
 a restored copy that is whole costs without a store; `cp --reflink=always` and `ln` where the file system has them.
@@ -12,17 +12,13 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-
-from timing import interleaved  # noqa: E402 - found through the line above
-
-from trtpipe.digests import Digest  # noqa: E402
-from trtpipe.stores.local import LocalStore  # noqa: E402
+from tests.bench.timing import interleaved
+from trtpipe.digests import Digest
+from trtpipe.stores.local import LocalStore
 
 
 def filled(store: LocalStore, files: int, size: int) -> list[Digest]:

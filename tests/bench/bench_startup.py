@@ -1,6 +1,6 @@
 """`trtpipe --help` beside a bare typer app: prints both medians and their ratio.
 
-Run: python tests/bench/bench_startup.py [RUNS]
+Run: python -m tests.bench.bench_startup [RUNS]
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).parent))
-from timing import interleaved
+from tests.bench.timing import interleaved
 
 BARE = """
 import typer

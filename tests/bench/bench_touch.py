@@ -1,7 +1,7 @@
 """What is looked at again after 20 files of 200 MB were touched: `trtpipe plan` beside `dvc status`.
 
 Only their times change: both read all of them and find nothing to do. DVC is installed into an environment of
-its own (see peers.py). Run: python tests/bench/bench_touch.py [RUNS [MEGABYTES]]
+its own (see peers.py). Run: python -m tests.bench.bench_touch [RUNS [MEGABYTES]]
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from tests.bench.peers import environment_with
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(Path(__file__).parent)]
-from peers import environment_with  # noqa: E402
 
 FILES = 20
 

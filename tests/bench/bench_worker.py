@@ -1,4 +1,4 @@
-"""How much longer a build takes through the worker than in a bare script: `python tests/bench/bench_worker.py`.
+"""How much longer a build takes through the worker than in a bare script: `python -m tests.bench.bench_worker`.
 
 Both build the same engine of the same model, in turns, from starting a process to an engine on disk; medians are
 compared. Not a test: it asserts nothing about time. Options: --rounds N, --models small,quarter,full.
@@ -17,15 +17,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests import models
+from tests.worker_requests import worker_request
+from trtpipe.toolchains.engine_worker.launch import run_worker
+from trtpipe.toolchains.engine_worker.request import WorkerRequest
 from trtpipe.toolchains.engine_worker.watch import Supervision
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
-
-import models  # noqa: E402 - found through the line above
-from worker_requests import worker_request  # noqa: E402
-
-from trtpipe.toolchains.engine_worker.launch import run_worker  # noqa: E402
-from trtpipe.toolchains.engine_worker.request import WorkerRequest  # noqa: E402
 
 RAW = """
 import sys, tensorrt_rtx as trt

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from world import World, compute, plan, step
-
+from tests.building.world import World, compute, plan, step
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.executors.local import LocalExecutor

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from histories import SOURCES, InMemory, OnDisk, lives_through
 
+from tests.building.histories import SOURCES, InMemory, OnDisk, lives_through
 from trtpipe.digests import digest_bytes
 from trtpipe.plan.decisions import Decision, Run, UpToDate
 from trtpipe.plan.graph import action_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from world import World, plan, step
 
+from tests.building.world import World, plan, step
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, UpToDate
 from trtpipe.plan.graph import Outputs

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from world import AnyOptions, World, at, plan, step
 
+from tests.building.world import AnyOptions, World, at, plan, step
 from trtpipe.digests import digest_bytes
 from trtpipe.json_values import Malformed
 from trtpipe.plan.decisions import Pending, Restore, Run, UpToDate

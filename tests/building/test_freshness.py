@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from world import World, at, decisions, plan, step
 
+from tests.building.world import World, at, decisions, plan, step
 from trtpipe.plan.decisions import Pending, Run, UpToDate, promise_of
 from trtpipe.plan.fingerprint import Change
 from trtpipe.plan.reasons import MissingOutput

@@ -6,8 +6,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pytest
-from world import World, plan, step
 
+from tests.building.world import World, plan, step
 from trtpipe.errors import ArtifactDamaged, Interrupted
 from trtpipe.plan.events import StepFailure
 from trtpipe.plan.scheduler import Blocked, Done, Failed

@@ -6,8 +6,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 import pytest
-from world import World, at, plan, step
 
+from tests.building.world import World, at, plan, step
 from trtpipe.errors import ArtifactDamaged, Interrupted
 from trtpipe.plan.decisions import Pending, Run
 from trtpipe.plan.events import StepBlocked, StepFailure, StepFinished, StepStarted

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_nets import request_for, samples_of
 
+from tests.calibration.small_nets import request_for, samples_of
 from trtpipe.calibration.calibrators import METHODS, calibrator_names, find_calibrator
 from trtpipe.calibration.calibrators.libraries import feeds
 from trtpipe.errors import SpecError, StepFailed

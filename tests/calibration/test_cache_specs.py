@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
-from schemas import whole_schema
 
+from tests.schemas import whole_schema
 from trtpipe.calibration.caches.step_names import cache_name, cache_reading
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.variant import CalibrationSpec

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_nets import request_for, samples_of
 
+from tests.calibration.small_nets import request_for, samples_of
 from trtpipe.calibration.calibrators import METHODS, find_calibrator
 from trtpipe.calibration.calibrators.measurement.counts import histograms_of
 from trtpipe.calibration.calibrators.measurement.histograms import Histogram

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import onnxruntime
 import pytest
-from small_nets import request_for, samples_of
 
+from tests.calibration.small_nets import request_for, samples_of
 from trtpipe.calibration.calibrators import find_calibrator
 from trtpipe.calibration.calibrators.measurement.providers import (
     CPU,

@@ -9,10 +9,10 @@ from pathlib import Path
 import flatbuffers
 import numpy as np
 import pytest
-from damage import damages
 from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.quant_utils import write_calibration_table
 
+from tests.damage import damages
 from trtpipe.calibration.caches.entries import MOST_ENTRIES
 from trtpipe.calibration.caches.reader import MAX_BYTES, read_cache
 from trtpipe.errors import ModelError

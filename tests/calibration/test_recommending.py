@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from small_nets import request_for, samples_of
 
+from tests.calibration.small_nets import request_for, samples_of
 from trtpipe.calibration.calibrators import METHODS, find_calibrator
 from trtpipe.calibration.calibrators.measurement.histograms import Histogram
 from trtpipe.calibration.calibrators.measurement.methods import amax_of

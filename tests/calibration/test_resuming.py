@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from blake3 import blake3
-from small_nets import request_for, samples_of
 
+from tests.calibration.small_nets import request_for, samples_of
 from trtpipe.calibration.calibrators import METHODS, find_calibrator
 from trtpipe.calibration.calibrators.measurement import counts
 from trtpipe.calibration.calibrators.measurement.histograms import Histogram

@@ -4,8 +4,8 @@ import random
 
 import onnx
 import pytest
-from onnx_text import parse
 
+from tests.canonical.onnx_text import parse
 from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from onnx_text import canonical, operators
-from rtx_child import refusals
-from runtime_models import MICROSOFT, rng
 
+from tests.canonical.onnx_text import canonical, operators
+from tests.canonical.rtx_child import refusals
+from tests.canonical.runtime_models import MICROSOFT, rng
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals

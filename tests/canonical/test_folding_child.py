@@ -2,8 +2,8 @@
 
 import onnx
 import pytest
-from onnx_text import canonical, operators, parse
 
+from tests.canonical.onnx_text import canonical, operators, parse
 from trtpipe.canonical import evaluation
 from trtpipe.launcher.children import Program
 

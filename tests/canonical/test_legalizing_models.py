@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 import pytest
-from onnx_text import canonical, operators, parse, run
 
+from tests.canonical.onnx_text import canonical, operators, parse, run
 from trtpipe.canonical import folding
 from trtpipe.errors import ModelError
 

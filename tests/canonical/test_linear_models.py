@@ -10,9 +10,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
-from onnx_text import canonical
-from rtx_child import refusals
 
+from tests.canonical.onnx_text import canonical
+from tests.canonical.rtx_child import refusals
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals

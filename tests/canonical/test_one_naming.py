@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import onnx
-from onnx_text import canonical, parse
 
+from tests.canonical.onnx_text import canonical, parse
 from trtpipe.proofs.model import view_model
 from trtpipe.runners.cpu.graphs import runnable_model
 

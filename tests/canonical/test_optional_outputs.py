@@ -9,8 +9,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_text import canonical
 
+from tests.canonical.onnx_text import canonical
 from trtpipe.canonical.evaluation import Evaluator
 
 SHAPE = (2, 3, 4)

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from onnx_text import canonical
-from test_runtime_operators import run
 
+from tests.canonical.onnx_text import canonical
+from tests.canonical.test_runtime_operators import run
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.legalization.quantized_tables import dequantize_tables
 

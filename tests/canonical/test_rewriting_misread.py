@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from onnx_text import canonical, operators, parse, run
 
+from tests.canonical.onnx_text import canonical, operators, parse, run
 from trtpipe.canonical.edits import attribute_of, integers_of
 
 RNG = np.random.default_rng(3)

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_text import canonical, operators, parse, run
 
+from tests.canonical.onnx_text import canonical, operators, parse, run
 from trtpipe.canonical.checks import check_model
 from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.runners.cpu.exact_products import with_unsigned_weights

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from onnx_text import canonical, operators, parse, run
+
+from tests.canonical.onnx_text import canonical, operators, parse, run
 
 X = np.linspace(-4, 9, 40, dtype=np.float32).reshape(2, 4, 5)
 ARITHMETIC = ["Div", "Round", "Max", "Min", "Mul"]

@@ -11,9 +11,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from onnx_text import canonical, operators
-from rtx_child import refusals
-from runtime_models import (
+
+from tests.canonical.onnx_text import canonical, operators
+from tests.canonical.rtx_child import refusals
+from tests.canonical.runtime_models import (
     ATTENTIONS,
     FORMS,
     HALF,
@@ -27,7 +28,6 @@ from runtime_models import (
     value,
     w,
 )
-
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.legalization.legalize import legalize
 from trtpipe.legalization.rewrites import rewrite_as_imported

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import onnx
-from onnx_text import parse
 
+from tests.canonical.onnx_text import parse
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.reader import read_skeleton

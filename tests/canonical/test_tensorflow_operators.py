@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_text import canonical, run
-from rtx_child import refusals
 
+from tests.canonical.onnx_text import canonical, run
+from tests.canonical.rtx_child import refusals
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.legalization.rewrites import rewrite_as_imported
 from trtpipe.proofs.rtx_operators import operator_refusals

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from onnx_text import canonical, operators, parse, run
 
+from tests.canonical.onnx_text import canonical, operators, parse, run
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.errors import ModelError
 from trtpipe.legalization.transforms import Transform, apply_transform

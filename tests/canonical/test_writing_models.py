@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx_text import run
 
+from tests.canonical.onnx_text import run
 from trtpipe.canonical import writer
 from trtpipe.canonical.reader import read_skeleton
 from trtpipe.frontends import ModelFiles, lower_model

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_text import canonical, operators, run
-from rtx_child import refusals
 
+from tests.canonical.onnx_text import canonical, operators, run
+from tests.canonical.rtx_child import refusals
 from trtpipe.canonical.edits import attribute_of
 from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.opsets import opset_of

@@ -13,10 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [*sys.argv[2:3], str(HERE)]
+sys.path[:0] = sys.argv[2:3]
 
-import rtx_probe  # noqa: E402
+from tests.conformance import rtx_probe  # noqa: E402
 
 
 def handle(store: Path, name: str, folder: Path, skip: frozenset[str], say: Any) -> dict[str, Any]:

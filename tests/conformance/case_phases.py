@@ -15,16 +15,12 @@ from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-
-import rtx_probe  # noqa: E402
-from backend_cases import Case, load_case, parameters  # noqa: E402
-
-from trtpipe.errors import TrtpipeError  # noqa: E402
-from trtpipe.frontends import ModelFiles, lower_model  # noqa: E402
-from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
-from trtpipe.legalization.transforms import Transform, transform_file  # noqa: E402
+from tests.conformance import rtx_probe
+from tests.conformance.backend_cases import Case, load_case, parameters
+from trtpipe.errors import TrtpipeError
+from trtpipe.frontends import ModelFiles, lower_model
+from trtpipe.frontends.onnx import OnnxOptions, frontend
+from trtpipe.legalization.transforms import Transform, transform_file
 
 
 def handle(case: Case, folder: Path, skip: frozenset[str], say: Any) -> dict[str, Any]:

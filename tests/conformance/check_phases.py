@@ -20,31 +20,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-
-from backend_cases import Case, load_case  # noqa: E402
-from typed_phases import FORMS  # noqa: E402
-
-from trtpipe.canonical.checks import check_model  # noqa: E402
-from trtpipe.canonical.edits import sort_nodes  # noqa: E402
-from trtpipe.canonical.folding import infer_values  # noqa: E402
-from trtpipe.canonical.inference import Inferred  # noqa: E402
-from trtpipe.canonical.names import name_nodes  # noqa: E402
-from trtpipe.errors import Problem, TrtpipeError  # noqa: E402
-from trtpipe.frontends import ModelFiles  # noqa: E402
-from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
-from trtpipe.legalization.rewrites import rewrite_as_imported  # noqa: E402
-from trtpipe.proofs.engine_limits.proof import engine_refusals  # noqa: E402
-from trtpipe.proofs.foreign_types import foreign_values  # noqa: E402
-from trtpipe.proofs.model import prove_model, view_model  # noqa: E402
-from trtpipe.proofs.refused_forms import refused_forms  # noqa: E402
-from trtpipe.proofs.rtx_operators import operator_refusals  # noqa: E402
-from trtpipe.proofs.typed_nodes import typed_model  # noqa: E402
-from trtpipe.spec.pipeline import ProfileInput, ShapeValues  # noqa: E402
-from trtpipe.targets.compute_capability import ADA  # noqa: E402
-from trtpipe.targets.types_by_gpu import missing_types  # noqa: E402
-from trtpipe.toolchains.detect import driver_may_be_here  # noqa: E402
+from tests.conformance.backend_cases import Case, load_case
+from tests.conformance.typed_phases import FORMS
+from trtpipe.canonical.checks import check_model
+from trtpipe.canonical.edits import sort_nodes
+from trtpipe.canonical.folding import infer_values
+from trtpipe.canonical.inference import Inferred
+from trtpipe.canonical.names import name_nodes
+from trtpipe.errors import Problem, TrtpipeError
+from trtpipe.frontends import ModelFiles
+from trtpipe.frontends.onnx import OnnxOptions, frontend
+from trtpipe.legalization.rewrites import rewrite_as_imported
+from trtpipe.proofs.engine_limits.proof import engine_refusals
+from trtpipe.proofs.foreign_types import foreign_values
+from trtpipe.proofs.model import prove_model, view_model
+from trtpipe.proofs.refused_forms import refused_forms
+from trtpipe.proofs.rtx_operators import operator_refusals
+from trtpipe.proofs.typed_nodes import typed_model
+from trtpipe.spec.pipeline import ProfileInput, ShapeValues
+from trtpipe.targets.compute_capability import ADA
+from trtpipe.targets.types_by_gpu import missing_types
+from trtpipe.toolchains.detect import driver_may_be_here
 
 
 class Place(NamedTuple):

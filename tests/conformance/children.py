@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.surroundings import child_environment
+
 _PATIENCE = 120.0  # seconds without a word from a child before its phase counts as hung
 
 Lost = Callable[[str, str], dict[str, Any]]
@@ -22,10 +24,13 @@ Lost = Callable[[str, str], dict[str, Any]]
 
 
 class Child:
-    """One process of a script; replaced when it dies."""
+    """One process of a module of this folder, which is named first; replaced when it dies."""
 
     def __init__(self, command: Sequence[str], lost: Lost) -> None:
-        self.command, self.lost = [sys.executable, *command], lost
+        self.command, self.lost = (
+            [sys.executable, "-m", f"tests.conformance.{command[0]}", *command[1:]],
+            lost,
+        )
         self.process: subprocess.Popen[str] | None = None
         self.lines: queue.Queue[str] = queue.Queue()
 
@@ -63,7 +68,12 @@ class Child:
     def _start(self) -> None:
         self.lines = queue.Queue()
         self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            self.command,
+            env=child_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         threading.Thread(target=_forward, args=(self.process.stdout, self.lines), daemon=True).start()
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from children import sample
+from tests.conformance.children import sample
 
 _OPTIONS = {
     "--json": {"type": Path, "metavar": "FILE", "help": "write every result to FILE"},

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import onnx
-from form_models import small_model
+
+from tests.conformance.form_models import small_model
 
 _FOLDER = Path(__file__).with_name("exporters")
 

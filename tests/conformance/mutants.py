@@ -21,10 +21,7 @@ import numpy as np
 import onnx
 import onnx.defs
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-
-from backend_cases import Case, bound, load_case  # noqa: E402
+from tests.conformance.backend_cases import Case, bound, load_case
 
 _INTEGERS = (-2, -1, 0, 1, 1, 2, 3, 4)
 _FLOATS = (-1.0, 0.0, 0.25, 0.5, 1.0, 2.0, 10.0)

@@ -1,6 +1,6 @@
 """Whether the interpreter that runs TensorRT-RTX changes its engines: ResNet-50 and the same of a quarter of the width.
 
-    python tests/conformance/prove_interpreters.py [--write] [--versions V…] [--work FOLDER] INTERPRETER…
+    python -m tests.conformance.prove_interpreters [--write] [--versions V…] [--work FOLDER] INTERPRETER…
 
 For each version of TensorRT-RTX and each interpreter (a command; the first is the one that the others are compared
 with), pip puts the packages into a folder of `--work`, and the worker builds both models for sm89 at fixed addresses.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +22,9 @@ from pathlib import Path
 from trtpipe.toolchains.engine_worker.watch import Supervision
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
-import models  # noqa: E402
-from worker_requests import worker_request  # noqa: E402
-
+from tests import models  # noqa: E402
+from tests.worker_requests import worker_request  # noqa: E402
 from trtpipe.digests import digest_file  # noqa: E402
 from trtpipe.targets.operator_types import tried_versions  # noqa: E402
 from trtpipe.toolchains.engine_worker.launch import run_worker  # noqa: E402

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from form_models import arrays_for, small_model
+
+from tests.conformance.form_models import arrays_for, small_model
 
 BASES = ("fp16", "fp32", "bf16")
 BLOCKS = (16, 32, 64, 128)

@@ -21,12 +21,11 @@ import numpy as np
 import onnx
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from backend_cases import Case, bound, load_case, parameters  # noqa: E402
 from onnx.backend.test.runner import Runner  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
+from tests.conformance.backend_cases import Case, bound, load_case, parameters  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
 from trtpipe.networks.lowering.network import onnx_of  # noqa: E402
 from trtpipe.networks.lowering.result import Lowered  # noqa: E402

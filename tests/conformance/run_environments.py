@@ -1,6 +1,6 @@
 """Which interpreters and which versions of packages change what a build yields, step by step.
 
-    python tests/conformance/run_environments.py [--write] [--work FOLDER] [--only NAME…] [INTERPRETER…]
+    python -m tests.conformance.run_environments [--write] [--work FOLDER] [--only NAME…] [INTERPRETER…]
 
 Each environment is one change from the newest of everything: an interpreter, or an older version of one package of the
 data path. It gets a venv and an empty store, and builds one project: pictures that Pillow decodes and resizes, int8
@@ -23,11 +23,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trtpipe.lockfile import Lock, load_lock
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT))
-
-from trtpipe.lockfile import Lock, load_lock  # noqa: E402
 
 OUT, PAGE = HERE / "environments.json", ROOT / "docs" / "lockfile.md"
 _BEGIN, _END = "<!-- environments -->\n", "<!-- end of environments -->\n"

@@ -1,6 +1,6 @@
 """`trtpipe init` and `trtpipe build`, unmodified, on every ONNX model below some directories.
 
-    python tests/conformance/run_init.py FOLDER… [--only NAME…] [--cells GLOB] [--json FILE] [--keep FOLDER]
+    python -m tests.conformance.run_init FOLDER… [--only NAME…] [--cells GLOB] [--json FILE] [--keep FOLDER]
                                                  [--no-build]
 
 Each model gets a project of its own, with the folder's files beside it where it has external data. Of each is printed

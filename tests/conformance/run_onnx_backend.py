@@ -1,6 +1,6 @@
 """ONNX's backend suite through trtpipe's import and the RTX builder for sm89, beside the raw parser and builder.
 
-    python tests/conformance/run_onnx_backend.py [--json FILE] [--sample N] [--jobs N] [--only NAME…]
+    python -m tests.conformance.run_onnx_backend [--json FILE] [--sample N] [--jobs N] [--only NAME…]
 
 Exit code 1 when a model that builds raw does not build after the import, or ONNX Runtime reproduces the suite's
 output with the original and not with the canonical model. Cases run in child processes that a crash or a hang of
@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE)]
 
-from backend_cases import store_cases  # noqa: E402
-from children import in_children  # noqa: E402
-from commands import chosen_names, parser_of  # noqa: E402
+from tests.conformance.backend_cases import store_cases  # noqa: E402
+from tests.conformance.children import in_children  # noqa: E402
+from tests.conformance.commands import chosen_names, parser_of  # noqa: E402
 
 
 def _lost(name: str, phase: str) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def _lost(name: str, phase: str) -> dict[str, Any]:
 
 def run_cases(store: Path, names: Sequence[str], jobs: int, progress: bool = False) -> list[dict[str, Any]]:
     """The results of the stored cases, in their order."""
-    return in_children([str(HERE / "case_phases.py"), str(store)], _lost, names, jobs, progress)
+    return in_children(["case_phases", str(store)], _lost, names, jobs, progress)
 
 
 def counts_of(results: Sequence[dict[str, Any]]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """What another kind of processor changes: imported models, and scales of every method, held against another machine's.
 
-    python tests/conformance/run_processors.py OUT.json [--against OTHER.json]
+    python -m tests.conformance.run_processors OUT.json [--against OTHER.json]
 
 Imports and calibrates the digits network on its data, and a ResNet-50 of a quarter of the width on random images, by
 the bodies of the stages themselves, with ONNX Runtime's kernels for this processor; and searches for the types of a
@@ -14,30 +14,27 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests import models
+from tests.rescaled_digits import write_rescaled
+from trtpipe.building.planned import make_plan
+from trtpipe.building.silent import Unheard
+from trtpipe.calibration.calibrators import find_calibrator
+from trtpipe.datasets import dataset_record
+from trtpipe.digests import digest_file
+from trtpipe.frontends import frontend_called
+from trtpipe.plan.task import MODEL, SCALES, Task
+from trtpipe.processes.processor import processor_kind
+from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.stages.plan_stages import calibrate_model, import_model
+from trtpipe.workspace.workspace import open_workspace
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE.parent), str(ROOT)]
-
-import models  # noqa: E402
-from rescaled_digits import write_rescaled  # noqa: E402
-
-from trtpipe.building.planned import make_plan  # noqa: E402
-from trtpipe.building.silent import Unheard  # noqa: E402
-from trtpipe.calibration.calibrators import find_calibrator  # noqa: E402
-from trtpipe.datasets import dataset_record  # noqa: E402
-from trtpipe.digests import digest_file  # noqa: E402
-from trtpipe.frontends import frontend_called  # noqa: E402
-from trtpipe.plan.task import MODEL, SCALES, Task  # noqa: E402
-from trtpipe.processes.processor import processor_kind  # noqa: E402
-from trtpipe.spec.dataset import DatasetSpec  # noqa: E402
-from trtpipe.stages.plan_stages import calibrate_model, import_model  # noqa: E402
-from trtpipe.workspace.workspace import open_workspace  # noqa: E402
 
 METHODS = ("max", "entropy", "percentile", "mse")
 PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")

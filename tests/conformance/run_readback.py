@@ -1,6 +1,6 @@
 """ONNX's backend suite through TensorRT's parser and back: does the network that it makes compute what ONNX says?
 
-    python tests/conformance/run_readback.py [--form FORM] [--json FILE] [--sample N] [--jobs N] [--only NAME…]
+    python -m tests.conformance.run_readback [--form FORM] [--json FILE] [--sample N] [--jobs N] [--only NAME…]
                                              [--site FOLDER]
 
 Each model is parsed, its network read, lowered to ONNX and run on the case's own inputs, beside the model in ONNX
@@ -29,13 +29,11 @@ from typing import Any
 import onnx
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from backend_cases import Case, bound, dynamic, store_cases  # noqa: E402
-from children import in_children  # noqa: E402
-from commands import chosen_names, parser_of  # noqa: E402
-from typed_phases import import_model  # noqa: E402
-
+from tests.conformance.backend_cases import Case, bound, dynamic, store_cases  # noqa: E402
+from tests.conformance.children import in_children  # noqa: E402
+from tests.conformance.commands import chosen_names, parser_of  # noqa: E402
+from tests.conformance.typed_phases import import_model  # noqa: E402
 from trtpipe.canonical.evaluation import Evaluator  # noqa: E402
 
 FAULTS = HERE / "readback_faults.json"
@@ -89,7 +87,7 @@ def read_back(
     store: Path, names: Sequence[str], jobs: int, site: str = "", progress: bool = False
 ) -> list[dict[str, Any]]:
     """The results of the stored cases, in their order."""
-    command = [str(HERE / "readback_phases.py"), str(store), *([site] if site else [])]
+    command = ["readback_phases", str(store), *([site] if site else [])]
     return in_children(command, _lost, names, jobs, progress)
 
 

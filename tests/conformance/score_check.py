@@ -1,6 +1,6 @@
 """Does `check` mean that it builds? Its word on thousands of models, held against TensorRT-RTX's parser and builder.
 
-    python tests/conformance/score_check.py [--write] [--work FOLDER] [--jobs N] [--only SET…] [--models FOLDER…]
+    python -m tests.conformance.score_check [--write] [--work FOLDER] [--jobs N] [--only SET…] [--models FOLDER…]
                                             [--toolchain VERSION=SITE] [--sample N]
 
 Three sets of models, none of which rules were learnt on: `suite`, the half of ONNX's backend suite that `halves.py`
@@ -32,14 +32,12 @@ import numpy as np
 import onnx
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from backend_cases import Case, store_cases  # noqa: E402
-from children import in_children, sample  # noqa: E402
-from commands import parser_of, work_folder  # noqa: E402
-from halves import learnt  # noqa: E402
-from run_readback import read_faults  # noqa: E402
-
+from tests.conformance.backend_cases import Case, store_cases  # noqa: E402
+from tests.conformance.children import in_children, sample  # noqa: E402
+from tests.conformance.commands import parser_of, work_folder  # noqa: E402
+from tests.conformance.halves import learnt  # noqa: E402
+from tests.conformance.run_readback import read_faults  # noqa: E402
 from trtpipe.targets.operator_types import tried_versions  # noqa: E402
 
 OUT = HERE / "check_score.json"
@@ -65,12 +63,12 @@ class Scoring:
 
     def run(self, names: Sequence[str], version: str, site: str) -> list[dict[str, Any]]:
         """What `check` and TensorRT say of each typed model of these cases."""
-        made = self._kept("typed.json", lambda: self._children("typed_phases.py", names, str(self.cases),
+        made = self._kept("typed.json", lambda: self._children("typed_phases", names, str(self.cases),
             str(self.typed), _FORMS[self.name], _PRECISIONS[self.name]))  # fmt: skip
         wanted = set(names)
         made = [case for case in made if case["name"] in wanted]  # what is kept may be of more
         index = str(self.folder / "typed.json")
-        said = self._children("check_phases.py", names, str(self.cases), str(self.typed), index, version)
+        said = self._children("check_phases", names, str(self.cases), str(self.typed), index, version)
         verdicts = {one["name"]: one.get("verdicts", {}) for one in said}
         raw = {case: self._raw(case) for case in names}
         digests = {one["model"] for case in made for one in case["models"].values() if "model" in one}
@@ -85,7 +83,7 @@ class Scoring:
 
     def _raw(self, name: str) -> str:
         """The model as it came, kept to be built as well; its digest."""
-        from typed_phases import keep
+        from tests.conformance.typed_phases import keep
 
         case: Case = pickle.loads((self.cases / f"{name}.case").read_bytes())
         return keep(self.typed, case.model, case.arrays)
@@ -94,7 +92,7 @@ class Scoring:
         path = self.folder / f"built-{version}.json"
         done = {one["name"]: one for one in json.loads(path.read_text())} if path.exists() else {}
         left = [one for one in digests if one not in done]
-        rows = self._children("build_phases.py", left, str(self.typed), *([site] if site else []))
+        rows = self._children("build_phases", left, str(self.typed), *([site] if site else []))
         done |= {row["name"]: row for row in rows}
         path.write_text(json.dumps(list(done.values())))
         return done
@@ -107,7 +105,7 @@ class Scoring:
 
     def _children(self, script: str, names: Sequence[str], *arguments: str) -> list[dict[str, Any]]:
         print(f"{self.name}: {script} of {len(names)}", file=sys.stderr)
-        return in_children([str(HERE / script), *arguments], _lost, names, self.jobs)
+        return in_children([script, *arguments], _lost, names, self.jobs)
 
 
 def _lost(name: str, phase: str) -> dict[str, Any]:
@@ -134,7 +132,7 @@ def mutants(scoring: Scoring, suite_cases: Path, names: Sequence[str], count: in
     tried = sorted({f"{rng.choice(able)}~{rng.randrange(10**6)}" for _ in range(count)})
 
     def make() -> list[str]:
-        rows = scoring._children("mutants.py", tried, str(suite_cases), str(scoring.cases))
+        rows = scoring._children("mutants", tried, str(suite_cases), str(scoring.cases))
         return [row["name"] for row in rows if row.get("made")]
 
     return list(scoring._kept("mutants.json", make))

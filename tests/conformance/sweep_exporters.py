@@ -1,6 +1,6 @@
 """What comes of the forms that exporters write: imported, made fp32 and fp16, checked and built; and as they came.
 
-    python tests/conformance/sweep_exporters.py [--only WORD…] [--jobs N] [--toolchain VERSION=SITE]
+    python -m tests.conformance.sweep_exporters [--only WORD…] [--jobs N] [--toolchain VERSION=SITE]
 
 Prints each form (`exporter_forms.py`) whose outcome is not what its line says, and exits with 1 when there is one.
 """
@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from backend_cases import Case  # noqa: E402
-from children import in_children  # noqa: E402
-from commands import parser_of  # noqa: E402
-from exporter_forms import Form, forms  # noqa: E402
-from form_models import arrays_for  # noqa: E402
-from typed_phases import keep  # noqa: E402
+from tests.conformance.backend_cases import Case  # noqa: E402
+from tests.conformance.children import in_children  # noqa: E402
+from tests.conformance.commands import parser_of  # noqa: E402
+from tests.conformance.exporter_forms import Form, forms  # noqa: E402
+from tests.conformance.form_models import arrays_for  # noqa: E402
+from tests.conformance.typed_phases import keep  # noqa: E402
 
 PRECISIONS = ("fp32", "fp16")
 
@@ -38,13 +37,13 @@ def outcomes(
         (folder / f"{case.name}.case").write_bytes(pickle.dumps(case))
     names = [case.name for case in cases]
     index = folder / "typed.json"
-    made = _run("typed_phases.py", names, jobs, folder, folder, "plain", ",".join(PRECISIONS))
+    made = _run("typed_phases", names, jobs, folder, folder, "plain", ",".join(PRECISIONS))
     index.write_text(json.dumps(made))
-    said = _run("check_phases.py", names, jobs, folder, folder, index, version)
+    said = _run("check_phases", names, jobs, folder, folder, index, version)
     raw = [keep(folder, case.model, case.arrays) for case in cases]
     digests = {one["model"] for case in made for one in case["models"].values() if "model" in one}
     build = [folder, *([site] if site else [])]
-    built = {one["name"]: one for one in _run("build_phases.py", sorted(digests | {*raw}), jobs, *build)}
+    built = {one["name"]: one for one in _run("build_phases", sorted(digests | {*raw}), jobs, *build)}
     return [
         {"form": form, "precision": precision, "refused": one["verdicts"][f"plain/{precision}"],
          "made": built.get(typed["models"][f"plain/{precision}"].get("model", "")), "raw": built[digest]}
@@ -58,7 +57,7 @@ def _case(number: int, form: Form) -> Case:
 
 
 def _run(script: str, names: Sequence[str], jobs: int, *arguments: object) -> list[dict[str, Any]]:
-    return in_children([str(HERE / script), *map(str, arguments)], _lost, names, jobs)
+    return in_children([script, *map(str, arguments)], _lost, names, jobs)
 
 
 def _lost(name: str, phase: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Which quantized layers each TensorRT-RTX builds for which GPU, tried: the graphs that trtpipe's precisions write.
 
-    python tests/conformance/sweep_quantized.py [--write] [--work FOLDER] [--jobs N] [--toolchain VERSION=SITE…]
+    python -m tests.conformance.sweep_quantized [--write] [--work FOLDER] [--jobs N] [--toolchain VERSION=SITE…]
 
 Two sets of models (`quantized_specimens.py`). `layers`: around each layer that a precision quantizes, in each type
 that the rest may compute in (`base`), and in each size of blocks. `sources`: models that come quantized, as
@@ -28,14 +28,12 @@ from typing import Any, NamedTuple
 import onnx
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from children import in_children, sample  # noqa: E402
-from commands import parser_of, work_folder, write_or_print  # noqa: E402
-from quantized_specimens import BASES, BLOCKS, layers, sources  # noqa: E402
-from sweep_types import _words  # noqa: E402
-from typed_phases import import_model, keep  # noqa: E402
-
+from tests.conformance.children import in_children, sample  # noqa: E402
+from tests.conformance.commands import parser_of, work_folder, write_or_print  # noqa: E402
+from tests.conformance.quantized_specimens import BASES, BLOCKS, layers, sources  # noqa: E402
+from tests.conformance.sweep_types import _words  # noqa: E402
+from tests.conformance.typed_phases import import_model, keep  # noqa: E402
 from trtpipe.canonical.evaluation import Evaluator  # noqa: E402
 from trtpipe.canonical.folding import infer_values  # noqa: E402
 from trtpipe.canonical.inference import Inferred  # noqa: E402
@@ -148,7 +146,7 @@ def built(
     index = work / f"built-{version}.json"
     known: dict[str, dict[str, Any]] = json.loads(index.read_text()) if index.exists() else {}
     gpus = [one.sm for one in capabilities_of("tensorrt_rtx", version) if not only or one.sm in only]
-    command = [str(HERE / "build_phases.py"), str(work / "models"), *([site] if site else [])]
+    command = ["build_phases", str(work / "models"), *([site] if site else [])]
 
     def run(groups: Sequence[tuple[str, Sequence[str]]]) -> None:
         names = [

@@ -1,6 +1,6 @@
 """Which element types each operator takes, tried: one node, one type variable, one type, one TensorRT-RTX at a time.
 
-    python tests/conformance/sweep_types.py [--write] [--work FOLDER] [--jobs N] [--toolchain VERSION=SITE…]
+    python -m tests.conformance.sweep_types [--write] [--work FOLDER] [--jobs N] [--toolchain VERSION=SITE…]
 
 Specimens are the single-node models that importing makes of the *learnt* half of ONNX's backend suite (`halves.py`), in
 every type that ONNX's schema allows for each type variable. Each is parsed and built for sm89, raw, in child processes,
@@ -26,14 +26,13 @@ import numpy as np
 import onnx
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from backend_cases import store_cases  # noqa: E402
-from children import in_children  # noqa: E402
-from commands import parser_of, work_folder, write_or_print  # noqa: E402
-from halves import learnt  # noqa: E402
-from specimens import TYPES, by_hand, form_of, single, spelled, variants  # noqa: E402
-from typed_phases import keep  # noqa: E402
+from tests.conformance.backend_cases import store_cases  # noqa: E402
+from tests.conformance.children import in_children  # noqa: E402
+from tests.conformance.commands import parser_of, work_folder, write_or_print  # noqa: E402
+from tests.conformance.halves import learnt  # noqa: E402
+from tests.conformance.specimens import TYPES, by_hand, form_of, single, spelled, variants  # noqa: E402
+from tests.conformance.typed_phases import keep  # noqa: E402
 
 OUT = HERE.parents[1] / "trtpipe" / "targets" / "operator_types.json"
 _FORMS = 3  # specimens of an operator
@@ -48,7 +47,7 @@ def typed_models(work: Path, jobs: int) -> Path:
         cases = work / "cases"
         cases.mkdir(exist_ok=True)
         names = [name for name in store_cases(cases) if learnt(name)]
-        command = [str(HERE / "typed_phases.py"), str(cases), str(models), "plain,bound", "fp32"]
+        command = ["typed_phases", str(cases), str(models), "plain,bound", "fp32"]
         found = in_children(
             command, lambda name, phase: {"name": name, "models": {}}, names, jobs, progress=True
         )
@@ -133,7 +132,7 @@ def build_all(work: Path, version: str, site: str, jobs: int) -> dict[str, dict[
     index = work / f"built-{version}.json"
     done = {one["name"]: one for one in json.loads(index.read_text())} if index.exists() else {}
     names = sorted({row["model"] for row in specimens(work)} - done.keys())
-    command = [str(HERE / "build_phases.py"), str(work / "specimens"), *([site] if site else [])]
+    command = ["build_phases", str(work / "specimens"), *([site] if site else [])]
     for one in in_children(command, _lost, names, jobs, progress=True):
         done[one["name"]] = one
     index.write_text(json.dumps(list(done.values())))

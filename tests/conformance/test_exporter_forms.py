@@ -6,8 +6,9 @@ import importlib.util
 from collections import Counter
 
 import pytest
-from exporter_forms import forms
-from sweep_exporters import outcomes, wrong
+
+from tests.conformance.exporter_forms import forms
+from tests.conformance.sweep_exporters import outcomes, wrong
 
 NEWEST = "1.7.1.116"
 BUILT, REFUSED = {"stage": "built", "reason": "", "op": ""}, {"stage": "parse", "reason": "no", "op": "Det"}

@@ -6,11 +6,11 @@ import importlib.util
 import json
 
 import pytest
-import sweep_quantized
-from quantized_specimens import layers, sources
-from sweep_quantized import OUT, Tried, said, specimens, table
-from test_score import answers
 
+from tests.conformance import sweep_quantized
+from tests.conformance.quantized_specimens import layers, sources
+from tests.conformance.sweep_quantized import OUT, Tried, said, specimens, table
+from tests.conformance.test_score import answers
 from trtpipe.targets.operator_types import tried_versions
 
 NEWEST = tried_versions()[-1]
@@ -78,7 +78,7 @@ def test_a_sample_builds_as_check_says(tmp_path, monkeypatch):
     ]
     asked = [(Tried(*one).model, gpu) for one in rows for gpu in ("sm75", "sm89")]
 
-    made = answers("build_phases.py", tmp_path / "models", [f"{digest}@{gpu}" for digest, gpu in asked])
+    made = answers("build_phases", tmp_path / "models", [f"{digest}@{gpu}" for digest, gpu in asked])
 
     assert len(asked) == 10
     for (digest, gpu), result in zip(asked, made, strict=True):

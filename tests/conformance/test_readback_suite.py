@@ -6,8 +6,9 @@ import importlib.util
 import warnings
 
 import pytest
-from children import sample
-from run_readback import BAD, counts_of, judged, read_back, read_faults
+
+from tests.conformance.children import sample
+from tests.conformance.run_readback import BAD, counts_of, judged, read_back, read_faults
 
 RESULTS = [
     {"name": "a", "verdict": "equal", "why": "", "layers": {"CAST": 2}, "unread": {}},
@@ -55,7 +56,7 @@ def test_a_sample_of_the_backend_suite_departs_where_it_is_known_to(tmp_path):
     table = read_faults()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the suite's own arithmetic overflows on purpose
-        from backend_cases import store_cases
+        from tests.conformance.backend_cases import store_cases
 
         names = store_cases(tmp_path)
     known = {name for name, row in table.items() if "form" not in row}

@@ -19,12 +19,12 @@ def test_a_sample_of_the_backend_suite_keeps_and_gains_builds(tmp_path):
         pytest.skip("no tensorrt_rtx wheel here")
     import warnings
 
-    from children import sample
-    from run_onnx_backend import counts_of, run_cases
+    from tests.conformance.children import sample
+    from tests.conformance.run_onnx_backend import counts_of, run_cases
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the suite's own arithmetic overflows on purpose
-        from backend_cases import store_cases
+        from tests.conformance.backend_cases import store_cases
 
         names = store_cases(Path(tmp_path))
     chosen = sorted({*sample(names, 25), *RESCUED} & set(names))

@@ -10,11 +10,12 @@ import sys
 
 import onnx
 import pytest
-from backend_cases import Case
-from score_check import HERE, OUT, SETS, counted, with_record
-from specimens import by_hand, variants
-from typed_phases import keep
 
+from tests.conformance.backend_cases import Case
+from tests.conformance.score_check import OUT, SETS, counted, with_record
+from tests.conformance.specimens import by_hand, variants
+from tests.conformance.typed_phases import keep
+from tests.surroundings import child_environment
 from trtpipe.targets.operator_types import tried_versions, type_refusal
 
 BUILT, REFUSED = {"stage": "built", "reason": "", "op": ""}, {"stage": "parse", "reason": "no", "op": "Det"}
@@ -109,8 +110,8 @@ def answers(script, folder, names, *more):
     """What a child says of each name."""
     requests = "".join(json.dumps({"name": name, "skip": []}) + "\n" for name in names)
     done = subprocess.run(
-        [sys.executable, str(HERE / script), str(folder), *more],
-        input=requests, capture_output=True, text=True, timeout=300, check=True,
+        [sys.executable, "-m", f"tests.conformance.{script}", str(folder), *more],
+        env=child_environment(), input=requests, capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     said = [line.removeprefix("result ") for line in done.stdout.splitlines() if line.startswith("result ")]
     return [json.loads(line) for line in said]
@@ -133,7 +134,7 @@ def test_a_sample_of_the_sweep_builds_as_the_table_says(tmp_path):
     chosen = [found[key] for key in SWEPT]
     digests = [keep(tmp_path, one.model.SerializeToString(), {}) for one in chosen]
 
-    made = answers("build_phases.py", tmp_path, digests)
+    made = answers("build_phases", tmp_path, digests)
 
     for one, result in zip(chosen, made, strict=True):
         known = type_refusal(one.op, one.variable, one.dtype)
@@ -150,13 +151,13 @@ def test_what_check_says_of_small_models_is_what_tensorrt_does(tmp_path):
         case = Case(f"case{number}", "node", model.SerializeToString(), {}, {}, 0.0, 0.0)
         (tmp_path / f"case{number}.case").write_bytes(pickle.dumps(case))
         names.append(case.name)
-    typed = answers("typed_phases.py", tmp_path, names, str(tmp_path), "plain", "fp32")
+    typed = answers("typed_phases", tmp_path, names, str(tmp_path), "plain", "fp32")
     (tmp_path / "typed.json").write_text(json.dumps(typed))
     said = answers(
-        "check_phases.py", tmp_path, names, str(tmp_path), str(tmp_path / "typed.json"), tried_versions()[-1]
+        "check_phases", tmp_path, names, str(tmp_path), str(tmp_path / "typed.json"), tried_versions()[-1]
     )
     digests = [one["models"]["plain/fp32"]["model"] for one in typed]
-    made = answers("build_phases.py", tmp_path, digests)
+    made = answers("build_phases", tmp_path, digests)
 
     assert [not one["verdicts"]["plain/fp32"] for one in said] == list(ANSWERS.values())
     assert [one["stage"] == "built" for one in made] == list(ANSWERS.values())

@@ -21,19 +21,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-
-from backend_cases import Case, bound, load_case, parameters  # noqa: E402
-
-from trtpipe.canonical.evaluation import Evaluator  # noqa: E402
-from trtpipe.canonical.writer import write_model  # noqa: E402
-from trtpipe.errors import TrtpipeError  # noqa: E402
-from trtpipe.frontends import ModelFiles  # noqa: E402
-from trtpipe.frontends.onnx import OnnxOptions, frontend  # noqa: E402
-from trtpipe.legalization.legalize import legalize  # noqa: E402
-from trtpipe.precisions import find_precision  # noqa: E402
-from trtpipe.precisions.casts.files import rewrite_file  # noqa: E402
+from tests.conformance.backend_cases import Case, bound, load_case, parameters
+from trtpipe.canonical.evaluation import Evaluator
+from trtpipe.canonical.writer import write_model
+from trtpipe.errors import TrtpipeError
+from trtpipe.frontends import ModelFiles
+from trtpipe.frontends.onnx import OnnxOptions, frontend
+from trtpipe.legalization.legalize import legalize
+from trtpipe.precisions import find_precision
+from trtpipe.precisions.casts.files import rewrite_file
 
 FORMS: dict[str, Callable[[Case], Case]] = {"plain": lambda case: case, "bound": bound}
 

@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 import pytest
-from pictures import gradient
 
+from tests.datasets.pictures import gradient
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets.locations.projects import ProjectFiles
 from trtpipe.datasets.samples.batches import open_dataset

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import gradient, save
+
+from tests.datasets.pictures import gradient, save
 
 pytest.importorskip("PIL")
 

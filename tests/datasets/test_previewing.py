@@ -7,9 +7,9 @@ import os
 
 import numpy as np
 import pytest
-from pictures import gradient, save
 from typer.testing import CliRunner
 
+from tests.datasets.pictures import gradient, save
 from trtpipe.cli.main import app
 from trtpipe.datasets.preview.statistics import Statistics
 

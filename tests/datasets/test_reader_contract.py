@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import gradient, save
 
+from tests.datasets.pictures import gradient, save
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import find_reader, reader_names, source_files
 from trtpipe.datasets.locations import GivenFiles

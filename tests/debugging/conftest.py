@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from failing_models import dilated_pooling, make_project
+
+from tests.debugging.failing_models import dilated_pooling, make_project
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from failing_models import needs_rtx
 
+from tests.debugging.failing_models import needs_rtx
+from tests.rescaled_digits import write_rescaled
 from trtpipe.cli.debug_compare import compare_command
 from trtpipe.errors import SpecError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from rescaled_digits import write_rescaled
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "debugging.md"

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.precisions.random_graphs import random_models
 from trtpipe.errors import SpecError, StepFailed
 from trtpipe.plan.task import Task
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.runners.comparison import compare_all as comparing
 from trtpipe.runners.comparison.compare_all import compare_all
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "precisions"))
-from random_graphs import random_models
 
 LAYERS = 4
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from failing_models import needs_rtx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.debugging.failing_models import needs_rtx
 from trtpipe.networks.lowering import table
 from trtpipe.networks.matches import misfits
 from trtpipe.networks.network import WeightsRef

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from failing_models import needs_rtx
 
+from tests.debugging.failing_models import needs_rtx
 from trtpipe.cli.debug_compare_networks import compare_network_command
 from trtpipe.cli.inspect_networks import inspect_network_command
 from trtpipe.errors import SpecError, StepFailed

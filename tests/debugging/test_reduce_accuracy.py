@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from failing_models import make_project, needs_rtx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.debugging.failing_models import make_project, needs_rtx
 from trtpipe.app.debug import reduce_accuracy as reducing_accuracy
 from trtpipe.app.debug.reduce import Limits
 from trtpipe.app.debug.reduce_accuracy import reduce_accuracy, write_accuracy_reduction

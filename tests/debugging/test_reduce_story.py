@@ -10,8 +10,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-from failing_models import MXFP8_SPEC, crashing_mxfp8, make_project, needs_rtx
 
+from tests.debugging.failing_models import MXFP8_SPEC, crashing_mxfp8, make_project, needs_rtx
 from trtpipe.app.debug.reduce import BuildTrials
 from trtpipe.checks.cell_steps import CellSteps
 from trtpipe.cli.debug_reduce import reduce_command

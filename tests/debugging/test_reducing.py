@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from tests.precisions.random_graphs import random_models
 from trtpipe.canonical.checks import check_model
 from trtpipe.canonical.folding import infer_values
 from trtpipe.canonical.inference import infer_at
 from trtpipe.errors import StepFailed
+from trtpipe.problem_codes import Code
 from trtpipe.reduction.budget import Trials
 from trtpipe.reduction.candidates import Candidate, Whole, profile_of
 from trtpipe.reduction.course import reduce_model
 from trtpipe.reduction.extraction import Parts
 from trtpipe.reduction.failures import FailureClass, classes_of, normalised
 from trtpipe.search.minimization import trim
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "precisions"))
-from random_graphs import random_models
-
-from trtpipe.problem_codes import Code
 
 
 def reduced(model, fails, **asked):

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from failing_models import dilated_pooling, make_project, needs_rtx
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
+from tests.debugging.failing_models import dilated_pooling, make_project, needs_rtx
 from trtpipe.checks.cell_steps import CellSteps
 from trtpipe.cli.debug_repro import repro_command
 from trtpipe.cli.main import app

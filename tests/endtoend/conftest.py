@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-import zoo
-from projects import Project, make_project
+
+from tests.endtoend import zoo
+from tests.endtoend.projects import Project, make_project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from markdown_pages import ROOT, Block, commands_in, shows
+from tests.markdown_pages import ROOT, Block, commands_in, shows
 
 
 class PageReader:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import warm_commands
+from tests import warm_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE_INSTALL = Path(__file__).parent / "base_install"

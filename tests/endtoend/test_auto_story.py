@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from projects import ROOT, Project, make_project
-from rescaled_digits import write_rescaled
 
+from tests.endtoend.projects import ROOT, Project, make_project
+from tests.rescaled_digits import write_rescaled
 from trtpipe.app.debug.subjects import open_subject
 from trtpipe.building.performer import Performer
 from trtpipe.building.planned import make_plan

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 import yaml
-from projects import ROOT
+
+from tests.endtoend.projects import ROOT
 
 SPEC = """\
 schema: 1

@@ -11,7 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from projects import ROOT
+
+from tests.endtoend.projects import ROOT
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/testdata/calib"
 CACHE = "calibration/digits/digits.cache"

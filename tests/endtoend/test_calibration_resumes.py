@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from wholeness import survivors
+
+from tests.endtoend.wholeness import survivors
 
 WIDTH, LAYERS, SAMPLES = 1024, 5, 1500
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import SPEC, make_project
+
+from tests.endtoend.projects import SPEC, make_project
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "ci.md"
 MORE = (

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import onnxruntime
 import pytest
-from markdown_pages import ROOT, blocks_of
-from page_reader import PageReader
+
+from tests.endtoend.page_reader import PageReader
+from tests.markdown_pages import ROOT, blocks_of
 
 PAGE = ROOT / "CONTRIBUTING.md"
 INSTALLED = """\

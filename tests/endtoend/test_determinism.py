@@ -14,10 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import models
 import pytest
-import zoo
 
+from tests import models
+from tests.endtoend import zoo
 from trtpipe.lockfile import read_lock
 from trtpipe.toolchains.doctor import can_switch_off_randomisation
 from trtpipe.toolchains.engine_digest import normalised_digest

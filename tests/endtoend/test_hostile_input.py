@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import wholeness
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.endtoend import wholeness
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="not run: needs links, pipes and a shell")
 

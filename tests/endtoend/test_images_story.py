@@ -6,7 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from projects import ROOT
+
+from tests.endtoend.projects import ROOT
 
 Image = pytest.importorskip("PIL.Image")
 

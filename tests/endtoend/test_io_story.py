@@ -6,7 +6,8 @@ import json
 import shutil
 
 import pytest
-from projects import ROOT
+
+from tests.endtoend.projects import ROOT
 
 VARIANTS = """\
   half: {precision: fp16, io: convert}
@@ -17,7 +18,7 @@ VARIANTS = """\
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    from projects import make_project
+    from tests.endtoend.projects import make_project
 
     project = make_project(tmp_path_factory.mktemp("io") / "project")
     shutil.copytree(ROOT / "calibration", project.root / "calibration")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx
 import pytest
-from projects import Project
+
+from tests.endtoend.projects import Project
 
 SPEC = """\
 schema: 1

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from projects import Project
+
+from tests.endtoend.projects import Project
 
 SPEC = """\
 schema: 1

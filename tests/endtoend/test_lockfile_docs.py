@@ -6,9 +6,9 @@ import re
 import subprocess
 
 import pytest
-from projects import ROOT, make_project
-from test_lockfile_stories import SMALL
 
+from tests.endtoend.projects import ROOT, make_project
+from tests.endtoend.test_lockfile_stories import SMALL
 from trtpipe.lockfile.entries import FIELDS
 
 TEXT = (ROOT / "docs" / "lockfile.md").read_text()

@@ -7,8 +7,9 @@ import shutil
 import subprocess
 
 import pytest
-from projects import Project, make_project
-from test_build_stories import change_a_weight
+
+from tests.endtoend.projects import Project, make_project
+from tests.endtoend.test_build_stories import change_a_weight
 
 SMALL = """\
 schema: 1

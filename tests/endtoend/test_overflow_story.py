@@ -6,7 +6,8 @@ import re
 import shutil
 
 import pytest
-from projects import ROOT
+
+from tests.endtoend.projects import ROOT
 
 FAR = """\
 schema: 1

@@ -6,7 +6,8 @@ import re
 import shutil
 
 import pytest
-import zoo
+
+from tests.endtoend import zoo
 
 pytestmark = pytest.mark.skipif(
     not (zoo.SHARED / "polygraphy").is_dir(), reason="the shared test data are not here"

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "provenance"))
-from formats import refuse_bad_bill, refuse_bad_statement
+from tests.provenance.formats import refuse_bad_bill, refuse_bad_statement
 
 STATEMENTS = ("provenance.json", "model.cdx.json")
 

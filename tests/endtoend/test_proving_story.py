@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from projects import SPEC, Project, make_project
 
+from tests.endtoend.projects import SPEC, Project, make_project
 from trtpipe.app.prove import golden, validate
 from trtpipe.app.prove.golden import Recording
 from trtpipe.app.prove.validate import HowToValidate

@@ -11,7 +11,8 @@ import shutil
 import numpy as np
 import onnxruntime
 import pytest
-from projects import ROOT
+
+from tests.endtoend.projects import ROOT
 
 VARIANTS = """\
   max: {precision: int8, calibration: digits-calib, method: max}

@@ -15,7 +15,8 @@ import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
-from projects import Project
+
+from tests.endtoend.projects import Project
 
 SPEC = """\
 schema: 1

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zoo
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.endtoend import zoo
 
 HALF = {"atol": 2e-3, "rtol": 0.0}
 """Outputs are probabilities and states of magnitude 1 to 4: half has 2^-11 of that, a few times over."""

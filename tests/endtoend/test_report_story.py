@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from projects import Project, make_project
 
+from tests.endtoend.projects import Project, make_project
 from trtpipe.reports.schema import report_schema
 
 SPEC = """\

@@ -16,12 +16,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import projects
 import pytest
-import wholeness
 import yaml
 from onnx import TensorProto, helper
 
+from tests.endtoend import projects, wholeness
 from trtpipe.building import build
 from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome

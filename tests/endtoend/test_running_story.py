@@ -9,9 +9,9 @@ import shutil
 
 import numpy as np
 import pytest
-from projects import ROOT, SPEC, make_project
 from typer.testing import CliRunner
 
+from tests.endtoend.projects import ROOT, SPEC, make_project
 from trtpipe.app.engines.machine import Machine
 from trtpipe.cli.main import app
 from trtpipe.plan.ports import ActionResult

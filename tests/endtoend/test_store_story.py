@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from projects import Project, Ran, make_project
+
+from tests.endtoend.projects import Project, Ran, make_project
 
 SPEC = """\
 schema: 1

@@ -11,8 +11,8 @@ import re
 import shutil
 
 import pytest
-from projects import Project, make_project
 
+from tests.endtoend.projects import Project, make_project
 from trtpipe.digests import digest_file
 from trtpipe.lockfile import load_lock, shown_digest
 
@@ -44,7 +44,7 @@ def small(tmp_path_factory):
 
 
 def add_data(project):
-    from projects import ROOT
+    from tests.endtoend.projects import ROOT
 
     shutil.copytree(ROOT / "calibration", project.root / "calibration")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from markdown_pages import ROOT, blocks_of
-from page_reader import PageReader
-from projects import BASE_INSTALL
+
+from tests.endtoend.page_reader import PageReader
+from tests.endtoend.projects import BASE_INSTALL
+from tests.markdown_pages import ROOT, blocks_of
 
 PAGE = ROOT / "docs" / "tutorial.md"
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+from tests.uff_writer import mark, node, placeholder, uff
 
-from uff_writer import mark, node, placeholder, uff  # noqa: E402 - found by the line above
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

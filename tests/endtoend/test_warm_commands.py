@@ -7,8 +7,9 @@ import re
 import subprocess
 
 import pytest
-import warm_commands
-from projects import make_project
+
+from tests import warm_commands
+from tests.endtoend.projects import make_project
 
 STORY = (
     ("build",),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/models.py
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "onnx"
 ADA = {"ada": "sm89"}

@@ -11,9 +11,9 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
-import warm_commands
 import yaml
 
+from tests import warm_commands
 from trtpipe.app.author.export import export_network
 from trtpipe.building.canonical_models import canonical_model
 from trtpipe.errors import ModelError, SpecError

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remote_project import Project
-from servers import Server, running
+
+from tests.fetch.remote_project import Project
+from tests.fetch.servers import Server, running
 
 _FOREIGN = ("AWS_", "GOOGLE_", "HF_", "HUGGING", "TRTPIPE_")
 

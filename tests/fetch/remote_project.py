@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import warm_commands
+from tests import warm_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 warm_commands.serve_for(ROOT)

@@ -9,10 +9,10 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-import servers
-from servers import Server
 
 import trtpipe.fetch
+from tests.fetch import servers
+from tests.fetch.servers import Server
 from trtpipe.errors import StepFailed
 from trtpipe.fetch import Fetched, Patience, download
 from trtpipe.loader.remotes import remote_file

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import servers
-from servers import Server, running
 
+from tests.fetch import servers
+from tests.fetch.servers import Server, running
 from trtpipe.errors import StepFailed
 from trtpipe.fetch import Fetched, Patience, download
 from trtpipe.loader.remotes import remote_file

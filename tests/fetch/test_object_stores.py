@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import servers
-from servers import Server
 
+from tests.fetch import servers
+from tests.fetch.servers import Server
 from trtpipe.errors import StepFailed
 from trtpipe.fetch import Fetched, Patience, download
 from trtpipe.loader.remotes import remote_file

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import onnx
 import pytest
-import servers
 import yaml
-from remote_project import ROOT, Project
-from servers import Server
+
+from tests.fetch import servers
+from tests.fetch.remote_project import ROOT, Project
+from tests.fetch.servers import Server
 
 DIGITS = (ROOT / "pipelines/models/digits_cnn.onnx").read_bytes()
 SHA256 = hashlib.sha256(DIGITS).hexdigest()

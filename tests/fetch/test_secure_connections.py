@@ -11,9 +11,9 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import servers
-from servers import Handler, Server
 
+from tests.fetch import servers
+from tests.fetch.servers import Handler, Server
 from trtpipe.errors import StepFailed
 from trtpipe.fetch import Fetched, Patience, download
 from trtpipe.fetch import http as asking

@@ -13,9 +13,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from projects_of_all_kinds import AnyProject
-from test_plan_is_what_build_does import somewhere
 
+from tests.foreseeing.projects_of_all_kinds import AnyProject
+from tests.foreseeing.test_plan_is_what_build_does import somewhere
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions
 from trtpipe.cli.build_run import plan_and_run

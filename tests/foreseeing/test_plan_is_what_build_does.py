@@ -20,9 +20,9 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from projects_of_all_kinds import AnyProject
-from stand_ins import StandIns
 
+from tests.foreseeing.projects_of_all_kinds import AnyProject
+from tests.foreseeing.stand_ins import StandIns
 from trtpipe.building import stamp
 from trtpipe.building.build import HowToBuild, run_build
 from trtpipe.building.forecast import Foreseen, foresee

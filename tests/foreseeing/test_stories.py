@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from test_plan_is_what_build_does import afterwards, build, plan_and_build, planned_now, somewhere
-
+from tests.foreseeing.test_plan_is_what_build_does import (
+    afterwards,
+    build,
+    plan_and_build,
+    planned_now,
+    somewhere,
+)
 from trtpipe.building.causes import Causes
 from trtpipe.building.forecast import foresee
 from trtpipe.building.planned import nothing_to_do

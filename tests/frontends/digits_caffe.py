@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from caffe_files import caffemodel
 from onnx import numpy_helper
+
+from tests.frontends.caffe_files import caffemodel
 
 MODELS = Path(__file__).resolve().parents[2] / "pipelines" / "models"
 

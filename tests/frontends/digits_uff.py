@@ -1,4 +1,4 @@
-"""Makes pipelines/models/digits.uff of the weights in digits_cnn.onnx: python tests/frontends/digits_uff.py.
+"""Makes pipelines/models/digits.uff of the weights in digits_cnn.onnx: python -m tests.frontends.digits_uff.
 
 Channels last inside, as TensorFlow's converter wrote nets: kernels are HWIO, and the classifier reads the flattened
 tensor row by row and channel by channel. A transpose in front takes images with their channel first.
@@ -6,15 +6,12 @@ tensor row by row and channel by channel. A transpose in front takes images with
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import onnx
 from onnx import numpy_helper
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/uff_writer.py
-
-from uff_writer import Node, const, mark, node, placeholder, uff
+from tests.uff_writer import Node, const, mark, node, placeholder, uff
 
 MODELS = Path(__file__).resolve().parents[2] / "pipelines" / "models"
 

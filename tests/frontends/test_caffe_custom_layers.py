@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from caffe_files import evaluate, lower, net, run
 
+from tests.frontends.caffe_files import evaluate, lower, net, run
 from trtpipe.errors import ModelError
 from trtpipe.frontends.caffe import CaffeOptions
 

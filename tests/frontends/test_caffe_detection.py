@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from caffe_files import caffemodel, evaluate, lower, net, run
 
+from tests.frontends.caffe_files import caffemodel, evaluate, lower, net, run
 from trtpipe.errors import ModelError
 from trtpipe.frontends.caffe import frontend
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from caffe_files import lower, net
-from test_caffe_layers import CASES, written
 
+from tests.frontends.caffe_files import lower, net
+from tests.frontends.test_caffe_layers import CASES, written
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.caffe import CaffeOptions, frontend
 
@@ -29,7 +29,7 @@ DATA = ROOT.parent / "shared" / "testdata" / "caffe"
 PROBE = """
 import json, sys
 import numpy as np
-import rtx_probe
+from tests.conformance import rtx_probe
 told = {}
 for model, inputs in json.load(sys.stdin).items():
     shapes = {name: np.zeros(shape, np.float32) for name, shape in inputs.items()}

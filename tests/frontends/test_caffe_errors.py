@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from caffe_files import caffemodel, delimited, lower, net
 
+from tests.frontends.caffe_files import caffemodel, delimited, lower, net
 from trtpipe.errors import ModelError
 
 PRODUCT = (

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from caffe_files import caffemodel, delimited, evaluate, lower, net, number, run
-from digits_caffe import MODELS, digits_caffemodel
 
+from tests.frontends.caffe_files import caffemodel, delimited, evaluate, lower, net, number, run
+from tests.frontends.digits_caffe import MODELS, digits_caffemodel
 from trtpipe.errors import ModelError
 from trtpipe.frontends import LowerReport, ModelFiles, lower_model
 from trtpipe.frontends.caffe import CaffeOptions, frontend

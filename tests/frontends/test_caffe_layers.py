@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from caffe_files import evaluate, lower, net, run
+
+from tests.frontends.caffe_files import evaluate, lower, net, run
 
 Arrays = Sequence[np.ndarray]
 

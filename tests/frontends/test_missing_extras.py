@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from foreign_files import LINE, write_pt2
+
+from tests.frontends.foreign_files import LINE, write_pt2
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {"tensorflow": "line.pb", "pytorch": "net.pt2"}

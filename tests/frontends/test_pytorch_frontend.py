@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from foreign_files import program, symbol, write_pt2
 from onnx import TensorProto, helper
 
+from tests.frontends.foreign_files import program, symbol, write_pt2
 from trtpipe.errors import ModelError
 from trtpipe.frontends import LowerReport, ModelFiles, lower_model
 from trtpipe.frontends.conversion.converters import Converter

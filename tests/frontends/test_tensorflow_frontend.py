@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from foreign_files import LINE, graph, message, node, number, saved_model, varint
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.frontends.foreign_files import LINE, graph, message, node, number, saved_model, varint
 from trtpipe.errors import ModelError
 from trtpipe.frontends import LowerReport, ModelFiles, Proposal, lower_model, tensorflow
 from trtpipe.frontends.tensorflow import TensorflowOptions, frontend

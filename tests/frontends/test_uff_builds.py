@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_uff_operations import ACTIVATION, BINARY, REDUCE, UNARY
-from uff_cases import const, lowered, mark, node, placeholder, written
+
+from tests.frontends.test_uff_operations import ACTIVATION, BINARY, REDUCE, UNARY
+from tests.frontends.uff_cases import const, lowered, mark, node, placeholder, written
 
 pytestmark = [
     pytest.mark.engine,

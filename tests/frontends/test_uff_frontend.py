@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -10,18 +9,15 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from uff_cases import const, lowered, mark, node, placeholder, run, uff, written
 
+from tests.frontends.digits_uff import digits_uff
+from tests.frontends.uff_cases import const, lowered, mark, node, placeholder, run, uff, written
+from tests.fuzz import uff_reader
+from tests.uff_writer import Node, Ref, message, number
 from trtpipe.canonical.tensors import external_entries, is_external
 from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles
 from trtpipe.frontends.uff import UffOptions, frontend
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fuzz"))
-
-import uff_reader
-from digits_uff import digits_uff
-from uff_writer import Node, Ref, message, number
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata"
 MODELS = Path(__file__).resolve().parents[2] / "pipelines" / "models"

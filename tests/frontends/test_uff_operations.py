@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from uff_cases import const, lowered, mark, node, outcome, placeholder, run, written
 
+from tests.frontends.uff_cases import const, lowered, mark, node, outcome, placeholder, run, written
 from trtpipe.errors import ModelError
 
 N, H, W, C = 2, 7, 6, 4

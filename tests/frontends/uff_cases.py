@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/uff_writer.py
-
-from uff_writer import Node, const, mark, node, placeholder, uff  # noqa: F401 - for the tests
-
+from tests.uff_writer import Node, const, mark, node, placeholder, uff  # noqa: F401 - for the tests
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.uff import UffOptions, frontend
 

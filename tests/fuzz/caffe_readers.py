@@ -8,20 +8,14 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1] / "frontends")
-)  # caffe_files and the layers' cases
-
-from caffe_files import caffemodel, delimited, net
-from test_caffe_layers import CASES, written
-
+from tests.frontends.caffe_files import caffemodel, delimited, net
+from tests.frontends.test_caffe_layers import CASES, written
 from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles
 from trtpipe.frontends.caffe import CaffeOptions, frontend

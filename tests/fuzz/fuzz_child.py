@@ -20,11 +20,8 @@ import warnings
 from itertools import count
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-
-from fuzz_readers import READERS, Files, Reader  # noqa: E402
-from mutations import mutated  # noqa: E402
+from tests.fuzz.fuzz_readers import READERS, Files, Reader
+from tests.fuzz.mutations import mutated
 
 _MORE_MEMORY = 512 << 20
 _LARGEST_FILE = 512 << 20

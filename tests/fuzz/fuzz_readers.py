@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sample_readers import image_files, parquet_files, reads_set
+from tests.fuzz.sample_readers import image_files, parquet_files, reads_set
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/testdata"
 _LARGEST = 1 << 18  # files of the corpus beyond this only cost time

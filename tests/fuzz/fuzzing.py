@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+from tests.fuzz.fuzz_child import case_of
+from tests.fuzz.fuzz_readers import READERS, available
+from tests.surroundings import child_environment
 
-from fuzz_child import case_of  # noqa: E402
-from fuzz_readers import READERS, available  # noqa: E402
+HERE = Path(__file__).resolve().parent
 
 __all__ = ["Found", "Tally", "available", "fuzz"]
 
@@ -64,7 +64,9 @@ def fuzz(
     bounds = Bounds(None if seconds is None else begin + seconds, cases)
     while not bounds.reached(number):
         command = [sys.executable, str(HERE / "fuzz_child.py"), name, str(seed), str(number)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=child_environment()
+        )
         lines, patience = _lines_of(child), _START
         try:
             while not bounds.reached(number):

@@ -1,6 +1,6 @@
 """Fuzzes every reader, or some, and prints what came of it.
 
-    python tests/fuzz/run.py [--seconds N] [--reader NAME]… [--seed N] [--keep DIR]
+    python -m tests.fuzz.run [--seconds N] [--reader NAME]… [--seed N] [--keep DIR]
 
 Seconds are for each reader. Exit code 1 when a case crashed, hung, took too much memory or raised anything but a
 TrtpipeError; its files are kept.
@@ -12,10 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE)]
-
-from fuzzing import available, fuzz  # noqa: E402
+from tests.fuzz.fuzzing import available, fuzz
 
 
 def main() -> int:

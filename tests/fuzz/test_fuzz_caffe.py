@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from caffe_readers import caffemodel_corpus, fuzz_caffemodel, fuzz_prototxt, mutated, prototxt_corpus
+from tests.fuzz.caffe_readers import (
+    caffemodel_corpus,
+    fuzz_caffemodel,
+    fuzz_prototxt,
+    mutated,
+    prototxt_corpus,
+)
 
 CASES = 300
 READERS = {"prototxt": (fuzz_prototxt, prototxt_corpus), "caffemodel": (fuzz_caffemodel, caffemodel_corpus)}

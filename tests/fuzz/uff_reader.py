@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 from collections.abc import Sequence
 from functools import cache
@@ -12,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/uff_writer.py
-
-from uff_writer import (
+from tests.uff_writer import (
     DTYPES,
     Dtype,
     Node,
@@ -29,7 +26,6 @@ from uff_writer import (
     uff,
     varint,
 )
-
 from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles
 from trtpipe.frontends.uff import UffOptions, frontend

@@ -8,15 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))  # places.py
-
-from places import fingerprint, needs, step
-
+from tests.stores.places import fingerprint, needs, step
 from trtpipe import permissions
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import SpecError

@@ -6,8 +6,8 @@ import json
 import struct
 
 import pytest
-from damage import damages
 
+from tests.damage import damages
 from trtpipe.app.look import which
 from trtpipe.app.look.inspect import Subject, describe
 from trtpipe.cli.which import which_command

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.frontends import foreign_files as foreign
 from trtpipe.app.look.inspect import Subject, describe, find_subject
 from trtpipe.cli.inspect import Wanted, inspect_command
 from trtpipe.cli.main import app
@@ -21,9 +21,6 @@ from trtpipe.inspection.inspect_model import Asked
 from trtpipe.text.descriptions import description_lines
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "frontends"))
-
-import foreign_files as foreign  # noqa: E402
 
 MODELS = ROOT / "pipelines" / "models"
 EVERYTHING = Asked(nodes=True, weights=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.precisions.random_graphs import random_models
 from trtpipe.inspection.diff.graphs import view_graph
 from trtpipe.inspection.diff.models import GraphChanges, ModelChanges, diff_models
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "precisions"))
-
-from random_graphs import random_models
 
 FLOAT = TensorProto.FLOAT
 quick = settings(max_examples=60, suppress_health_check=list(HealthCheck))

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy_layers as ref
+
+from tests.layers import numpy_layers as ref
 
 RANDOM = np.random.default_rng(7)
 Arrays = dict[str, np.ndarray]

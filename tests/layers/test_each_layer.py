@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from declared_networks import declared, lowered, run
-from layer_cases import CASES, Case
 
+from tests.layers.declared_networks import declared, lowered, run
+from tests.layers.layer_cases import CASES, Case
 from trtpipe.spec.network.network import layer_models
 
 

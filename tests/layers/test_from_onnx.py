@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from there_and_back import bound, canonical, declared, lowered, run
 
+from tests.layers.there_and_back import bound, canonical, declared, lowered, run
 from trtpipe.errors import ModelError
 from trtpipe.layers.from_onnx.model import declare, forms
 

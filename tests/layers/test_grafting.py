@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from declared_networks import run
 
+from tests.layers.declared_networks import run
 from trtpipe.errors import ModelError
 from trtpipe.plan.options import TransformOptions
 from trtpipe.spec.network.network import GraftSpec

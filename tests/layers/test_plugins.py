@@ -9,8 +9,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-from declared_networks import lowered
 
+from tests.layers.declared_networks import lowered
 from trtpipe.canonical.summary import tensor_info
 from trtpipe.errors import ModelError
 from trtpipe.spec.network.network import NetworkOptions

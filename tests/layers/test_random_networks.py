@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy_layers as ref
 import onnx
-from declared_networks import lowered, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.layers import numpy_layers as ref
+from tests.layers.declared_networks import lowered, run
 from trtpipe.spec.network.network import NetworkOptions
 
 BATCH = 2

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from declared_networks import run
 
+from tests.layers.declared_networks import run
 from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.network import frontend

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from declared_networks import lowered
 
+from tests.layers.declared_networks import lowered
 from trtpipe.checks.check import check_specs
 from trtpipe.errors import ModelError
 from trtpipe.loader.project import find_project

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from spec_workspace import Workspace
+
+from tests.loader.spec_workspace import Workspace
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from spec_workspace import Workspace
 
+from tests.loader.spec_workspace import Workspace
 from trtpipe.errors import SpecError
 from trtpipe.loader.project import find_pipelines, find_project, find_root, load_project
 from trtpipe.spec.store import StoreSpec

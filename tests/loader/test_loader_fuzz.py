@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
-from spec_workspace import KNOWN, Workspace
 
+from tests.loader.spec_workspace import KNOWN, Workspace
 from trtpipe.errors import Problem, SpecError
 from trtpipe.frontends.onnx import OnnxOptions
 from trtpipe.loader.project import find_project

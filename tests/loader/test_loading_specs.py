@@ -4,9 +4,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from spec_corpus import HEAD, REFUSED, TARGETS
-from spec_workspace import KNOWN, Workspace
 
+from tests.loader.spec_corpus import HEAD, REFUSED, TARGETS
+from tests.loader.spec_workspace import KNOWN, Workspace
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loader.project import find_project
 from trtpipe.loader.refusals import MAX_PROBLEMS

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from schemas import whole_schema
 
+from tests.schemas import whole_schema
 from trtpipe.errors import SpecError
 from trtpipe.loader.grammar import keys_of
 from trtpipe.loader.project import load_project

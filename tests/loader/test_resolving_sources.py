@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from spec_workspace import Workspace
 
+from tests.loader.spec_workspace import Workspace
 from trtpipe.errors import SpecError
 from trtpipe.loader.project import find_project
 

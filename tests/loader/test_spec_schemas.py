@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from schemas import whole_schema
-from spec_corpus import HEAD, REFUSED, TAKEN, TARGETS
-from spec_workspace import KNOWN, Workspace
 
+from tests.loader.spec_corpus import HEAD, REFUSED, TAKEN, TARGETS
+from tests.loader.spec_workspace import KNOWN, Workspace
+from tests.schemas import whole_schema
 from trtpipe.loader.grammar import EXAMPLES, keys_of
 from trtpipe.loader.project import CALIBRATION, PIPELINES, PROJECT_FILE
 from trtpipe.loader.schema import dataset_schema, field_docs, pipeline_schema, project_schema

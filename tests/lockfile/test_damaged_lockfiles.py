@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from damage import damages
-
+from tests.damage import damages
 from trtpipe.errors import TrtpipeError
 from trtpipe.lockfile import SCHEMA, choices_in, load_lock, tactics_in
 from trtpipe.lockfile.comparison import between, grouped

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from damage import damages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.damage import damages
 from trtpipe.errors import ModelError
 from trtpipe.metrics.differences import difference, words
 from trtpipe.metrics.latency import summary_of

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from trtpipe.metrics.metrics import Accumulator
-from trtpipe.metrics.thresholds import Verdict, failures, judge, never_measured, unmatched
-from trtpipe.problem_codes import Code
+from trtpipe.metrics.thresholds import failures, judge, never_measured, unmatched
 from trtpipe.spec.pipeline import Threshold
 
 

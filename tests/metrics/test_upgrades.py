@@ -5,8 +5,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from damage import damages
 
+from tests.damage import damages
 from trtpipe.json_values import Malformed
 from trtpipe.metrics.upgrades import Row, facts_of, in_order
 from trtpipe.text.upgrades import summary_line, upgrade_html, upgrade_markdown

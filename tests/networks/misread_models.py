@@ -6,8 +6,9 @@ import zlib
 from itertools import product
 
 import numpy as np
-from kind_models import BOOL, FLOAT, INT64, const, lone, model, node, value
 from onnx import TensorProto, helper
+
+from tests.networks.kind_models import BOOL, FLOAT, INT64, const, lone, model, node, value
 
 UINT8, INT8, HALF = TensorProto.UINT8, TensorProto.INT8, TensorProto.FLOAT16
 LINE, PICTURE, VOLUME = (1, 4, 11), (1, 4, 9, 8), (1, 4, 5, 6, 5)

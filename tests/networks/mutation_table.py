@@ -1,6 +1,6 @@
 """What becomes of networks with one thing changed when a build judges them: caught, not proved, explained, or missed.
 
-    python tests/networks/mutation_table.py [--json FILE] [NAME…]
+    python -m tests.networks.mutation_table [--json FILE] [NAME…]
 
 prints a table by kind of layer, of all models of `kind_models` or of those named. **Caught** is a verdict that ends a
 build; **not proved** one that claims nothing, because the network does not run or contradicts itself; what is called
@@ -18,13 +18,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
-
-from kind_models import FEEDS, MODELS  # noqa: E402
-from network_mutations import Mutant, attention_mutants, mutants, same  # noqa: E402
-from parsed_models import Parsed, parsed  # noqa: E402
-
-from trtpipe.errors import TrtpipeError  # noqa: E402
+from tests.networks.kind_models import FEEDS, MODELS
+from tests.networks.network_mutations import Mutant, attention_mutants, mutants, same
+from tests.networks.parsed_models import Parsed, parsed
+from trtpipe.errors import TrtpipeError
 
 FATES = ("caught", "not proved", "equal", "missed")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import onnxruntime
-from networks_by_hand import Network
 
+from tests.networks.networks_by_hand import Network
 from trtpipe.layers.network import lower_network
 from trtpipe.loader.scalars import flow_yaml
 from trtpipe.networks.raised.network import raise_network

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from kind_models import INT32, value
 from onnx import helper
-from parsed_models import RTX, needs_rtx
 
+from tests.networks.kind_models import INT32, value
+from tests.networks.parsed_models import RTX, needs_rtx
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.reader import read_network
 from trtpipe.runners.comparison.readback import network_model

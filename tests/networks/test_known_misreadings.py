@@ -10,23 +10,19 @@ and sizes, and that is found. `reference`: the network is right and ONNX Runtime
 from __future__ import annotations
 
 import pickle
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from misread_models import KINDS, models, plainer
-from parsed_models import needs_rtx, random_feed
 
+from tests.conformance.backend_cases import Case
+from tests.conformance.run_readback import one_import, read_back
+from tests.networks.misread_models import KINDS, models, plainer
+from tests.networks.parsed_models import needs_rtx, random_feed
 from trtpipe.errors import TrtpipeError
 from trtpipe.runners.cpu.graphs import RunnableModel
 from trtpipe.runners.cpu.onnxruntime import open_runner
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "conformance"))
-
-from backend_cases import Case
-from run_readback import one_import, read_back
 
 pytestmark = [needs_rtx, pytest.mark.engine]
 

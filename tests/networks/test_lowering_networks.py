@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from kind_models import FEEDS, INT64, MODELS, const, lone, model, node, value, weights
-from mutation_table import mutation_table
 from onnx import numpy_helper
-from parsed_models import needs_rtx, parsed
 
+from tests.networks.kind_models import FEEDS, INT64, MODELS, const, lone, model, node, value, weights
+from tests.networks.mutation_table import mutation_table
+from tests.networks.parsed_models import needs_rtx, parsed
 from trtpipe.networks.lowering.network import onnx_of
 
 pytestmark = needs_rtx

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import pickle
 import re
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 import pytest
-from parsed_models import RTX, needs_rtx, random_feed
+
+from tests.conformance.backend_cases import Case
+from tests.conformance.run_readback import one_import, read_back
+from tests.networks.parsed_models import RTX, needs_rtx, random_feed
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests" / "conformance"))
-
-from backend_cases import Case  # noqa: E402
-from run_readback import one_import, read_back  # noqa: E402
 
 pytestmark = [needs_rtx, pytest.mark.engine]
 

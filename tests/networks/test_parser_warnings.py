@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import damages
-from kind_models import BOOL, FLOAT, INT64, const, lone, model, node, value
 from onnx import helper
-from parsed_models import needs_rtx, parsed
 
+from tests.damage import damages
+from tests.networks.kind_models import BOOL, FLOAT, INT64, const, lone, model, node, value
+from tests.networks.parsed_models import needs_rtx, parsed
 from trtpipe.json_values import Malformed, read_object
 from trtpipe.networks.network import ParserWarning
 from trtpipe.networks.warnings import KNOWN, NAMES, ClassedWarning, classed, names_of_dangerous

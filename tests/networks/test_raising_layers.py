@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks_by_hand import Network
-from raised_cases import CASES, PLAIN, ROWS, X, floats, raised, run_declared, shown
 
+from tests.networks.networks_by_hand import Network
+from tests.networks.raised_cases import CASES, PLAIN, ROWS, X, floats, raised, run_declared, shown
 from trtpipe.errors import ModelError
 from trtpipe.layers.table import LOWERINGS
 from trtpipe.networks.network import Conditional, Loop

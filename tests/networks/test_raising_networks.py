@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from kind_models import FEEDS, MODELS
-from parsed_models import needs_rtx, parsed
-from raised_cases import run_declared
 
+from tests.networks.kind_models import FEEDS, MODELS
+from tests.networks.parsed_models import needs_rtx, parsed
+from tests.networks.raised_cases import run_declared
 from trtpipe.errors import ModelError
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.raised.network import raise_network

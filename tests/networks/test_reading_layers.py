@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks_by_hand import Network
 
+from tests.networks.networks_by_hand import Network
 from trtpipe.networks.lowering.network import onnx_of
 from trtpipe.networks.network import Conditional, Loop
 

@@ -7,9 +7,9 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
-from damage import damages
-from written_networks import layer, record, small, weights_of, write
 
+from tests.damage import damages
+from tests.networks.written_networks import layer, record, small, weights_of, write
 from trtpipe.errors import ModelError
 from trtpipe.networks.contents import BITS
 from trtpipe.networks.network import Conditional, Loop, ParserWarning, TensorName

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kind_models import const, lone, model, node, value, weights
-from parsed_models import needs_rtx, parsed
+
+from tests.networks.kind_models import const, lone, model, node, value, weights
+from tests.networks.parsed_models import needs_rtx, parsed
 
 pytestmark = [needs_rtx, pytest.mark.engine]
 

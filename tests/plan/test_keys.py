@@ -1,7 +1,7 @@
 """Keys stay what they were: whoever has built engines keeps them.
 
 `keys.json` holds the key of every step of two rich plans. It changes only with a stage's version or on purpose:
-`python tests/plan/test_keys.py` writes it anew.
+`python -m tests.plan.test_keys` writes it anew.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from rich_specs import Rich, rich_plans
 
+from tests.plan.rich_specs import Rich, rich_plans
 from trtpipe.digests import key_of
 from trtpipe.plan.graph import Action
 from trtpipe.plan.options import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rich_specs import Rich, rich_plans
 
+from tests.plan.rich_specs import Rich, rich_plans
 from trtpipe.building.causes import Places
 from trtpipe.plan.fingerprint import RecordPath, leaves, shown_path
 from trtpipe.plan.graph import Action, Step

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from precision_graphs import model_of, ops
 
+from tests.precisions.precision_graphs import model_of, ops
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.overflow import Measured
 

@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import onnx_ir as ir
 import pytest
-from engine_program import kernels_of
-from precision_graphs import model_of
 
+from tests.precisions.engine_program import kernels_of
+from tests.precisions.precision_graphs import model_of
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.quantization.places import tensors_to_scale
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from precision_graphs import model_of
 
+from tests.precisions.precision_graphs import model_of
 from trtpipe.precisions.casts.kept_nodes import glob_of, kept_by
 
 TEXT = """g (float[1,4] x, float[1,4] z) => (float[1,4] y) {

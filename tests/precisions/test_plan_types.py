@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from precision_graphs import model_of
 
+from tests.precisions.precision_graphs import model_of
 from trtpipe.precisions import find_precision, precision_names
 
 TEXT = "g (float[1,4] x) => (float[1,4] y) { a = MatMul(x, w)  b = Softmax(a)  y = Add(b, w) }"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from precision_graphs import model_of, rewritten
 
+from tests.precisions.precision_graphs import model_of, rewritten
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.audit import audit_engine
 from trtpipe.precisions.audit.typed import typed_audit

@@ -7,8 +7,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
-from precision_graphs import model_of, ops
 
+from tests.precisions.precision_graphs import model_of, ops
 from trtpipe.precisions import Choices, find_precision
 
 CONV = np.random.default_rng(0).standard_normal((4, 4, 3, 3)).astype(np.float32)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from precision_graphs import model_of
 
+from tests.precisions.precision_graphs import model_of
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.quantization.formats import QUANTIZED
 from trtpipe.precisions.quantization.places import tensors_to_scale

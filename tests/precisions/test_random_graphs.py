@@ -11,8 +11,8 @@ import onnx_ir as ir
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_graphs import UNIT, evaluated, random_models
 
+from tests.precisions.random_graphs import UNIT, evaluated, random_models
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.defaults import BY_OPERATOR
 from trtpipe.precisions.casts.element_types import element_types

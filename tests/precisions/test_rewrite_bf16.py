@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from precision_graphs import model_of, ops, rewritten, weight_types
 
+from tests.precisions.precision_graphs import model_of, ops, rewritten, weight_types
 from trtpipe.canonical.opsets import opset_of
 from trtpipe.precisions import find_precision
 from trtpipe.problem_codes import Code

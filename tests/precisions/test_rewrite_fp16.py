@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
-from precision_graphs import model_of, ops, rewritten, weight_types
+
+from tests.precisions.precision_graphs import model_of, ops, rewritten, weight_types
 
 SHARED = Path(__file__).parents[3] / "shared/testdata"
 W = np.full((4, 4), 0.5, np.float32)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from precision_graphs import model_of, ops, rewritten, weight_types
+
+from tests.precisions.precision_graphs import model_of, ops, rewritten, weight_types
 
 W = np.full((4, 4), 0.5, np.float32)
 

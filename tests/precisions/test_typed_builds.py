@@ -9,7 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-from precision_graphs import model_of, rewritten
+
+from tests.precisions.precision_graphs import model_of, rewritten
 
 pytestmark = pytest.mark.engine
 

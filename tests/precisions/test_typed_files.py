@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from precision_graphs import model_of
 
+from tests.precisions.precision_graphs import model_of
 from trtpipe.errors import SpecError
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 import pytest
-from precision_graphs import model_of, ops, rewritten
 
+from tests.precisions.precision_graphs import model_of, ops, rewritten
 from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.overflow import Measured, tensors_to_range
 

@@ -6,8 +6,8 @@ import json
 
 import onnx
 import pytest
-from formats import refuse_bad_bill, refuse_bad_statement
 
+from tests.provenance.formats import refuse_bad_bill, refuse_bad_statement
 from trtpipe.canonical.claims import claims_of
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.plan.graph import Cell

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from remedy_places import Place, listen
+
+from tests.remedies.remedy_places import Place, listen
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 A place is a call that is given a code and a remedy. `places.txt` has a line for each: `PLACE = TEST` where a test makes
 the problem there and applies its remedy, `PLACE : REASON` where none can.
 
-    REMEDY_PLACES=/tmp/found pytest tests/remedies; python tests/remedies/offered_places.py /tmp/found
+    REMEDY_PLACES=/tmp/found pytest tests/remedies; python -m tests.remedies.offered_places /tmp/found
 
 writes down which row applies which place, and leaves a line that ends in `:` for each that nothing applies.
 """

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from offered_places import Origins, listen_to_origins, note_applied
 
+from tests.remedies.offered_places import Origins, listen_to_origins, note_applied
 from trtpipe import errors
 from trtpipe.errors import Problem, TrtpipeError
 from trtpipe.problem_codes import ProblemCode

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from remedy_places import SPEC, Cure, Row, rewrite
-from small_models import classifier, relu, rows
-
+from tests.remedies.remedy_places import SPEC, Cure, Row, rewrite
+from tests.remedies.small_models import classifier, relu, rows
 from trtpipe.problem_codes import ProblemCode
 
 MODEL = "model: {source: net.onnx}"

@@ -10,11 +10,11 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-from remedy_places import SPEC, Cure, Place, Question, Row, apply, asking, rewrite
-from small_models import classifier, relu
-from spec_rows import FILES, SET
-from test_data_remedies import png
 
+from tests.remedies.remedy_places import SPEC, Cure, Place, Question, Row, apply, asking, rewrite
+from tests.remedies.small_models import classifier, relu
+from tests.remedies.spec_rows import FILES, SET
+from tests.remedies.test_data_remedies import png
 from trtpipe.problem_codes import Code, ProblemCode
 
 CELL = "net/fp32@t"
@@ -57,7 +57,7 @@ def put(name: str, content: str | bytes) -> Cure:
 
 
 def pair() -> bytes:
-    from test_model_remedies import pair as made
+    from tests.remedies.test_model_remedies import pair as made
 
     return made()
 
@@ -205,4 +205,6 @@ ROWS = [*RUNS, *INIT]
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_the_remedy_works(row: Row, place: Place):
+    if row.ask[:2] == ("cache", "keygen"):
+        pytest.importorskip("cryptography", reason="not run: needs the extra remote")
     apply(row, place)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from remedy_places import Cure, Place, Row, apply, rewrite
 
+from tests.remedies.remedy_places import Cure, Place, Row, apply, rewrite
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.datasets import source_files
 from trtpipe.datasets.locations import GivenFiles

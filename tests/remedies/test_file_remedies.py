@@ -16,12 +16,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from remedy_places import SPEC, Place, Row, apply
-from small_models import classifier, net, node, relu
-from spec_rows import TARGETS, VARIANTS, spec
-from test_data_remedies import OF_X, PICTURE, data, npy, parquet, png, reading
-from test_import_remedies import LINE, caffe, caffemodel, layer, plain, pt2, tf, torch
-from test_layer_remedies import (
+
+from tests.remedies.remedy_places import SPEC, Place, Row, apply
+from tests.remedies.small_models import classifier, net, node, relu
+from tests.remedies.spec_rows import TARGETS, VARIANTS, spec
+from tests.remedies.test_data_remedies import OF_X, PICTURE, data, npy, parquet, png, reading
+from tests.remedies.test_import_remedies import LINE, caffe, caffemodel, layer, plain, pt2, tf, torch
+from tests.remedies.test_layer_remedies import (
     CACHE,
     CONV,
     KERNEL,
@@ -35,8 +36,7 @@ from test_layer_remedies import (
     whole,
     wts,
 )
-from test_model_remedies import CUT, DYNAMIC, good, model, profile
-
+from tests.remedies.test_model_remedies import CUT, DYNAMIC, good, model, profile
 from trtpipe.datasets import npz as npz_sets
 from trtpipe.datasets.spools import columns, spool
 from trtpipe.problem_codes import Code

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,18 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from remedy_places import Cure, Place, Row, apply, rewrite
 
+from tests.frontends.caffe_files import caffemodel, lower, net
+from tests.frontends.foreign_files import LINE, graph, node, program, saved_model, write_pt2
+from tests.remedies.remedy_places import Cure, Place, Row, apply, rewrite
+from tests.uff_writer import Node, mark, placeholder, uff
+from tests.uff_writer import node as uff_node
 from trtpipe.frontends import ModelFiles, lower_model, pytorch, tensorflow
 from trtpipe.problem_codes import Code, ProblemCode
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "frontends")]
-
-from caffe_files import caffemodel, lower, net  # noqa: E402
-from foreign_files import LINE, graph, node, program, saved_model, write_pt2  # noqa: E402
-from uff_writer import Node, mark, placeholder, uff  # noqa: E402
-from uff_writer import node as uff_node  # noqa: E402
 
 # -- Caffe
 

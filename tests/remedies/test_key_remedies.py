@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from remedy_places import SPEC, Place, Row, apply, rewrite
-from small_models import relu
-from spec_rows import MODEL, QUANTIZED, VARIANTS, shared, spec
-from test_data_remedies import OF_X, PICTURE, data, png
-from test_layer_remedies import CACHE, INPUT, RELU, WITH, layers, network, npz
 
+from tests.remedies.remedy_places import SPEC, Place, Row, apply, rewrite
+from tests.remedies.small_models import relu
+from tests.remedies.spec_rows import MODEL, QUANTIZED, VARIANTS, shared, spec
+from tests.remedies.test_data_remedies import OF_X, PICTURE, data, png
+from tests.remedies.test_layer_remedies import CACHE, INPUT, RELU, WITH, layers, network, npz
 from trtpipe.loader.sources import resolve_source
 from trtpipe.problem_codes import Code, ProblemCode
 

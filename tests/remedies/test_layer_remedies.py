@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from remedy_places import CHECK, SPEC, Cure, Place, Row, apply, asking
-from small_models import classifier, relu
-from spec_rows import MODEL, QUANTIZED, VARIANTS
 
+from tests.remedies.remedy_places import CHECK, SPEC, Cure, Place, Row, apply, asking
+from tests.remedies.small_models import classifier, relu
+from tests.remedies.spec_rows import MODEL, QUANTIZED, VARIANTS
 from trtpipe.loader.project import Project
 from trtpipe.loader.specs import LoadedPipeline, load_pipeline
 from trtpipe.problem_codes import Code, ProblemCode

@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from remedy_places import SPEC, Cure, Place, Row, apply
-from small_models import classifier, net, node, relu
-from spec_rows import FILES, MODEL, SET, spec
 
+from tests.remedies.remedy_places import SPEC, Cure, Place, Row, apply
+from tests.remedies.small_models import classifier, net, node, relu
+from tests.remedies.spec_rows import FILES, MODEL, SET, spec
 from trtpipe.canonical.summary import TensorInfo
 from trtpipe.problem_codes import Code, ProblemCode
 from trtpipe.proofs.samples import prove_samples

@@ -6,12 +6,10 @@ from __future__ import annotations
 import io
 import re
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,21 +17,19 @@ import onnx
 import onnx_ir
 import pytest
 import yaml
-from remedy_places import SPEC, Place, Row, apply, asking, rewrite
-from small_models import classifier, relu
-from spec_rows import FILES
-from test_data_remedies import png
-from test_import_remedies import PLAIN, UFF, uff, uff_row  # noqa: F401 - the writers of UFF files
-from test_layer_remedies import CONV, W, lowering, network, npz, safetensors
 
+from tests.fetch import servers
+from tests.remedies.remedy_places import SPEC, Place, Row, apply, asking, rewrite
+from tests.remedies.small_models import classifier, relu
+from tests.remedies.spec_rows import FILES
+from tests.remedies.test_data_remedies import png
+from tests.remedies.test_import_remedies import PLAIN, UFF, uff, uff_row  # noqa: F401 - the writers of UFF files
+from tests.remedies.test_layer_remedies import CONV, W, lowering, network, npz, safetensors
 from trtpipe import datasets
 from trtpipe.calibration.calibrators.measurement.providers import provider_of
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.overflow import Overflow, refusal
 from trtpipe.problem_codes import Code
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "fetch"))
-import servers
 
 if TYPE_CHECKING:
     from trtpipe.errors import Problem
@@ -292,7 +288,7 @@ def profiled(rows: int):
 
 
 def _with_no_form() -> bytes:
-    from test_model_remedies import with_op
+    from tests.remedies.test_model_remedies import with_op
 
     return with_op("Det")()
 

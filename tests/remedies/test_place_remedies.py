@@ -11,12 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from remedy_places import CHECK, SPEC, Place, Row, apply, asking, rewrite
-from small_models import classifier, net, node, recorded, relu
-from spec_rows import FILES, SET
-from test_command_remedies import BENCH, CELL, X, command, put, run
-from test_data_remedies import png
 
+from tests.remedies.remedy_places import CHECK, SPEC, Place, Row, apply, asking, rewrite
+from tests.remedies.small_models import classifier, net, node, recorded, relu
+from tests.remedies.spec_rows import FILES, SET
+from tests.remedies.test_command_remedies import BENCH, CELL, X, command, put, run
+from tests.remedies.test_data_remedies import png
 from trtpipe.calibration.calibrators.measurement.providers import refuse_fallback, session_providers
 from trtpipe.fetch.patience import seconds_from
 from trtpipe.problem_codes import Code

@@ -6,9 +6,9 @@ import importlib
 import textwrap
 from pathlib import Path
 
-from offered_places import LEDGER, all_places, ledger, listen_to_origins, offers_in
 from pytest import MonkeyPatch
 
+from tests.remedies.offered_places import LEDGER, all_places, ledger, listen_to_origins, offers_in
 from trtpipe.errors import Problem, SpecError
 from trtpipe.problem_codes import Code
 
@@ -20,7 +20,7 @@ def rows() -> set[str]:
     found = set()
     for path in sorted(HERE.glob("test_*.py")):
         if path != Path(__file__):
-            module = importlib.import_module(path.stem)
+            module = importlib.import_module(f"tests.remedies.{path.stem}")
             found |= {f"{path.stem} / {row.name}" for row in getattr(module, "ROWS", ())}
     return found
 
@@ -52,7 +52,9 @@ def test_the_rows_that_are_said_to_apply_a_remedy_are_there():
 
 def test_each_row_has_a_name_of_its_own_in_its_module():
     for path in sorted(HERE.glob("test_*.py")):
-        names = [row.name for row in getattr(importlib.import_module(path.stem), "ROWS", ())]
+        names = [
+            row.name for row in getattr(importlib.import_module(f"tests.remedies.{path.stem}"), "ROWS", ())
+        ]
         assert sorted(set(names)) == sorted(names), path
 
 

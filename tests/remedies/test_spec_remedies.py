@@ -6,10 +6,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from remedy_places import SPEC, Place, Row, apply, rewrite
-from small_models import gather, labels, recorded, relu, samples
-from spec_rows import FILES, LABELLED, MODEL, QUANTIZED, TARGETS, VARIANTS, beside, dataset, shared, spec
 
+from tests.remedies.remedy_places import SPEC, Place, Row, apply, rewrite
+from tests.remedies.small_models import gather, labels, recorded, relu, samples
+from tests.remedies.spec_rows import (
+    FILES,
+    LABELLED,
+    MODEL,
+    QUANTIZED,
+    TARGETS,
+    VARIANTS,
+    beside,
+    dataset,
+    shared,
+    spec,
+)
 from trtpipe.loader.remotes import remote_file
 from trtpipe.problem_codes import Code
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from remedy_places import SPEC, Asked, Cure, Place, Question, Row, apply, asking, listen
-from spec_rows import FILES
 
+from tests.remedies.remedy_places import SPEC, Asked, Cure, Place, Question, Row, apply, asking, listen
+from tests.remedies.spec_rows import FILES
 from trtpipe.problem_codes import Code, ProblemCode
 
 pytestmark = pytest.mark.engine
@@ -149,7 +149,7 @@ def _validated(place: Place) -> None:
 
 
 def _recorded(place: Place) -> None:
-    from small_models import recorded
+    from tests.remedies.small_models import recorded
 
     place.write("golden/net.npz", recorded())
     place.write("pipelines/net.yaml", TWO + "validate: {data: val, reference: {golden: golden/net.npz}}\n")

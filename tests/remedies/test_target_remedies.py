@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from remedy_places import SPEC, Place, Row, apply, rewrite
-from small_models import relu
-from spec_rows import FILES, QUANTIZED, TARGETS, VARIANTS, spec
 
+from tests.remedies.remedy_places import SPEC, Place, Row, apply, rewrite
+from tests.remedies.small_models import relu
+from tests.remedies.spec_rows import FILES, QUANTIZED, TARGETS, VARIANTS, spec
 from trtpipe.problem_codes import Code
 from trtpipe.targets.capabilities import buildable, buildable_here
 from trtpipe.targets.compute_capability import ComputeCapability

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from browser import NOT_RUN, Browser, chromium
-from synthetic_build import HOSTILE, write_build
-from test_pages import page_of_build, page_of_cell
+
+from tests.reports.browser import NOT_RUN, Browser, chromium
+from tests.reports.synthetic_build import HOSTILE, write_build
+from tests.reports.test_pages import page_of_build, page_of_cell
 
 CELLS = 200
 
@@ -242,8 +243,7 @@ def test_two_hundred_cells_are_not_many_elements(browser, build):
 
 
 def test_the_reports_of_a_build_link_to_each_other(browser, tmp_path):
-    from synthetic_build import outcome_of
-
+    from tests.reports.synthetic_build import outcome_of
     from trtpipe.app.report.reports import report_build
 
     planned = write_build(tmp_path / "a project", [("net", "int8", "t1")], full=False)

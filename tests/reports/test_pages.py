@@ -9,7 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from synthetic_build import (
+
+from tests.reports.synthetic_build import (
     COMPARED,
     HOSTILE,
     SCALES,
@@ -21,7 +22,6 @@ from synthetic_build import (
     proof,
     validation,
 )
-
 from trtpipe.app.report.reports import _steps
 from trtpipe.reports import plots
 from trtpipe.reports.build_page import CellDetails, build_page

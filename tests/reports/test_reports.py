@@ -8,8 +8,17 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from synthetic_build import HOSTILE, bench, fail, manifest, outcome_of, proof, validation, write_build
 
+from tests.reports.synthetic_build import (
+    HOSTILE,
+    bench,
+    fail,
+    manifest,
+    outcome_of,
+    proof,
+    validation,
+    write_build,
+)
 from trtpipe.app.report.engine_directories import delivered_in
 from trtpipe.app.report.reports import report_build, report_delivered, report_directory
 from trtpipe.errors import Location, Problem

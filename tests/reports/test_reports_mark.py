@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from synthetic_build import fail, outcome_of, write_build
 
+from tests.reports.synthetic_build import fail, outcome_of, write_build
 from trtpipe.app.report.reports import report_build
 from trtpipe.building import planned as planning
 from trtpipe.building.reports_mark import found_mark, is_marked, set_mark

@@ -15,8 +15,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from synthetic_build import fail, outcome_of, write_build
 
+from tests.reports.synthetic_build import fail, outcome_of, write_build
 from trtpipe.app.report.reports import report_build, report_delivered, report_directory
 from trtpipe.errors import Location, Problem, StepFailed
 from trtpipe.json_values import Malformed

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine_bench import Bench, copying
 from onnx import TensorProto, helper, save
 
+from tests.runners.engine_bench import Bench, copying
 from trtpipe.app.engines.machine import Machine
 from trtpipe.digests import digest_file
 from trtpipe.targets.compute_capability import ComputeCapability

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_bench import STAND_IN, Bench
+
+from tests.runners.engine_bench import STAND_IN, Bench
 
 
 @pytest.fixture

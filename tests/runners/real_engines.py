@@ -9,11 +9,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.worker_requests import worker_request
 from trtpipe.toolchains.engine_worker.launch import run_worker
 from trtpipe.toolchains.engine_worker.watch import Supervision
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from worker_requests import worker_request
 
 BUILT_FOR = ("sm86", "sm89")
 

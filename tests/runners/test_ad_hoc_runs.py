@@ -14,9 +14,9 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from cells import PROFILES, make_cell, with_gpu, without_gpu, write_model
-from engine_bench import copying, rows
 
+from tests.runners.cells import PROFILES, make_cell, with_gpu, without_gpu, write_model
+from tests.runners.engine_bench import copying, rows
 from trtpipe.app.engines.choice import ENGINE, ON_CPU, Where
 from trtpipe.app.engines.inputs import FeedRequest
 from trtpipe.app.engines.run import InferRequest, infer

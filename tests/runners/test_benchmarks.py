@@ -12,9 +12,9 @@ import types
 
 import numpy as np
 import pytest
-from cells import PROFILES, make_cell, with_gpu, without_gpu
-from engine_bench import copying
 
+from tests.runners.cells import PROFILES, make_cell, with_gpu, without_gpu
+from tests.runners.engine_bench import copying
 from trtpipe.app.engines import bench as benching
 from trtpipe.app.engines.bench_request import BenchRequest, graph_called, parsed_streams, steady_for
 from trtpipe.app.engines.choice import ENGINE, ON_CPU, Where

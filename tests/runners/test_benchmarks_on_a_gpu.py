@@ -10,10 +10,10 @@ import json
 
 import numpy as np
 import pytest
-from cells import make_cell
-from engine_bench import STAND_IN, Bench
-from test_engines_on_a_gpu import kernels, launching  # noqa: F401 - a fixture
 
+from tests.runners.cells import make_cell
+from tests.runners.engine_bench import STAND_IN, Bench
+from tests.runners.test_engines_on_a_gpu import kernels, launching  # noqa: F401 - a fixture
 from trtpipe.app.engines import bench as benching
 from trtpipe.app.engines.bench_request import BenchRequest
 from trtpipe.app.engines.choice import ENGINE, ON_CPU, Where

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from damage import damages
 
+from tests.damage import damages
 from trtpipe.app.prove.engine_places import EnginePlace, read_facts
 from trtpipe.delivery.engine_proofs import judged_on_gpu, read_proof
 from trtpipe.errors import ModelError

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from damage import damages
 from onnx import TensorProto, helper
 
+from tests.damage import damages
 from trtpipe.app.debug.repro import read_task
 from trtpipe.errors import SpecError
 from trtpipe.runners.comparison.partial_runs import replay

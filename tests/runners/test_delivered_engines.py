@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from engine_bench import copying, rows
 
+from tests.runners.engine_bench import copying, rows
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError, ToolchainError
 from trtpipe.runners.inference.delivered import delivered_engine

@@ -14,8 +14,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from engine_bench import STAND_IN, Bench, copying, rows, tensor
 
+from tests.runners.engine_bench import STAND_IN, Bench, copying, rows, tensor
 from trtpipe.errors import Interrupted, StepFailed, ToolchainError
 from trtpipe.runners.inference.run import cuda_site
 from trtpipe.toolchains.detect import detect_gpus
@@ -305,7 +305,7 @@ def test_cancelling_between_runs(bench, kernels):
 @pytest.mark.engine
 def test_an_engine_of_tensorrt_rtx_for_another_gpu_is_refused_in_one_sentence(bench):
     pytest.importorskip("tensorrt_rtx", reason="not run: needs a tensorrt_rtx wheel", exc_type=ImportError)
-    from real_engines import BUILT_FOR, add_one
+    from tests.runners.real_engines import BUILT_FOR, add_one
 
     if detect_gpus()[0].compute_capability.sm in BUILT_FOR:
         pytest.skip("not run: this GPU is one of those that the engine is for")
@@ -326,7 +326,7 @@ def test_an_engine_of_tensorrt_rtx_for_another_gpu_is_refused_in_one_sentence(be
 @pytest.mark.engine
 def test_a_real_engine_adds_one(bench):
     pytest.importorskip("tensorrt_rtx", reason="not run: needs a tensorrt_rtx wheel", exc_type=ImportError)
-    from real_engines import BUILT_FOR, add_one
+    from tests.runners.real_engines import BUILT_FOR, add_one
 
     if detect_gpus()[0].compute_capability.sm not in BUILT_FOR:
         pytest.skip(f"not run: needs a GPU of {', '.join(BUILT_FOR)}")

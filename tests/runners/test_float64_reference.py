@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from test_validation import COSINE, npz_data, places, saved, validated
 
+from tests.runners.test_validation import COSINE, npz_data, places, saved, validated
 from trtpipe.metrics.verdicts import judge_report
 from trtpipe.problem_codes import Code
 from trtpipe.runners.cpu.float64 import lift, open_lifted

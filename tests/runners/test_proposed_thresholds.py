@@ -7,8 +7,9 @@ import functools
 import numpy as np
 import onnx
 import pytest
-from test_validation import W, npz_data, saved
-from test_wrong_models import (
+
+from tests.runners.test_validation import W, npz_data, saved
+from tests.runners.test_wrong_models import (
     PROFILE,
     SPEC,
     VAL,
@@ -21,7 +22,6 @@ from test_wrong_models import (
     two_outputs,
     typed_as,
 )
-
 from trtpipe.metrics.proposals import proposed_thresholds
 from trtpipe.metrics.verdicts import judge_report
 from trtpipe.plan.task import Task

@@ -13,8 +13,8 @@ import time
 import ml_dtypes
 import numpy as np
 import pytest
-from engine_bench import copying, rows, tensor
 
+from tests.runners.engine_bench import copying, rows, tensor
 from trtpipe.digests import digest_file
 from trtpipe.errors import Interrupted, ModelError, SpecError, StepFailed, ToolchainError
 from trtpipe.runners.inference.requests import BuiltFor, EngineRun
@@ -361,7 +361,7 @@ def test_an_interpreter_that_is_not_there(bench, monkeypatch):
 @pytest.mark.skipif(bool(detect_gpus()), reason="not run: there is a GPU, see test_engines_on_a_gpu.py")
 def test_real_tensorrt_and_cuda_without_a_driver(bench):
     pytest.importorskip("tensorrt_rtx", reason="not run: needs a tensorrt_rtx wheel", exc_type=ImportError)
-    from real_engines import add_one
+    from tests.runners.real_engines import add_one
 
     path, site = add_one(bench.folder)
     bench.site = [site]

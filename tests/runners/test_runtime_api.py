@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_bench import STAND_IN
 
 import trtpipe.runners.inference.engine_process as process
+from tests.runners.engine_bench import STAND_IN
 from trtpipe.runners.inference.engine_process.main import CHOICES
 
 SOURCES = sorted(Path(process.__file__).parent.glob("*.py"))

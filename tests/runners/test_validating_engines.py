@@ -11,8 +11,8 @@ import shutil
 import numpy as np
 import onnx
 import pytest
-from engine_bench import tensor
 
+from tests.runners.engine_bench import tensor
 from trtpipe.app.prove import validate
 from trtpipe.app.prove.engine_places import engine_places
 from trtpipe.app.prove.validate import HowToValidate, validate_places

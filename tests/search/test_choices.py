@@ -5,11 +5,11 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 import pytest
-from damage import damages
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_models import KEEPS, LADDER, units
 
+from tests.damage import damages
+from tests.search.synthetic_models import KEEPS, LADDER, units
 from trtpipe.errors import ModelError
 from trtpipe.json_values import Malformed
 from trtpipe.search.choices import Choice, choice_of, exactly, ladders_of, read_choice

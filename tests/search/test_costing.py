@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from synthetic_models import LADDER, units
 
+from tests.search.synthetic_models import LADDER, units
 from trtpipe.search.choices import ladders_of
 from trtpipe.search.costs import costs_of, total
 from trtpipe.search.units import Unit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_models import World
 
+from tests.search.synthetic_models import World
 from trtpipe.search.choices import Choice, choice_of
 from trtpipe.search.costs import total
 from trtpipe.search.measurements import Ledger, Measured, Point

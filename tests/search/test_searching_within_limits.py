@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic_models import units
 
+from tests.search.synthetic_models import units
 from trtpipe.building.search import perform_search
 from trtpipe.building.silent import Unheard
 from trtpipe.errors import StepFailed

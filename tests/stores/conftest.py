@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from places import needs, web_server
+
+from tests.stores.places import needs, web_server
 
 _FOREIGN = ("AWS_", "GOOGLE_", "AZURE_", "TRTPIPE_")
 

@@ -1,6 +1,6 @@
 """Kills builds of a small project at random points, then builds to the end and tells what is left over anywhere.
 
-Run as a script, it prints what it found as JSON: python tests/stores/killed_builds.py FOLDER [--kills N] [--seed N].
+Run as a script, it prints what it found as JSON: python -m tests.stores.killed_builds FOLDER [--kills N] [--seed N].
 """
 
 from __future__ import annotations

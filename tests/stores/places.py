@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fetch"))  # servers.py
-
-import servers
-
+from tests.fetch import servers
 from trtpipe.digests import Digest, key_of
 from trtpipe.plan.address import STAGE_VERSIONS
 from trtpipe.plan.trace import Trace

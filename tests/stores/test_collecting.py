@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from traces import trace_of
 
+from tests.traces import trace_of
 from trtpipe.digests import Digest
 from trtpipe.errors import StoreError
 from trtpipe.plan.trace import Trace

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from damage import damages
-from places import fingerprint
-from traces import trace_of
 
+from tests.damage import damages
+from tests.stores.places import fingerprint
+from tests.traces import trace_of
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.fetch.partial import Partial

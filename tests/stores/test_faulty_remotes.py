@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from places import bytes_of, needs, servers, step, store_on, web_server
 
+from tests.stores.places import bytes_of, needs, servers, step, store_on, web_server
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.stores.packs import MAGIC
 

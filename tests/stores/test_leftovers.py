@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from traces import trace_of
 
+from tests.traces import trace_of
 from trtpipe import files
 from trtpipe.files import owner_prefix, sweep_files, temporary_folder, write_whole
 from trtpipe.stores.local import LocalStore

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from traces import trace_of
 
+from tests.traces import trace_of
 from trtpipe.digests import digest_bytes, digest_file
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
 from trtpipe.stores.local import LocalStore

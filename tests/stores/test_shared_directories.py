@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from places import fingerprint
 
+from tests.stores.places import fingerprint
 from trtpipe.digests import key_of
 from trtpipe.errors import ArtifactMissing
 from trtpipe.plan.trace import Trace

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from places import bytes_of, step, store_on
 
+from tests.stores.places import bytes_of, step, store_on
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import ArtifactMissing
 from trtpipe.stores.remote import Traffic

@@ -9,9 +9,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from places import needs, step
 from typer.testing import CliRunner
 
+from tests.stores.places import needs, step
 from trtpipe.cli.main import app
 from trtpipe.digests import digest_bytes, key_of
 from trtpipe.homes import user_file

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from places import fingerprint, needs, step, store_on
 
+from tests.stores.places import fingerprint, needs, step, store_on
 from trtpipe.plan.trace import Trace
 from trtpipe.spec.store import StoreSpec
 from trtpipe.stores.signatures import new_key, public_key, signed

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from damage import damages
 
+from tests.damage import damages
 from trtpipe.digests import digest_bytes
 from trtpipe.json_values import Malformed, read_object
 from trtpipe.lockfile.cell_facts import origin_facts, tactic_facts, typed_facts

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from places import fingerprint, needs, step
 
+from tests.stores.places import fingerprint, needs, step
 from trtpipe import homes
 from trtpipe.app.store.retention import Cache, roots_of
 from trtpipe.errors import SpecError, StoreError, TrtpipeError

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from places import fingerprint, needs, step, store_on
 
+from tests.stores.places import fingerprint, needs, step, store_on
 from trtpipe.digests import digest_bytes
 from trtpipe.plan.trace import Trace
 from trtpipe.stores.collector import Limits, Roots, collect

@@ -8,17 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.worker_requests import worker_request
 from trtpipe.building.timing_caches import TimedBuild, changed_tactics
 from trtpipe.errors import StepFailed
 from trtpipe.lockfile import tactics_in
+from trtpipe.problem_codes import Code
 from trtpipe.stores.timing_caches import TimingCaches, cache_name
 from trtpipe.toolchains.engine_worker.launch import run_worker
 from trtpipe.toolchains.engine_worker.watch import Supervision
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from worker_requests import worker_request
-
-from trtpipe.problem_codes import Code
 
 SITE = str(Path(__file__).resolve().parents[1] / "toolchains" / "stand_in")
 

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from provisioning_fakes import fake_pip, packages, toolchains_root
 
+from tests.toolchains.provisioning_fakes import fake_pip, packages, toolchains_root
+from tests.worker_requests import worker_request
 from trtpipe.plan.control import Control
 from trtpipe.plan.worker_messages import WorkerMessage
 from trtpipe.text.worker_messages import message_json
 from trtpipe.toolchains.engine_worker.launch import run_worker
 from trtpipe.toolchains.engine_worker.request import WorkerRequest
 from trtpipe.toolchains.engine_worker.watch import Supervision
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/models.py, tests/worker_requests.py
-from worker_requests import worker_request
 
 __all__ = ["fake_pip", "packages", "toolchains_root"]  # fixtures are found in this module's names
 

@@ -6,8 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from damage import damages
-
+from tests.damage import damages
 from trtpipe.errors import ToolchainError
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.toolchains import pip, provision, resolve

@@ -11,11 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-import models
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests import models
 from trtpipe.errors import Interrupted, StepFailed, ToolchainError
 from trtpipe.toolchains.engine_worker.launch import WORKER, run_worker
 from trtpipe.toolchains.engine_worker.request import Timing

@@ -16,10 +16,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import models
 import pytest
-from worker_requests import worker_request
 
+from tests import models
+from tests.worker_requests import worker_request
 from trtpipe.digests import digest_file
 from trtpipe.toolchains.engine_digest import normalised_digest
 from trtpipe.toolchains.engine_worker.launch import WORKER, run_worker

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from worker_requests import worker_request
 
+from tests.worker_requests import worker_request
 from trtpipe.errors import StepFailed, ToolchainError
 from trtpipe.toolchains.engine_worker.launch import run_worker
 from trtpipe.toolchains.engine_worker.request import Timing

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from worker_requests import worker_request
 
+from tests.worker_requests import worker_request
 from trtpipe.spec.pipeline import BuilderSpec, TargetSpec
 from trtpipe.toolchains.engine_worker import request as request_module
 from trtpipe.toolchains.engine_worker import worker
@@ -137,7 +137,7 @@ def test_what_is_no_request_is_refused(tmp_path, text, message):
 
 @pytest.mark.engine
 def test_a_word_that_tensorrt_does_not_know_is_refused(tmp_path, rtx_site):
-    import models
+    from tests import models
 
     models.small_cnn(tmp_path / "model.onnx")
     request = complete(site=[rtx_site])
