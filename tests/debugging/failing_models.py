@@ -10,6 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.projects import Project
+
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="not run: needs a tensorrt_rtx wheel"
 )
@@ -59,11 +61,7 @@ def dilated_pooling(blocks: int = 6) -> onnx.ModelProto:
 
 def make_project(root: Path, model: onnx.ModelProto, spec: str = SPEC) -> Path:
     """A project of one pipeline, `net`."""
-    (root / "models").mkdir(parents=True)
-    (root / "pipelines").mkdir()
-    onnx.save(model, root / "models" / "net.onnx")
-    (root / "pipelines" / "net.yaml").write_text(spec)
-    return root
+    return Project(root).model(model).spec(spec).root
 
 
 def crashing_mxfp8() -> onnx.ModelProto:

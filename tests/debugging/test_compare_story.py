@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.debugging.failing_models import needs_rtx
+from tests.projects import make_project
 from tests.rescaled_digits import write_rescaled
 from trtpipe.cli.debug_compare import compare_command
 from trtpipe.errors import SpecError
@@ -33,11 +34,9 @@ validate: {data: digits-val}
 
 @pytest.mark.slow
 def test_the_layer_that_is_lost_is_the_first_divergence(tmp_path, monkeypatch, capsys):
-    (tmp_path / "models").mkdir()
-    (tmp_path / "pipelines").mkdir()
+    make_project(tmp_path, SPEC)
     write_rescaled(tmp_path / "models" / "digits.onnx")
     shutil.copytree(ROOT / "calibration", tmp_path / "calibration")
-    (tmp_path / "pipelines" / "digits.yaml").write_text(SPEC)
     monkeypatch.chdir(tmp_path)
     (shown,) = re.findall(r"\$ trtpipe debug compare digits/int8@ada\n(.*?)```", DOCS.read_text(), re.S)
 

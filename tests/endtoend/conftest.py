@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.endtoend import zoo
-from tests.endtoend.projects import Project, make_project
+from tests.projects import Project, make_project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ import onnx
 import pytest
 import yaml
 
-from tests.endtoend.projects import ROOT, Project, make_project
+from tests.projects import ROOT, Project, make_project
 from tests.rescaled_digits import write_rescaled
 from trtpipe.app.debug.subjects import open_subject
 from trtpipe.building.performer import Performer

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from tests.endtoend.projects import ROOT
+from tests.projects import ROOT
 
 SPEC = """\
 schema: 1

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from tests.endtoend.projects import ROOT
+from tests.projects import ROOT
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/testdata/calib"
 CACHE = "calibration/digits/digits.cache"

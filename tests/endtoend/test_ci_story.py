@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.endtoend.projects import SPEC, make_project
+from tests.projects import SPEC, make_project
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "ci.md"
 MORE = (

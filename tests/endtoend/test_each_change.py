@@ -10,8 +10,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.endtoend.projects import ROOT, Project, make_project
 from tests.endtoend.test_build_stories import change_a_weight
+from tests.projects import ROOT, Project, make_project
 from trtpipe.toolchains.installed import installed_toolchain
 
 SPEC, DATA = "pipelines/digits.yaml", "calibration/digits-val.yaml"

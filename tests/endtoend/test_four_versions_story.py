@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endtoend.projects import ROOT, Project
+from tests.projects import ROOT, Project
 from trtpipe.lockfile import read_lock
 
 VERSIONS = ("1.4.0.76", "1.5.0.114", "1.6.1.120", "1.7.1.116")

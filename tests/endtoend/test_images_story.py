@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.endtoend.projects import ROOT
+from tests.projects import ROOT
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.endtoend.projects import ROOT
+from tests.projects import ROOT
 
 VARIANTS = """\
   half: {precision: fp16, io: convert}
@@ -18,7 +18,7 @@ VARIANTS = """\
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    from tests.endtoend.projects import make_project
+    from tests.projects import make_project
 
     project = make_project(tmp_path_factory.mktemp("io") / "project")
     shutil.copytree(ROOT / "calibration", project.root / "calibration")

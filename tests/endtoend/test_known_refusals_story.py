@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from tests.endtoend.projects import Project
+from tests.projects import Project
 
 SPEC = """\
 schema: 1

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.endtoend.projects import Project
+from tests.projects import Project
 
 SPEC = """\
 schema: 1

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.endtoend.projects import ROOT, make_project
 from tests.endtoend.test_lockfile_stories import SMALL
+from tests.projects import ROOT, make_project
 from trtpipe.lockfile.entries import FIELDS
 
 TEXT = (ROOT / "docs" / "lockfile.md").read_text()

@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.endtoend.projects import Project, make_project
 from tests.endtoend.test_build_stories import change_a_weight
+from tests.projects import Project, make_project
 
 SMALL = """\
 schema: 1

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.endtoend.projects import ROOT
+from tests.projects import ROOT
 
 FAR = """\
 schema: 1

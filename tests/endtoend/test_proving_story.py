@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.endtoend.projects import SPEC, Project, make_project
+from tests.projects import SPEC, Project, make_project
 from trtpipe.app.prove import golden, validate
 from trtpipe.app.prove.golden import Recording
 from trtpipe.app.prove.validate import HowToValidate

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests.endtoend.projects import ROOT
+from tests.projects import ROOT
 
 VARIANTS = """\
   max: {precision: int8, calibration: digits-calib, method: max}

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.endtoend.projects import Project
+from tests.projects import Project
 
 SPEC = """\
 schema: 1

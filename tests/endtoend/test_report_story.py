@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from tests.endtoend.projects import Project, make_project
+from tests.projects import Project, make_project
 from trtpipe.reports.schema import report_schema
 
 SPEC = """\

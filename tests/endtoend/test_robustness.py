@@ -20,7 +20,8 @@ import pytest
 import yaml
 from onnx import TensorProto, helper
 
-from tests.endtoend import projects, wholeness
+from tests import projects
+from tests.endtoend import wholeness
 from trtpipe.building import build
 from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome

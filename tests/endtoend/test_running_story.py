@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.endtoend.projects import ROOT, SPEC, make_project
+from tests.projects import ROOT, SPEC, make_project
 from trtpipe.app.engines.machine import Machine
 from trtpipe.cli.main import app
 from trtpipe.plan.ports import ActionResult

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endtoend.projects import Project, Ran, make_project
+from tests.projects import Project, Ran, make_project
 
 SPEC = """\
 schema: 1

@@ -12,7 +12,7 @@ import shutil
 
 import pytest
 
-from tests.endtoend.projects import Project, make_project
+from tests.projects import Project, make_project
 from trtpipe.digests import digest_file
 from trtpipe.lockfile import load_lock, shown_digest
 
@@ -44,7 +44,7 @@ def small(tmp_path_factory):
 
 
 def add_data(project):
-    from tests.endtoend.projects import ROOT
+    from tests.projects import ROOT
 
     shutil.copytree(ROOT / "calibration", project.root / "calibration")
 

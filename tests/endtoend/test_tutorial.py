@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from tests.endtoend.page_reader import PageReader
-from tests.endtoend.projects import BASE_INSTALL
 from tests.markdown_pages import ROOT, blocks_of
+from tests.projects import BASE_INSTALL
 
 PAGE = ROOT / "docs" / "tutorial.md"
 

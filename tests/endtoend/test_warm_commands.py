@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests import warm_commands
-from tests.endtoend.projects import make_project
+from tests.projects import make_project
 
 STORY = (
     ("build",),

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.projects import Project
+
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "onnx"
 ADA = {"ada": "sm89"}
 GENERATIONS = {"ampere": "sm86", "ada": "sm89", "blackwell": "sm120"}
@@ -72,8 +74,7 @@ def add_model(root: Path, model: str, **spec: Any) -> None:
     for name, suffix in (("models", ".onnx"), ("golden", ".npz")):
         (root / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / f"{model}{suffix}", root / name)
-    (root / "pipelines").mkdir(exist_ok=True)
-    (root / "pipelines" / f"{model}.yaml").write_text(spec_of(model, **spec))
+    Project(root).spec(spec_of(model, **spec), model)
 
 
 def recording_of(model: str) -> tuple[dict[str, Any], dict[str, Any]]:

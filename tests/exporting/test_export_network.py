@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests import warm_commands
+from tests.projects import Project
 from trtpipe.app.author.export import export_network
 from trtpipe.building.canonical_models import canonical_model
 from trtpipe.errors import ModelError, SpecError
@@ -93,9 +94,7 @@ def project(tmp_path):
         weights = rng.standard_normal(shape).astype(np.float32)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
     onnx.save(proto, tmp_path / "small.onnx")
-    (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines/small.yaml").write_text(SPEC)
-    return tmp_path
+    return Project(tmp_path).spec(SPEC, "small").root
 
 
 def export(spec, directory=None, **options):

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import yaml
 
+from tests.projects import make_project
 from trtpipe.app.author import declared_types, export_parsed
 from trtpipe.building.silent import Unheard
 from trtpipe.checks import parsed_networks
@@ -55,12 +56,8 @@ validate: {data: digits-val, samples: 40}
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """A project with the digits network; what one test has made of it, others find."""
-    root = tmp_path_factory.mktemp("digits")
-    (root / "pipelines").mkdir()
+    root = make_project(tmp_path_factory.mktemp("digits"), SPEC).root
     shutil.copytree(ROOT / "calibration", root / "calibration")
-    (root / "models").mkdir()
-    shutil.copy(ROOT / "pipelines/models/digits_cnn.onnx", root / "models/digits.onnx")
-    (root / "pipelines/digits.yaml").write_text(SPEC)
     return root
 
 

@@ -14,6 +14,7 @@ import onnx
 import pytest
 
 from tests.layers.declared_networks import run
+from tests.projects import Project
 from trtpipe.errors import ModelError
 from trtpipe.plan.options import TransformOptions
 from trtpipe.spec.network.network import GraftSpec
@@ -223,9 +224,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.delenv("TRTPIPE_STORE", raising=False)
     shutil.copy(MODEL, tmp_path / "digits.onnx")
     write_head(tmp_path, 1)
-    (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines" / "digits.yaml").write_text(SPEC)
-    return tmp_path
+    return Project(tmp_path).spec(SPEC, "digits").root
 
 
 def write_head(folder: Path, seed: int) -> None:

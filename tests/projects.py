@@ -1,20 +1,26 @@
-"""A project on disk, and the command itself run in it as a user runs it."""
+"""A project on disk, built piece by piece, and the command itself run in it as a user runs it.
+
+project = Project(tmp_path).model(onnx_model).spec(SPEC)
+assert project.run("build", "--json").code == 0
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests import warm_commands
 
-ROOT = Path(__file__).resolve().parents[2]
-BASE_INSTALL = Path(__file__).parent / "base_install"
+if TYPE_CHECKING:
+    import onnx
+
+ROOT = Path(__file__).resolve().parents[1]
+BASE_INSTALL = Path(__file__).parent / "endtoend" / "base_install"
 
 for _paths in ((ROOT,), (ROOT, BASE_INSTALL)):
     warm_commands.serve_for(*_paths)
@@ -68,6 +74,17 @@ class Project:
         path.write_text(text)
         return path
 
+    def spec(self, text: str, name: str = "net") -> Project:
+        """Write a pipeline's spec."""
+        self.write(f"pipelines/{name}.yaml", text)
+        return self
+
+    def model(self, model: onnx.ModelProto | Path, name: str = "net") -> Project:
+        """Write a model, or copy a file, to where the specs of tests look for it: `models/NAME.onnx`."""
+        path = self.write(f"models/{name}.onnx", "")
+        path.write_bytes(model.read_bytes() if isinstance(model, Path) else model.SerializeToString())
+        return self
+
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.root / name
         text = path.read_text()
@@ -111,8 +128,6 @@ class Project:
 
 
 def make_project(root: Path, spec: str = SPEC, env: Mapping[str, str] | None = None) -> Project:
-    (root / "models").mkdir(parents=True)
-    shutil.copy(ROOT / "pipelines" / "models" / "digits_cnn.onnx", root / "models" / "digits.onnx")
+    """A project with the classifier of digits."""
     project = Project(root, dict(env or {}))
-    project.write("pipelines/digits.yaml", spec)
-    return project
+    return project.model(ROOT / "pipelines/models/digits_cnn.onnx", "digits").spec(spec, "digits")
