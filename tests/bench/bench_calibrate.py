@@ -116,13 +116,13 @@ EXACTNESS = (
 import json, tempfile
 from pathlib import Path
 import onnxruntime
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 amax = json.loads(Path(sys.argv[4]).read_text())
 began = clock()
 with tempfile.TemporaryDirectory() as folder:
     out = Path(folder) / "int8.onnx"
-    rewrite_file(find_precision("int8"), Path(model), out, keep={}, base="fp32", amax=amax)
+    rewrite_file(find_precision("int8"), Path(model), out, choices=Choices(base="fp32", amax=amax))
     sessions = [onnxruntime.InferenceSession(str(one), providers=["CPUExecutionProvider"]) for one in (model, out)]
     noise = signal = 0.0
     cosines = []
