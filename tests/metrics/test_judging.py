@@ -282,3 +282,10 @@ def test_a_place_where_an_engine_gave_nothing_fails_before_the_others():
         ),
     ]
     assert engine(report(GOOD, recorded=3, broken=[{"place": "p", "why": "w"}])).outcome == "failed"
+
+
+def test_what_was_measured_nowhere_of_an_engine_is_not_run_and_no_failure():
+    judgement = engine(report(CORNER, recorded=3))
+
+    assert (judgement.outcome, judgement.problems) == ("passed", ())
+    assert [v["outcome"] for v in judgement.verdicts] == ["passed", "not_run"]
