@@ -19,23 +19,20 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx.backend.test.runner import Runner
+from onnx.reference import ReferenceEvaluator
 
-HERE = Path(__file__).resolve().parent
-
-from onnx.backend.test.runner import Runner  # noqa: E402
-from onnx.reference import ReferenceEvaluator  # noqa: E402
-
-from tests.conformance.backend_cases import Case, bound, load_case, parameters  # noqa: E402
-from trtpipe.errors import TrtpipeError  # noqa: E402
-from trtpipe.networks.lowering.network import onnx_of  # noqa: E402
-from trtpipe.networks.lowering.result import Lowered  # noqa: E402
-from trtpipe.networks.matches import misfits  # noqa: E402
-from trtpipe.networks.network import ParsedNetwork  # noqa: E402
-from trtpipe.networks.reader import read_network  # noqa: E402
-from trtpipe.runners.comparison.readback import TensorDifference, bound_of, compare_lowered, network_model  # noqa: E402
-from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model  # noqa: E402
-from trtpipe.runners.cpu.onnxruntime import open_runner  # noqa: E402
-from trtpipe.toolchains.engine_worker import worker  # noqa: E402
+from tests.conformance.backend_cases import Case, bound, load_case, parameters
+from trtpipe.errors import TrtpipeError
+from trtpipe.networks.lowering.network import onnx_of
+from trtpipe.networks.lowering.result import Lowered
+from trtpipe.networks.matches import misfits
+from trtpipe.networks.network import ParsedNetwork
+from trtpipe.networks.reader import read_network
+from trtpipe.runners.comparison.readback import TensorDifference, bound_of, compare_lowered, network_model
+from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model
+from trtpipe.runners.cpu.onnxruntime import open_runner
+from trtpipe.toolchains.engine_worker import worker
 
 Say = Callable[[str], None]
 _NARROWED = "float64"

@@ -17,11 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-
-from tests.conformance.backend_cases import store_cases  # noqa: E402
-from tests.conformance.children import in_children  # noqa: E402
-from tests.conformance.commands import chosen_names, parser_of  # noqa: E402
+from tests.conformance.backend_cases import store_cases
+from tests.conformance.children import in_children
+from tests.conformance.commands import chosen_names, parser_of
 
 
 def _lost(name: str, phase: str) -> dict[str, Any]:

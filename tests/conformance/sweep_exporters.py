@@ -15,14 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-
-from tests.conformance.backend_cases import Case  # noqa: E402
-from tests.conformance.children import in_children  # noqa: E402
-from tests.conformance.commands import parser_of  # noqa: E402
-from tests.conformance.exporter_forms import Form, forms  # noqa: E402
-from tests.conformance.form_models import arrays_for  # noqa: E402
-from tests.conformance.typed_phases import keep  # noqa: E402
+from tests.conformance.backend_cases import Case
+from tests.conformance.children import in_children
+from tests.conformance.commands import parser_of
+from tests.conformance.exporter_forms import Form, forms
+from tests.conformance.form_models import arrays_for
+from tests.conformance.typed_phases import keep
 
 PRECISIONS = ("fp32", "fp16")
 

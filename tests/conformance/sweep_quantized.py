@@ -38,7 +38,7 @@ from trtpipe.canonical.evaluation import Evaluator  # noqa: E402
 from trtpipe.canonical.folding import infer_values  # noqa: E402
 from trtpipe.canonical.inference import Inferred  # noqa: E402
 from trtpipe.errors import TrtpipeError  # noqa: E402
-from trtpipe.precisions import find_precision  # noqa: E402
+from trtpipe.precisions import Choices, find_precision  # noqa: E402
 from trtpipe.precisions.casts.files import rewrite_file  # noqa: E402
 from trtpipe.proofs.engine_limits.proof import engine_refusals  # noqa: E402
 from trtpipe.proofs.typed_nodes import typed_model  # noqa: E402
@@ -123,7 +123,7 @@ def _typed(
     values = [*onnx.load(canonical).graph.input, *infer_values(onnx.load(canonical))]
     amax = {one if isinstance(one, str) else one.name: 4.0 for one in values}
     try:
-        made = rewrite_file(precision, canonical, typed, base=base, amax=amax, block=block)
+        made = rewrite_file(precision, canonical, typed, choices=Choices(base=base, amax=amax, block=block))
     except TrtpipeError as error:
         return str(error)
     if precision.quantized and not made.report.plan.quantized:
