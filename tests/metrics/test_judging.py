@@ -70,7 +70,7 @@ def test_a_threshold_that_was_measured_nowhere_fails():
     (problem,) = judgement.problems
     assert (problem.code, problem.path) == (Code.NOT_MEASURED, ("validate", "thresholds", 1))
     assert problem.fact == "accuracy of output '*' was not measured anywhere: the data have no labels"
-    assert problem.remedy == "drop the threshold, or give data that it can be measured on"
+    assert problem.remedy == "remove the threshold, or use data on which it can be measured"
 
 
 def test_a_default_that_was_measured_nowhere_is_not_run():
@@ -192,7 +192,7 @@ def test_only_the_first_failure_names_the_overflow():
 def test_a_threshold_that_cannot_be_measured_is_no_matter_of_overflow():
     judgement = judge_report(report(CORNER, nonfinite=[onset("t")]), [ACCURACY])
 
-    assert judgement.problems[0].remedy == "drop the threshold, or give data that it can be measured on"
+    assert judgement.problems[0].remedy == "remove the threshold, or use data on which it can be measured"
 
 
 def test_a_judgement_is_plain_data_in_a_manifest():

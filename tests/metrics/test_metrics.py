@@ -244,7 +244,7 @@ def test_labels_may_have_any_shape():
 def test_labels_that_do_not_fit_the_rows_are_told():
     reasons = measured(np.eye(3), np.eye(3), np.arange(2)).not_applicable
 
-    assert reasons["accuracy"] == "the output has not one row a label"
+    assert reasons["accuracy"] == "the output does not have one row per label"
 
 
 def test_rows_whose_length_changes_from_batch_to_batch_have_no_classes():
