@@ -69,7 +69,7 @@ def test_a_threshold_that_was_measured_nowhere_fails():
     assert judgement.outcome == "failed"
     (problem,) = judgement.problems
     assert (problem.code, problem.path) == (Code.NOT_MEASURED, ("validate", "thresholds", 1))
-    assert problem.fact == "accuracy of output '*' was not measured anywhere: the data have no labels"
+    assert problem.fact == "accuracy of output '*' was not measured anywhere: the data has no labels"
     assert problem.remedy == "remove the threshold, or use data on which it can be measured"
 
 
