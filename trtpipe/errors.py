@@ -53,8 +53,9 @@ class Problem:
     """One fact that is wrong, what kind of mistake that is, where it is, and what to do about it.
 
     `fact` and `remedy` are lower case, without a full stop, and quote the offending name; `remedy` may span
-    lines (a profile to paste). `path` is the place in the spec when the line is not known yet; code that
-    has the YAML's line numbers turns it into `where`.
+    lines (a profile to paste), and contains only advice that a test applies; `details` are further lines of facts:
+    reasons, or the last output of a process. `path` is the place in the spec when the line is not known yet; code
+    that has the YAML's line numbers turns it into `where`.
     """
 
     code: ProblemCode
@@ -63,6 +64,12 @@ class Problem:
     where: Location | None = None
     path: SpecPath = ()
     severity: Severity = "error"
+    details: str = ""
+
+    @property
+    def facts(self) -> str:
+        """The fact, and the details on lines of their own."""
+        return f"{self.fact}\n{self.details}".rstrip("\n")
 
     def at(self, where: Location | None) -> Problem:
         """This problem, with its location known."""
@@ -91,7 +98,7 @@ def masked(text: str) -> str:
 
 
 def render_problem(problem: Problem) -> str:
-    """`file:line:column: fact`, the source line with a caret under the column, then the remedy."""
+    """`file:line:column: fact`, the source line with a caret under the column, then the remedy and the details."""
     mark = "" if problem.severity == "error" else f"{problem.severity}: "
     where = problem.where
     fact = problem.fact.replace("\n", "\\n")  # names in a model must not imitate our output
@@ -104,7 +111,8 @@ def render_problem(problem: Problem) -> str:
                 f"    {masked(where.source_line.expandtabs(1))}",
                 "    " + " " * (where.column - 1) + "^",
             ]
-    lines += [f"  {line}".rstrip() for line in problem.remedy.splitlines()]
+    more = [*problem.remedy.splitlines(), *problem.details.splitlines()]
+    lines += [f"  {line}".rstrip() for line in more]
     return "\n".join(lines)
 
 

@@ -64,7 +64,7 @@ except ValueError as error:
     (problem,) = caught.value.problems
     assert problem.fact == "standin cannot convert the model: no such operator: Frobnicate"
     assert caught.value.raised == "RuntimeError"
-    assert "reading node 7" in problem.remedy
+    assert "reading node 7" in problem.details
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """The places in the code that offer a remedy, what becomes of each, and which of them a told problem comes from.
 
-A place is a call that is given a code and a remedy. `places.txt` has a line for each: `PLACE = TEST` where a test makes
-the problem there and applies its remedy, `PLACE : REASON` where none can.
+A place is a call that is given a code and a remedy. `places.txt` has a line for each, `PLACE = TEST`: the test makes
+the problem there and applies its remedy. What cannot be tried is not offered: what is known is then said as a fact.
 
     REMEDY_PLACES=/tmp/found pytest tests/remedies; python -m tests.remedies.offered_places /tmp/found
 
-writes down which row applies which place, and leaves a line that ends in `:` for each that nothing applies.
+writes down which row applies which place, and leaves a line that ends in `=` for each that nothing applies.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trtpipe.loader.sources import _Wrong as WrongSource
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "trtpipe"
 LEDGER = Path(__file__).with_name("places.txt")
-APPLIED, LISTED = " = ", " : "
+APPLIED = " = "
 
 
 @dataclass(frozen=True)
@@ -107,25 +107,22 @@ def all_places() -> list[str]:
 
 
 @cache
-def ledger() -> tuple[dict[str, str], dict[str, str]]:
-    """Place → the test that applies it, and place → why none does."""
+def ledger() -> dict[str, str]:
+    """Place → the test that applies it."""
     applied: dict[str, str] = {}
-    listed: dict[str, str] = {}
     for line in LEDGER.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") or not line.strip():
             continue
-        kept, separator = (applied, APPLIED) if APPLIED in line else (listed, LISTED)
-        place, _, rest = line.partition(separator.rstrip())
-        assert place.strip() not in applied.keys() | listed.keys(), f"{place} stands twice"
-        kept[place.strip()] = rest.strip()
-    return applied, listed
+        place, _, test = line.partition(APPLIED.rstrip())
+        assert place.strip() not in applied, f"{place} stands twice"
+        applied[place.strip()] = test.strip()
+    return applied
 
 
 def summary() -> str:
     """How far the remedies are applied, in a line."""
-    applied, listed = ledger()
-    total = len(all_places())
-    return f"remedies: {len(applied)} applied, {len(listed)} listed with a reason, of {total} places that offer one"
+    applied = [place for place, test in ledger().items() if test]
+    return f"remedies: {len(applied)} applied, of {len(all_places())} places that offer one"
 
 
 # -- which place a problem comes from
@@ -206,8 +203,7 @@ def listen_to_origins(patch: pytest.MonkeyPatch) -> Origins:
 
 def note_applied(place: str, test: str) -> None:
     """Hold a row against the ledger: a place that it says this row applies is the one that was met."""
-    applied, _ = ledger()
-    claimed = {known for known, by in applied.items() if by == test}
+    claimed = {known for known, by in ledger().items() if by == test}
     assert not claimed or place in claimed, f"the remedy came from {place}, and the ledger says {claimed}"
     file = os.environ.get("REMEDY_PLACES")
     if file and place:
@@ -216,19 +212,13 @@ def note_applied(place: str, test: str) -> None:
 
 
 def rewrite_ledger(found: Path) -> None:
-    """The ledger anew: what rows have applied, and the reasons that still stand."""
-    before, listed = ledger()
+    """The ledger anew: what rows have applied."""
+    before = ledger()
     rows: dict[str, str] = {}
     for line in sorted(set(found.read_text(encoding="utf-8").splitlines())):
         place, _, test = line.partition(APPLIED)
         rows[place] = before[place] if before.get(place) == test else rows.get(place, test)
-    elsewhere = {place: test for place, test in before.items() if " / " not in test}
-    lines = []
-    for place in all_places():
-        test = rows.get(place) or elsewhere.get(place)
-        lines.append(
-            f"{place}{APPLIED}{test}" if test else f"{place}{LISTED}{listed.get(place, '')}".rstrip()
-        )
+    lines = [f"{place}{APPLIED}{rows.get(place, '')}".rstrip() for place in all_places()]
     heading = LEDGER.read_text(encoding="utf-8").splitlines()
     kept = [line for line in heading if line.startswith("#")]
     LEDGER.write_text("\n".join([*kept, *sorted(lines)]) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TypeAlias
 
@@ -156,6 +157,15 @@ def asking(*argv: str) -> Cure:
         return [match.expand(one) for one in argv]
 
     return cure
+
+
+def brings(extra: str, package: str) -> None:
+    """Raises unless the extra that a remedy names asks for the package, so that pip would bring it."""
+    wanted = [
+        line for line in metadata.requires("trtpipe") or () if f'extra == "{extra}"' in line.replace("'", '"')
+    ]
+    names = [re.split(r"[^\w.-]", line)[0].lower() for line in wanted]
+    assert package in names, f"the extra {extra} brings no {package}: {names}"
 
 
 @cache

@@ -9,7 +9,6 @@ import subprocess
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ import pytest
 import yaml
 
 from tests.fetch import servers
-from tests.remedies.remedy_places import SPEC, Place, Row, apply, asking, rewrite
+from tests.remedies.remedy_places import SPEC, Place, Row, apply, asking, brings, rewrite
 from tests.remedies.small_models import classifier, relu
 from tests.remedies.spec_rows import FILES
 from tests.remedies.test_data_remedies import png
@@ -101,14 +100,7 @@ def without(package: str):
 
 def installed(place: Place, match: re.Match[str]) -> None:
     """What pip would bring: the extra that the line names must ask for what was missing."""
-    wanted = [
-        line
-        for line in metadata.requires("trtpipe") or ()
-        if f'extra == "{match[1]}"' in line.replace("'", '"')
-    ]
-    assert any(line.lower().startswith("pillow") for line in wanted), (
-        f"the extra {match[1]} brings no pillow: {wanted}"
-    )
+    brings(match[1], "pillow")
     place.patch.undo()
     place.patch.chdir(place.root)
 
@@ -182,6 +174,30 @@ def test_a_pin_of_no_file_is_left_out(place: Place, server: servers.Server):
     spec = remote(server, relu(1, 3)(), "\n  files: {w.bin: " + "0" * 64 + "}")
     cure = rewrite(("\n  files: {w.bin: " + "0" * 64 + "}", ""))
     fetched(place, spec, Row("misplaced", Code.MISPLACED_PIN, "it has no external data", cure, ask=CHECK))
+
+
+def test_what_a_frozen_build_wants_pinned_is_pinned_by_the_line_that_check_prints(
+    place: Place, server: servers.Server
+):
+    def unpinned(_: Place) -> None:
+        from trtpipe.building.lock_refusals import refuse_unpinned
+        from trtpipe.building.planned import make_plan
+        from trtpipe.workspace.workspace import open_workspace
+
+        refuse_unpinned(make_plan(open_workspace(["pipelines/net.yaml"])))
+
+    def cure(place: Place, match: re.Match[str]) -> None:
+        printed = place.ask([match[1], "--no-parse"])
+        line = re.search(r"sha256: \w{64}", printed.err + printed.out)
+        assert line is not None, printed.err
+        place.edit("pipelines/net.yaml", "net.onnx\n", f"net.onnx\n  {line[0]}\n")
+
+    name = "what a frozen build wants pinned"
+    fetched(
+        place,
+        remote(server, relu(1, 3)()),
+        Row(name, Code.NOT_PINNED, r"`trtpipe (check)` prints the sha256 line to paste", cure, ask=unpinned),
+    )
 
 
 # -- git, records, archives

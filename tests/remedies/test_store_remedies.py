@@ -44,11 +44,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Place:
+    return copied(built, tmp_path, monkeypatch, request.module.__name__)
+
+
+def copied(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test: str) -> Place:
     """A copy of it."""
     root = tmp_path / "copy"
     shutil.copytree(built, root, symlinks=True)
     monkeypatch.chdir(root)
-    made = Place(root, monkeypatch, test=request.module.__name__)
+    made = Place(root, monkeypatch, test=test)
     listen(made)
     return made
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -10,7 +14,9 @@ import pytest
 
 from trtpipe.runners.cpu.graphs import RunnableModel
 from trtpipe.runners.cpu.onnxruntime import open_runner
+from trtpipe.runners.rounding import own_rounding
 from trtpipe.runners.rounding.own_rounding import NothingToExpect, expected_cosine
+from trtpipe.runners.rounding.perturbations import noise_of, perturbed
 
 
 def model(body: str) -> RunnableModel:
@@ -53,3 +59,65 @@ def test_chaos_proves_nothing():
     )
     with pytest.raises(NothingToExpect, match=r"^0\.\d"):
         expected(model(chaos))
+
+
+TWO_SIZES = {
+    "opt": {"x": np.ones((4, 64), np.float32)},
+    "min": {"x": np.ones((1, 64), np.float32)},
+}
+ROUNDED = model("y = Round (x)")
+
+
+def tried(monkeypatch: pytest.MonkeyPatch, changes: dict[tuple[str, int], float]) -> Counter[str]:
+    """How often a model is tried at each place, whose output is turned by so much at each trial."""
+    seen: Counter[str] = Counter()
+    places = {len(feed["x"]): place for place, feed in TWO_SIZES.items()}
+
+    @contextmanager
+    def opened(*_: object, **__: object) -> Iterator[SimpleNamespace]:
+        def infer(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            place = places[len(feed["x"])]
+            seen[place] += 1
+            turned = np.ones((len(feed["x"]), 64), np.float32)
+            turned[:, ::2] += changes.get((place, seen[place]), 0.0)
+            return {"y": turned}
+
+        yield SimpleNamespace(infer=infer)
+
+    monkeypatch.setattr(own_rounding, "open_runner", opened)
+    expected_cosine(ROUNDED, TWO_SIZES, {place: {"y": feed["x"]} for place, feed in TWO_SIZES.items()})
+    return seen
+
+
+def test_where_most_values_are_rounded_one_trial_says_as_much_as_three(monkeypatch: pytest.MonkeyPatch):
+    assert tried(monkeypatch, {("opt", 1): 0.01, ("min", 1): 0.01}) == {"opt": 1, "min": 3}
+
+
+def test_where_the_first_trial_changes_nothing_others_follow(monkeypatch: pytest.MonkeyPatch):
+    """A few values near a step move in one trial and not in another: chance must not write a threshold."""
+    assert tried(monkeypatch, {("min", 1): 0.01}) == {"opt": 3, "min": 3}
+
+
+def test_what_only_a_later_trial_shows_is_room_as_well(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(NothingToExpect):
+        tried(monkeypatch, {("opt", 3): 1.0})
+
+
+def test_at_one_place_all_trials_are_made(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(TWO_SIZES, "min")
+
+    assert tried(monkeypatch, {("opt", 1): 0.01}) == {"opt": 3}
+
+
+def test_trials_in_one_session_draw_other_numbers_and_the_same_ones_each_time():
+    noise = noise_of("fp32", "fp32")
+    feed = {"x": np.random.default_rng(0).normal(0, 1, (4, 64)).astype(np.float32)}
+
+    def trials() -> list[np.ndarray]:
+        with open_runner(perturbed(model("y = Tanh (x)"), noise, 0)) as runner:
+            return [runner.infer(feed)["y"] for _ in range(3)]
+
+    first, again = trials(), trials()
+
+    assert not np.array_equal(first[0], first[1]) and not np.array_equal(first[1], first[2])
+    assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))

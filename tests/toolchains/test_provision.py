@@ -119,7 +119,7 @@ def test_a_failed_installation_is_one_error_and_leaves_nothing(fake_pip, toolcha
 
     (problem,) = caught.value.problems
     assert problem.fact.startswith(fact)
-    assert remedy in problem.remedy
+    assert remedy in f"{problem.remedy}\n{problem.details}"
     assert list_provisioned() == ()
     assert leftovers(toolchains_root) == []
 

@@ -333,7 +333,7 @@ def test_a_killed_worker_may_have_run_out_of_memory(bench):
     error = failure_of(bench)
 
     assert error.problems[0].fact.startswith("TensorRT died of SIGKILL while ")
-    assert error.problems[0].remedy == "it may have run out of memory"
+    assert error.problems[0].details == "it may have run out of memory"
 
 
 def test_roi_align_ends_in_an_error_and_not_in_a_crash_of_ours(bench):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
@@ -153,11 +153,7 @@ class FactFinder:
 
     def _note(self, pipeline: LoadedPipeline, path: tuple[str, ...], problems: tuple[Problem, ...]) -> None:
         for problem in problems:
-            placed = (
-                problem
-                if problem.path or problem.where
-                else Problem(problem.code, problem.fact, problem.remedy, path=path)
-            )
+            placed = problem if problem.path or problem.where else replace(problem, path=path)
             self.problems.append(pipeline.locate(placed))
 
     def _model_inputs(self, pipeline: LoadedPipeline, frontend: Frontend) -> dict[str, tuple[Input, ...]]:

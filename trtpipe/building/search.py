@@ -220,12 +220,10 @@ def _out_of_reach(action: Action, limits: Limits, error: OutOfReach) -> StepFail
         f"the budget: {budget.words()}" if over else f"the thresholds, beside the budget: {budget.words()}"
     )
     fact = f"no types of {tried} and fp32 that were tried satisfy {wanted}"
-    lines = [_best(budget, best)] if best is not None else []
+    lines, remedy = [_best(budget, best)] if best is not None else [], ""
     if error.bounded:
-        limit = getattr(budget, error.bounded)
-        lines.append(
-            f"the search stopped at {error.bounded}: {limit:g}; raise it, and the search continues where it stopped"
-        )
+        lines.append(f"the search stopped at {error.bounded}: {getattr(budget, error.bounded):g}")
+        remedy = f"raise {error.bounded}: the search continues where it stopped"
     elif best is not None and best.choice.precision == "fp32":
         lines.append(
             "that is with every node in fp32, so it is not the types that limit it, but the network, the data or the "
@@ -234,7 +232,7 @@ def _out_of_reach(action: Action, limits: Limits, error: OutOfReach) -> StepFail
     asked = action.requirements
     assert isinstance(asked, PlaceRequirements), "a search's action says where its budget is"
     path = asked.path if over else ("validate", "thresholds")
-    return StepFailed(Problem(Code.OUT_OF_REACH, fact, "\n".join(lines), path=path))
+    return StepFailed(Problem(Code.OUT_OF_REACH, fact, remedy, path=path, details="\n".join(lines)))
 
 
 def _best(budget: BudgetSpec, best: Point) -> str:

@@ -209,8 +209,7 @@ class _Checker:
     def _add(self, problems: Iterable[Problem], path: SpecPath = ()) -> None:
         for problem in problems:
             at = problem.path or path
-            placed = Problem(problem.code, problem.fact, problem.remedy, problem.where, at, problem.severity)
-            located = self.pipeline.locate(placed)
+            located = self.pipeline.locate(replace(problem, path=at))
             # each precision that a search tries is planned separately
             if located not in self.report.problems:
                 self.report.problems.append(located)

@@ -50,7 +50,6 @@ def prove_cell(
         raise ArtifactDamaged(
             Code.ARTIFACT_DAMAGED,
             f"the trace of {cell.name} in the store {store.root} is damaged: {error}",
-            "make it again: trtpipe build --force",
         ) from error
 
 

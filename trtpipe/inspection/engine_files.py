@@ -63,9 +63,7 @@ def read_json(path: Path) -> object:
         ) from error
     except (ValueError, RecursionError) as error:
         said = "nests too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ModelError(
-            Code.RECORD_DAMAGED, f"'{path}' is damaged: {said}", "build the cell again, or copy it again"
-        ) from error
+        raise ModelError(Code.RECORD_DAMAGED, f"'{path}' is damaged: {said}") from error
 
 
 def read_network(folder: Path) -> tuple[NetworkLayer, ...] | None:
@@ -76,9 +74,7 @@ def read_network(folder: Path) -> tuple[NetworkLayer, ...] | None:
     try:
         return tuple(map(_layer, objects_in(as_object(read_json(path), NETWORK), "layers")))
     except Malformed as error:
-        raise ModelError(
-            Code.RECORD_DAMAGED, f"'{path}' contains no layers", "build the cell again"
-        ) from error
+        raise ModelError(Code.RECORD_DAMAGED, f"'{path}' contains no layers") from error
 
 
 def _layer(record: JsonObject) -> NetworkLayer:

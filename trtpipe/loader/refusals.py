@@ -215,17 +215,13 @@ def _unknown_key(refusal: _Refusal) -> Problem:
 def _unknown_literal(refusal: _Refusal) -> Problem:
     literals = literals_of(refusal.annotation) or _shorthand_literals(refusal.annotation)
     valid = [str(value) for value in literals]
-    if isinstance(refusal.value, str) and all(isinstance(value, str) for value in literals):
-        remedy = choose_from(refusal.value, valid, "values")
-        return refusal.problem(
-            Code.UNKNOWN_VALUE, f"unknown {refusal.key} {shortened(refusal.value)!r}", remedy
-        )
-    remedy = choose_from(None, valid, "values")
     kinds = {type(value) for value in literals}
     if type(refusal.value) in kinds:
-        return refusal.problem(
-            Code.UNKNOWN_VALUE, f"unknown {refusal.key} {shortened(str(refusal.value))}", remedy
-        )
+        text = refusal.value if isinstance(refusal.value, str) else None
+        said = shortened(str(refusal.value)) if text is None else repr(shortened(text))
+        remedy = choose_from(text, valid, "values")
+        return refusal.problem(Code.UNKNOWN_VALUE, f"unknown {refusal.key} {said}", remedy)
+    remedy = choose_from(None, valid, "values")
     expected = "text" if kinds == {str} else "a number" if kinds == {int} else "one of the valid values"
     return refusal.problem(
         Code.WRONG_TYPE, f"{refusal.named} must be {expected}, not {kind_of(refusal.value)}", remedy
@@ -341,7 +337,7 @@ def _own_words(refusal: _Refusal) -> Problem:
 
 def _unforeseen(refusal: _Refusal) -> Problem:
     said = refusal.message[:1].lower() + refusal.message[1:].rstrip(".")
-    return refusal.problem(Code.INVALID_VALUE, f"{refusal.named} is not valid: {said}", refusal.example)
+    return refusal.problem(Code.INVALID_VALUE, f"{refusal.named} is not valid: {said}")
 
 
 _WORDINGS: dict[str, Callable[[_Refusal], Problem]] = {

@@ -260,8 +260,8 @@ class Precision:
         reasons = Counter(plan.why_not().values()).most_common(3)
         told = "; ".join(f"{count} because {reason}" for reason, count in reasons)
         fact = f"precision '{self.name}' finds nothing to quantize in this model"
-        remedy = f"nodes that stay float: {told}" if told else "it has no convolutions and no matrix products"
-        return (Problem(Code.NOTHING_QUANTIZED, fact, remedy, severity="warning"),)
+        why = f"nodes that stay float: {told}" if told else "it has no convolutions and no matrix products"
+        return (Problem(Code.NOTHING_QUANTIZED, fact, severity="warning", details=why),)
 
     def rewrite(self, model: onnx_ir.Model, plan: TypePlan) -> RewriteReport:
         """Rewrites `model` in place. Weights are read one at a time and cast when the model is written."""

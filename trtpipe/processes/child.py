@@ -46,6 +46,7 @@ def error_from_json(data: dict[str, Any]) -> TrtpipeError:
             Location(**item["where"]) if item["where"] else None,
             tuple(item["path"]),
             item["severity"],
+            item["details"],
         )
         for item in data["problems"]
     ]

@@ -36,10 +36,14 @@ _IMPORTED = (
 )  # fmt: skip
 """Without onnxruntime: importing it starts a thread, which would not exist in a fork."""
 
+_COLLECTED_EACH = (100_000, 50, 50)
+"""As the command's own process: see `trtpipe.__main__`."""
+
 
 def main(descriptor: int) -> NoReturn:
     """Serve until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
+    gc.set_threshold(*_COLLECTED_EACH)
     defer_imports()
     for name in _IMPORTED:
         importlib.import_module(name)

@@ -14,7 +14,7 @@ from trtpipe.errors import Problem, SpecPath
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import CORNERS, Corner, corner_of
 from trtpipe.proofs.dim_names import describe_dims, shared_name
-from trtpipe.shapes import LARGEST_DIM, Shape, format_shape
+from trtpipe.shapes import Shape, format_shape
 from trtpipe.spec.pipeline import Profile, ProfileInput
 
 
@@ -53,13 +53,7 @@ def _against_model(info: TensorInfo, what: str, shape: Shape, path: SpecPath) ->
         return
     for axis, (size, dim) in enumerate(zip(shape, info.dims, strict=True)):
         where = f"axis {axis} of '{info.name}' is"
-        if not 0 <= size <= LARGEST_DIM:
-            yield Problem(
-                Code.PROFILE_MISFIT,
-                f"{where} {size} in {what}, which TensorRT does not take",
-                f"a dimension lies between 0 and {LARGEST_DIM}", path=path,
-            )  # fmt: skip
-        elif isinstance(dim, int) and dim != size:
+        if isinstance(dim, int) and dim != size:
             yield Problem(
                 Code.PROFILE_MISFIT,
                 f"{where} {dim} in the model, but {size} in {what}",

@@ -22,7 +22,7 @@ def annotation(problem: Problem, *, title: str = "", file: str = "") -> str:
         properties += [f"file={_property(file or where.file)}", f"line={where.line}", f"col={where.column}"]
     if title:
         properties.append(f"title={_property(title)}")
-    told = f"{problem.fact}\n{problem.remedy}".strip()[:_MOST]
+    told = f"{problem.facts}\n{problem.remedy}".strip()[:_MOST]
     head = " ".join(filter(None, (_LEVELS[problem.severity], ",".join(properties))))
     return f"::{head}::{_escaped(told, _DATA)}"
 

@@ -259,28 +259,43 @@ def _where_nan_begins(model: RunnableModel, names: Sequence[str], feed: Mapping[
 
 def _measured(model: RunnableModel, names: Sequence[str], what: str) -> RunnableModel:
     """A copy with one more scalar output for each of these tensors, its largest magnitude or whether it contains NaN,
-    so that no tensor is held in memory."""
-    from onnx import TensorProto
+    so that no tensor is held in memory.
 
+    Each is gauged right behind the node that makes it: behind the last node, all would be held until then.
+    """
     kinds = {name: info.dtype for name, info in model.values.items()}
     measured = model.only_outputs([*model.outputs(), *(f"{name}{what}" for name in names)])
     measured = replace(measured, known=model.values)  # the added types are not known
-    for value, known in zip(measured.proto.graph.output, model.proto.graph.output, strict=False):
+    graph = measured.proto.graph
+    for value, known in zip(graph.output, model.proto.graph.output, strict=False):
         value.CopyFrom(known)
-    for name in names:
-        source, end = name, f"{name}{what}"
-        nodes = []
-        if kinds.get(name) != "float32":
-            nodes.append(_node("Cast", source, f"{end}/wide", to=TensorProto.FLOAT))
-            source = f"{end}/wide"
-        nodes.append(_node("Abs" if what == _PEAK else "IsNaN", source, f"{end}/each"))
-        source = f"{end}/each"
-        if what == _NAN:
-            nodes.append(_node("Cast", source, f"{end}/number", to=TensorProto.FLOAT))
-            source = f"{end}/number"
-        nodes.append(_node("ReduceMax", source, end, keepdims=0))
-        measured.proto.graph.node.extend(nodes)
+    left = dict.fromkeys(names)
+    nodes: list[onnx.NodeProto] = []
+    for node in list(graph.node):
+        nodes.append(node)
+        for name in [one for one in node.output if one in left]:
+            del left[name]
+            nodes += _gauge(name, kinds.get(name, ""), what)
+    given = [one for name in left for one in _gauge(name, kinds.get(name, ""), what)]
+    del graph.node[:]
+    graph.node.extend([*given, *nodes])
     return measured
+
+
+def _gauge(name: str, kind: str, what: str) -> Iterator[onnx.NodeProto]:
+    """The nodes that make one number of a tensor of this type."""
+    from onnx import TensorProto
+
+    source, end = name, f"{name}{what}"
+    if kind != "float32":
+        yield _node("Cast", source, f"{end}/wide", to=TensorProto.FLOAT)
+        source = f"{end}/wide"
+    yield _node("Abs" if what == _PEAK else "IsNaN", source, f"{end}/each")
+    source = f"{end}/each"
+    if what == _NAN:
+        yield _node("Cast", source, f"{end}/number", to=TensorProto.FLOAT)
+        source = f"{end}/number"
+    yield _node("ReduceMax", source, end, keepdims=0)
 
 
 def _node(operator: str, source: str, target: str, **attributes: int | Sequence[int]) -> onnx.NodeProto:

@@ -156,9 +156,7 @@ class ProjectState:
             if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP):
                 raise store_error(self.path.parent, error) from error
             fact = f"cannot write {self.path}: {(error.strerror or str(error)).lower()}"
-            raise StoreError(
-                Code.CANNOT_WRITE, fact, "nothing was lost; it may be deleted at any time"
-            ) from error
+            raise StoreError(Code.CANNOT_WRITE, f"{fact}; nothing was lost") from error
         self._changed.clear()
 
     def _take_over_from(self, saved: ProjectState) -> None:

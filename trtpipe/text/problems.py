@@ -18,7 +18,7 @@ def problem_json(problem: Problem) -> dict[str, Json]:
     return {
         "severity": problem.severity,
         "code": str(problem.code),
-        "fact": problem.fact,
+        "fact": problem.facts,
         "remedy": problem.remedy,
         "where": place,
     }

@@ -90,7 +90,7 @@ def _refuse_other_files(path: Path, head: bytes) -> None:
 
 def _other_layout(path: Path, version: str) -> ModelError:
     fact = f"{path} is an engine of another layout: flavour tensorrt{version}, header not readable"
-    return ModelError(Code.NOT_AN_ENGINE, fact, "its manifest.json, written beside it, says what it is")
+    return ModelError(Code.NOT_AN_ENGINE, fact)
 
 
 def _parsed(head: bytes) -> EngineHeader:

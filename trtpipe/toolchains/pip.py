@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.errors import ToolchainError
+from trtpipe.errors import Problem, ToolchainError
 from trtpipe.json_values import JsonObject, Malformed, object_in, objects_in, read_object, text_in
 from trtpipe.launcher.children import run_to_end
 from trtpipe.launcher.environment import installer_environment
@@ -37,6 +37,7 @@ _NO_NETWORK = re.compile(
 )
 _OTHER_HASHES = re.compile(r"do(?:es)? not match the hash|hash mismatch", re.I)
 _LOG_LINES = 20
+_ELSEWHERE = "give the toolchain a `python:`, an interpreter that already has it"
 
 
 def install_packages(
@@ -178,17 +179,12 @@ def _refusal(flavour: Flavour, version: str, said: str) -> ToolchainError:
         return ToolchainError(
             Code.NO_PACKAGES, f"there are no packages of {what} for this interpreter", _choices(said)
         )
-    last = "\n".join(line for line in said.strip().splitlines()[-_LOG_LINES:])
-    return ToolchainError(
-        Code.INSTALL_FAILED,
-        f"{what} could not be installed",
-        "give the toolchain a `python:`, an interpreter that already has it; the end of the installer's output:\n"
-        f"{last}",
-    )
+    last = "\n".join(["the end of the installer's output:", *said.strip().splitlines()[-_LOG_LINES:]])
+    fact = f"{what} could not be installed"
+    return ToolchainError(Problem(Code.INSTALL_FAILED, fact, _ELSEWHERE, details=last))
 
 
 def _choices(said: str) -> str:
     lists = [match["versions"] for match in _VERSIONS.finditer(said)]
     versions = next((one for one in lists if one.strip() not in ("", "none")), "")
-    other = "give the toolchain a `python:`, an interpreter that already has it"
-    return f"there are: {versions}; or {other}" if versions else other
+    return f"there are: {versions}; or {_ELSEWHERE}" if versions else _ELSEWHERE

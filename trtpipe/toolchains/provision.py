@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from trtpipe.errors import ToolchainError
+from trtpipe.errors import Problem, ToolchainError
 from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
 from trtpipe.toolchains import lookup
@@ -129,8 +129,9 @@ def remove(flavour: Flavour, version: str) -> int:
     doomed = [one.folder for one in there if (one.flavour, one.version) == (flavour, version)]
     if not doomed:
         names = ", ".join(dict.fromkeys(f"{one.flavour} {one.version}" for one in there))
-        remedy = f"provisioned: {names}" if names else "nothing is provisioned"
-        raise ToolchainError(Code.NO_TOOLCHAIN, f"{flavour} {version} is not provisioned", remedy)
+        known = f"provisioned: {names}" if names else "nothing is provisioned"
+        fact = f"{flavour} {version} is not provisioned"
+        raise ToolchainError(Problem(Code.NO_TOOLCHAIN, fact, details=known))
     try:
         return sum(_remove_folder(folder) for folder in doomed)
     except OSError as error:
@@ -185,9 +186,7 @@ def _describe(making: Path, flavour: Flavour, version: str, wheels: list[dict[st
     found = lookup.find_packages(flavour, [str(making)])
     if found is None or found["version"] != version:
         there = found["version"] if found else "no such module"
-        raise ToolchainError(
-            Code.INSTALL_FAILED, f"the packages of {flavour} {version} hold {there}", "report this to NVIDIA"
-        )
+        raise ToolchainError(Code.INSTALL_FAILED, f"the packages of {flavour} {version} hold {there}")
     files = {str(one.relative_to(making)): one.stat().st_size for one in _files_that_matter(making, flavour)}
     record = {
         "schema": SCHEMA,

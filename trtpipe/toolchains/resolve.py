@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,7 +143,7 @@ def _in_interpreter(spec: ToolchainSpec, path: SpecPath) -> Toolchain | Problem:
         answer = _asked(command, spec.flavour)
     except ToolchainError as error:
         problem = error.problems[0]
-        return Problem(problem.code, problem.fact, problem.remedy, path=at)
+        return replace(problem, path=at)
     found = answer.found
     if found is None:
         module = f"{spec.python!r} has no {spec.flavour}"

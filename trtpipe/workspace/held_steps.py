@@ -37,7 +37,7 @@ CHOOSING: frozenset[Stage] = frozenset({"calibrate", "search"})
 """Stages whose result comes from the lockfile if possible; a machine with another result adopts it."""
 _MEASURED = "measured "
 
-OTHER_RESULT = "install what the lockfile names, or run `trtpipe build` and commit what it writes"
+OTHER_RESULT = "install what the lockfile names, or run `trtpipe build --force` and commit what it writes"
 CONTRADICTS = (
     "has another result in the store than in the lockfile, though nothing that it depends on differs"
 )

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _SUFFIX = "-parsed"
 _LONGEST_NAME = 64
 _SEED = 0
-_OURS = "nothing was written; this is a limitation of trtpipe or a bug: please report it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class _Export:
         assert isinstance(model, dict), "it was written as one"
         if NetworkOptions.model_validate(model["options"]) != _options(declaration, weights):
             raise ModelError(
-                Code.NOT_DECLARABLE, "reading the spec's text back does not give the declared network", _OURS
+                Code.NOT_DECLARABLE, "reading the spec's text back does not give the declared network"
             )
 
     def _proved(self, typed: Retyped) -> Readback:
@@ -166,7 +165,7 @@ class _Export:
         found = compare_lowered(runnable_model(typed.model), lowered, folder, [feed.arrays], locate=True)
         why = _difference(found, self.network)
         if why:
-            raise ModelError(Code.NOT_DECLARABLE, f"the declared layers could not be proved: {why}", _OURS)
+            raise ModelError(Code.NOT_DECLARABLE, f"the declared layers could not be proved: {why}")
         return found
 
 

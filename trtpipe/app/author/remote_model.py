@@ -35,11 +35,7 @@ def recognise_remote(
     frontend, proposal = propose(folder / name, fetch_beside)
     if proposal.source != folder / name or any(isinstance(one, Path) for one in proposal.options.values()):
         fact = f"{remote.shown} is one of several files that make up a model for the parser {frontend.name!r}"
-        raise SpecError(
-            Code.PARSER_OPTIONS,
-            fact,
-            "write a spec that names each of them; model.options take addresses too",
-        )
+        raise SpecError(Code.PARSER_OPTIONS, fact)
     options = frontend.Options.model_validate(dict(proposal.options))
     if remote.moves and "commit" in origin:
         remote = remote.at_commit(origin["commit"])

@@ -173,7 +173,6 @@ def reduce_build(steps: CellSteps, failing: Failing, limits: Limits) -> Reductio
             raise SpecError(
                 Code.NOTHING_FAILS,
                 f"the failure did not happen a second time: {wanted.words()}",
-                "run the build again",
             )
         trials.seconds = limits.seconds
         reduced = reduce_model(trials, lambda one: _fixed(one, steps.scratch))

@@ -19,7 +19,7 @@ from trtpipe.app.debug.reduce import Limits, Reduction, about, key_of_candidate,
 from trtpipe.app.debug.repro import new_directory, readme_of, write_environment
 from trtpipe.canonical.writer import write_model
 from trtpipe.checks.cell_steps import CellSteps
-from trtpipe.errors import ModelError, SpecError, StepFailed
+from trtpipe.errors import ModelError, Problem, SpecError, StepFailed
 from trtpipe.figures import exact_figure
 from trtpipe.metrics.metrics import metrics_from_json
 from trtpipe.metrics.thresholds import Verdict, judge
@@ -203,11 +203,8 @@ def _first_missed(
             if verdict.outcome == "failed" and verdict.value is not None:
                 return output, verdict
     fact = f"the engine of {steps.cell.name} is built and no threshold is missed on {samples} samples of its data"
-    raise SpecError(
-        Code.NOTHING_FAILS,
-        fact,
-        "corners of profiles and budgets of searches are not reduced; see `trtpipe debug compare`",
-    )
+    left_out = "corners of profiles and budgets of searches are not reduced"
+    raise SpecError(Problem(Code.NOTHING_FAILS, fact, details=left_out))
 
 
 def write_accuracy_reduction(steps: CellSteps, reduction: AccuracyReduction, folder: Path) -> None:

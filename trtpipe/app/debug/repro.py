@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.engine_worker.request import WorkerRequest
 
 NO_PROCESS = {
-    "fetch": "fetching depends on servers, not on files: see the messages of `trtpipe build`",
-    "parse": "errors of TensorRT's parser also occur when the engine is built: use --step build_engine",
-    "search": "a search consists of many other steps: use `trtpipe debug CELL`",
+    "fetch": "fetching depends on servers, not on files",
+    "parse": "errors of TensorRT's parser also occur when the engine is built",
+    "search": "a search consists of many other steps",
 }
 _COMMANDS = {"build_engine": "python worker.py request.json"}
 _RUN = '''\
@@ -98,9 +98,8 @@ def write_reproduction(
     """Writes the directory, completely or not at all. Raises SpecError, StoreError or ToolchainError."""
     stage = action.stage
     if stage in NO_PROCESS:
-        raise SpecError(
-            Code.NOT_REPRODUCIBLE, f"a {stage} step cannot be written as a reproduction", NO_PROCESS[stage]
-        )
+        fact = f"a {stage} step cannot be written as a reproduction"
+        raise SpecError(Problem(Code.NOT_REPRODUCIBLE, fact, details=NO_PROCESS[stage]))
     if random_weights and stage != "build_engine":
         fact = f"--random-weights is for an engine's model, and the step is {stage}"
         raise SpecError(

@@ -16,7 +16,7 @@ from trtpipe.app.prove.validate import HowToValidate, cannot_run, toolchain_for
 from trtpipe.building.performer import Terms
 from trtpipe.building.planned import Planned
 from trtpipe.checks.proved_cell import planned_variant, step_of
-from trtpipe.errors import SpecError, ToolchainError
+from trtpipe.errors import Problem, SpecError, ToolchainError
 from trtpipe.files import temporary_folder
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
@@ -126,7 +126,7 @@ def _samples(
     if digest is None:
         reasons = [f"{one['name']}: {one['why']}" for one in trace.summary.get("not_run", ())]
         why = "\n".join(reasons) or "its first batch is too large, or has types that .npz does not support"
-        raise SpecError(Code.NO_SAMPLES, f"{cell.name} has no samples to record", why)
+        raise SpecError(Problem(Code.NO_SAMPLES, f"{cell.name} has no samples to record", details=why))
     taken: list[RecordedRun] = []
     for run in read_recording(planned.workspace.store.path(digest)):
         if taken and sum(map(_count, taken)) + _count(run) > samples:

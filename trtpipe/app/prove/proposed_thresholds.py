@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.building.performer import Terms
 from trtpipe.checks.proved_cell import planned_variant, step_of
-from trtpipe.errors import SpecError
+from trtpipe.errors import Problem, SpecError
 from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
@@ -68,7 +68,8 @@ def propose_thresholds(
     thresholds = proposed_thresholds(reports, margin)
     if not thresholds:
         why = [f"{one['name']}: {one['why']}" for one in reports[0]["not_run"]]
-        raise SpecError(Code.NOTHING_TO_MEASURE, f"nothing was measured of {cell.name}", "\n".join(why))
+        fact = f"nothing was measured of {cell.name}"
+        raise SpecError(Problem(Code.NOTHING_TO_MEASURE, fact, details="\n".join(why)))
     judgement = judge_report(measured, thresholds)
     return Proposal(cell.name, variant.precision, tuple(thresholds), judgement)
 

@@ -254,7 +254,7 @@ def _problem(problem: Problem) -> ProblemRecord:
     where = problem.where
     return ProblemRecord(
         severity=problem.severity,
-        fact=problem.fact,
+        fact=problem.facts,
         remedy=problem.remedy,
         where=SpecPlace(file=where.file, line=where.line, column=where.column) if where else None,
     )

@@ -78,7 +78,7 @@ def run_converter(
             code = child.wait(time_limit)
         except subprocess.TimeoutExpired:
             fact = f"{converter.name} took longer than {time_limit:g} seconds"
-            raise ModelError(Code.CONVERTER_DIED, fact, _last_words(log)) from None
+            raise ModelError(_died(fact, log)) from None
         finally:
             kill(child)
     return _facts(converter, folder / "result.json", code, log)
@@ -121,22 +121,24 @@ def _refused(converter: Converter, result: Outcome, log: Path) -> ModelError:
             Code.MISSING_PACKAGE, f"{converter.name} cannot be imported: {_line(said)}", install
         )
     if raised == "MemoryError":
-        return ModelError(Code.CONVERTER_DIED, f"{converter.name} ran out of memory", _last_words(log))
+        return ModelError(_died(f"{converter.name} ran out of memory", log))
     fact = f"{converter.name} cannot convert the model: {_line(said) or raised}"
-    return ConversionRefused(Problem(Code.CONVERTER_FAILED, fact, _last_words(log)), raised, said)
+    return ConversionRefused(Problem(Code.CONVERTER_FAILED, fact, details=_last_words(log)), raised, said)
 
 
 def _crash(converter: Converter, code: int, log: Path) -> Problem:
     tail = _tail(log)
     if any(sign in tail for sign in _OUT_OF_MEMORY):
-        return Problem(Code.CONVERTER_DIED, f"{converter.name} ran out of memory", _last_words(log))
+        return _died(f"{converter.name} ran out of memory", log)
     if code < 0:
         name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else str(-code)
         hint = _HINTS.get(name, "a library that it uses crashed")
-        return Problem(Code.CONVERTER_DIED, f"{converter.name} was ended by {name}: {hint}", _last_words(log))
-    return Problem(
-        Code.CONVERTER_DIED, f"{converter.name} ended with code {code} and no result", _last_words(log)
-    )
+        return _died(f"{converter.name} was ended by {name}: {hint}", log)
+    return _died(f"{converter.name} ended with code {code} and no result", log)
+
+
+def _died(fact: str, log: Path) -> Problem:
+    return Problem(Code.CONVERTER_DIED, fact, details=_last_words(log))
 
 
 def _line(said: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 
-from trtpipe.errors import ModelError
+from trtpipe.errors import ModelError, Problem
 from trtpipe.frontends.conversion.converters import ConversionRefused
 from trtpipe.problem_codes import Code
 
@@ -22,7 +22,8 @@ def in_words_of_versions(written_by: str) -> Iterator[None]:
             raise
         fact = f"the program was written by PyTorch {_public(written_by)}, and PyTorch {here} cannot load it"
         remedy = f"export it again with PyTorch {here}, or install the other: pip install torch=={_public(written_by)}"
-        raise ModelError(Code.PYTORCH_VERSION, fact, f"{remedy}\nit said: {error.said}") from error
+        problem = Problem(Code.PYTORCH_VERSION, fact, remedy, details=f"it said: {error.said}")
+        raise ModelError(problem) from error
 
 
 def _public(version: str) -> str:

@@ -249,9 +249,9 @@ class NodeForm:
         axis = int(self.attribute("axis", default))
         return axis if axis >= 0 else axis + self.rank(index) + more
 
-    def refuse(self, reason: str, remedy: str = "") -> NoReturn:
-        """Raises NoForm: says why this node cannot be declared, and what helps."""
-        raise NoForm(reason, remedy)
+    def refuse(self, reason: str) -> NoReturn:
+        """Raises NoForm: says why this node cannot be declared."""
+        raise NoForm(reason)
 
     def refuse_dynamic(self, reason: str) -> NoReturn:
         """Raises NoForm: the node could be declared if its dims were fixed."""

@@ -18,7 +18,7 @@ from trtpipe.canonical.inference import infer_at
 from trtpipe.canonical.made_nodes import Caller
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.datasets.samples.batches import open_dataset
-from trtpipe.errors import SpecError, StepFailed
+from trtpipe.errors import StepFailed
 from trtpipe.metrics.growth import Place, first_divergence, first_nonfinite, grown
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
@@ -199,12 +199,7 @@ def data_of(task: Task, typed: RunnableModel, reference: RunnableModel) -> Itera
         yield lambda: ((run.inputs, run.labels) for run in recorded)
         return
     spec = dataset_of(request, inputs, typed)
-    if spec is None:
-        raise SpecError(
-            Code.VALIDATES_NOTHING,
-            "the spec names no data to compare on",
-            "give it validate.data or validate.random",
-        )
+    assert spec is not None, "whoever asks has refused a spec without data"
     values = values_at(request.profiles[0], "opt") if request.random and request.profiles else {}
     source = {info.name: info for info in summarize(reference.proto).inputs}
     fed = [as_in_source(source.get(info.name), info) for info in inputs if info.name not in values]

@@ -158,9 +158,7 @@ def _load(path: Path, *, mapped: bool = False) -> Array:
 
 
 def _damaged(path: Path) -> ModelError:
-    return ModelError(
-        Code.RECORD_DAMAGED, f"'{path}' is damaged or missing", "copy the whole directory again"
-    )
+    return ModelError(Code.RECORD_DAMAGED, f"'{path}' is damaged or missing")
 
 
 def measure(

@@ -3,12 +3,16 @@
 A value between two steps may be rounded to the other one when a sum is computed in a different order, and a recurrence
 carries that on from step to step. So two implementations of such a model agree less than others do, and the agreement
 to expect is measured: the model with every float off by up to half a unit in its last place, compared with itself.
+
+How much one such run changes is chance where few values are rounded, and hardly where many are. So every place is tried
+once, and all but the largest of several twice more: there that would take the most time and say the least. If the first
+trial changes nothing at the largest place, few values are near a step, and it is tried again there too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.canonical.tensors import nodes_of
@@ -21,7 +25,9 @@ if TYPE_CHECKING:
 
     Feeds = Mapping[str, Mapping[str, Array]]
 
-_SEEDS = (0, 1, 2)
+_SEED, _TRIALS = 0, 3
+_NOTHING = 1e-7
+"""A difference of cosines that float32 does not tell from none."""
 _MARGIN = 5.0
 """Factor on the largest difference seen, because a validation tries more inputs."""
 _LARGEST = 0.02
@@ -37,18 +43,25 @@ def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float
 
     `outputs` are its outputs for these feeds, by place. Raises NothingToExpect.
     """
-    if not any(node.op_type == "Round" for node in nodes_of(model.proto)):
+    if not outputs or not any(node.op_type == "Round" for node in nodes_of(model.proto)):
         return None
     noise = noise_of("fp32", "fp32")
     assert noise is not None, "the noise of float32 is known"
-    worst = 1.0
-    for seed in _SEEDS:
-        with open_runner(perturbed(model, noise, seed), spinning=False) as runner:
-            for place, expected in outputs.items():
-                worst = min(worst, _cosine(expected, runner.infer(feeds[place])))
-    room = _MARGIN * (1 - worst)
+    with open_runner(perturbed(model, noise, _SEED), spinning=False) as runner:
+
+        def differences(places: Iterable[str]) -> dict[str, float]:
+            """Every run draws other random numbers: ONNX Runtime's generators go on where they stopped."""
+            return {place: 1 - _cosine(outputs[place], runner.infer(feeds[place])) for place in places}
+
+        found = differences(outputs)
+        largest = max(outputs, key=lambda place: sum(array.nbytes for array in feeds[place].values()))
+        again = [one for one in outputs if one != largest or found[one] < _NOTHING or len(outputs) == 1]
+        worst = [*found.values()]
+        for _ in range(1, _TRIALS):
+            worst += differences(again).values()
+    room = _MARGIN * max(worst)
     if room > _LARGEST:
-        raise NothingToExpect(f"{worst:.3f}")
+        raise NothingToExpect(f"{1 - max(worst):.3f}")
     return 1 - _rounded_up(room)
 
 
@@ -68,7 +81,7 @@ def _cosine(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float
 
 def _rounded_up(room: float) -> float:
     """A number with one digit that is at least as large; 0 for values below float32's resolution."""
-    if room < 1e-7:
+    if room < _NOTHING:
         return 0.0
     unit = 10.0 ** math.floor(math.log10(room))
     return math.ceil(room / unit) * unit

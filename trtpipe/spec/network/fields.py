@@ -51,9 +51,9 @@ def _frozen_constant(value: object, depth: int = 0) -> object:
             Code.WRONG_FORM, "not a constant; write a number, true or false, or a (nested) list of them"
         )
     if isinstance(value, float) and not math.isfinite(value):
-        raise WrongValue(Code.NOT_A_NUMBER, f"{value} is not a finite number; take it from a weights file")
+        raise WrongValue(Code.NOT_A_NUMBER, f"{value} is not a finite number")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise WrongValue(Code.NOT_A_NUMBER, f"{value} does not fit 64 bits; use a smaller number")
+        raise WrongValue(Code.NOT_A_NUMBER, f"{value} does not fit 64 bits")
     return value
 
 

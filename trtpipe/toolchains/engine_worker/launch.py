@@ -177,10 +177,10 @@ class _Hearing:
     def _crash(self, code: int) -> StepFailed:
         name = signal_of(code)
         if name:
-            remedy = "it may have run out of memory" if name == "SIGKILL" else ""
-            return StepFailed(
-                Code.WORKER_DIED, f"TensorRT died of {name} while {self._phase}", remedy, log=tail(self._path)
-            )
+            fact = f"TensorRT died of {name} while {self._phase}"
+            cause = "it may have run out of memory" if name == "SIGKILL" else ""
+            problem = Problem(Code.WORKER_DIED, fact, details=cause)
+            return StepFailed(problem, log=tail(self._path))
         return StepFailed(
             Code.WORKER_DIED,
             f"the engine worker ended with code {code} while {self._phase}",
