@@ -104,7 +104,7 @@ def _fetched(address: str, project: Project, companion: Path | None) -> Iterator
     if companion is not None:
         refuse_companion(
             "goes with a model on this machine, and this one is an address",
-            "fetch the model and give its path, or write a spec that names both addresses",
+            "download the model and give its path, or write a spec that contains both addresses",
         )
     from trtpipe.app.author.remote_model import recognise_remote
     from trtpipe.cli.progress import LazyProgress

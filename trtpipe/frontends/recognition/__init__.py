@@ -33,7 +33,7 @@ def propose(
     return frontend, replace(proposal, options={**proposal.options, frontend.companion: companion})
 
 
-def refuse_companion(why: str, remedy: str = "leave --with out") -> NoReturn:
+def refuse_companion(why: str, remedy: str = "leave out --with") -> NoReturn:
     """Raises SpecError: `--with` was given where no second file is used. `why` goes on from "--with"."""
     raise SpecError(Code.OPTIONS_EXCLUDE, f"--with {why}", remedy)
 
