@@ -18,6 +18,7 @@ _ENDPOINTS = {
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
+_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
 ACCESS = {
     "s3": "$AWS_ACCESS_KEY_ID, $AWS_SECRET_ACCESS_KEY and $AWS_REGION, or AWS_SKIP_SIGNATURE=true for a public one",
     "gs": "$GOOGLE_SERVICE_ACCOUNT, or GOOGLE_SKIP_SIGNATURE=true for a public one",
@@ -29,6 +30,7 @@ _STATUS = re.compile(r"\bstatus:? ?(?:code:? ?)?(\d{3})\b", re.IGNORECASE)
 
 def client_options(scheme: str, stall: float, whole: timedelta) -> dict[str, object]:
     """Time-outs: `stall` seconds to begin and between bytes, and a limit for a whole request."""
+    _forget_empty_variables()
     options: dict[str, object] = {
         "timeout": whole,
         "connect_timeout": timedelta(seconds=stall),
@@ -37,6 +39,15 @@ def client_options(scheme: str, stall: float, whole: timedelta) -> dict[str, obj
     if any(is_local_address(os.environ.get(name, "")) for name in _ENDPOINTS.get(scheme, ())):
         options["allow_http"] = True
     return options
+
+
+def _forget_empty_variables() -> None:
+    """Unset the variables for access that are empty, as CI systems leave those of secrets that are not there.
+
+    obstore reads them itself, and crashes on an empty AWS_ENDPOINT_URL.
+    """
+    for name in [one for one, value in os.environ.items() if one.startswith(_PREFIXES) and not value]:
+        del os.environ[name]
 
 
 def status_in(error: Exception) -> int:
