@@ -313,6 +313,7 @@ class Code:
     BAD_VARIABLE = _of("TP828", "An environment variable has a value that cannot be used.")
     CHECK_FAILED = _of("TP829", "A check found errors.")
     NOT_FOR_SEVERAL = _of("TP831", "An option that applies to one thing was used with several.")
+    NO_RUNNER = _of("TP835", "An engine can only be built on a GPU that no runner of the CI system is named for.")
 
     # 9xx The system: interruptions, disks, crashes
     INTERRUPTED = _of("TP901", "The user or a signal from outside stopped what was under way.")

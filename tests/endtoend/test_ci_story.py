@@ -86,15 +86,44 @@ def test_what_cannot_be_meant_is_refused(project, arguments, said):
     assert said in done.err
 
 
-@pytest.mark.parametrize("line", re.findall(r"^trtpipe (.+)$", DOCS.read_text(), re.M))
+@pytest.mark.parametrize("line", re.findall(r"^trtpipe (ci (?:init|matrix).*)$", DOCS.read_text(), re.M))
 def test_every_example_of_the_documentation_works(project, line):
     assert project.run(*shlex.split(line)).code == 0
 
 
 def test_the_workflow_uses_fields_that_a_job_has(project):
-    (text,) = re.findall(r"```yml\n(.*?)```", DOCS.read_text(), re.S)
-    workflow = yaml.safe_load(text)
+    text = project.run("ci", "init", "github", "--gpu-runner", "sm89=gpu-l4", "--stdout").out
 
-    fields = set(re.findall(r"\bmatrix\.(\w+)", str(workflow["jobs"]["build"]))) - {"outputs"}
-    assert fields == {"name", "gpu", "cells"}
-    assert fields <= jobs_of(project)[0].keys()
+    fields = set(re.findall(r"\bmatrix\.(\w+)", text))
+    assert fields == {"name", "toolchain", "cells", "build", "runner"}
+    assert fields <= jobs_of(project, "--gpu-runner", "none=ubuntu-latest")[0].keys()
+
+
+def test_the_pages_step_gives_inputs_that_the_action_has(project):
+    (text,) = re.findall(r"```yml\n(.*?)```", DOCS.read_text(), re.S)
+    (_, step) = yaml.safe_load(text)["steps"]
+
+    out = project.run("ci", "init", "github", "--stdout").out
+
+    action = yaml.safe_load(out.partition("# .github/actions/trtpipe/action.yml\n")[2])
+    assert step["uses"] == "./.github/actions/trtpipe"
+    assert step["with"].keys() <= action["inputs"].keys()
+
+
+def test_jobs_are_for_the_runners_that_are_named_and_the_rest_is_told(project):
+    done = project.run("ci", "matrix", "--for", "run", "--gpu-runner", "rtx4090=self-hosted,l4")
+
+    jobs = json.loads(done.out)["include"]
+    assert {one["gpu"] for one in jobs} == {"sm89"}
+    assert all(one["runner"] == ["self-hosted", "l4"] and one["build"] == "anywhere" for one in jobs)
+    assert "left out, for no runner is named for sm86: " in done.err
+
+
+def test_the_cells_of_one_machine_are_words(project):
+    done = project.run("ci", "matrix", "--for", "run", "--cells", "RTX 4090")
+
+    assert done.code == 0
+    assert sorted(done.out.split()) == sorted(
+        f"digits/{variant}@{target}" for variant in ("fp32", "fp16") for target in ("ada", "both")
+    )
+    assert project.run("ci", "matrix", "--cells", "sm89").out == "\n"  # all of them are built anywhere

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from trtpipe.checks.check import check_specs
 from trtpipe.checks.report import CheckReport
-from trtpipe.cli.annotations import annotate
+from trtpipe.cli.annotations import annotate, write_code_quality
 from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import Problem, SpecError
@@ -16,12 +17,20 @@ from trtpipe.text.problems import problem_json
 
 
 def check_command(
-    specs: Sequence[str], only: Sequence[str], *, as_json: bool, offline: bool = False, parse: bool = True
+    specs: Sequence[str],
+    only: Sequence[str],
+    *,
+    as_json: bool,
+    offline: bool = False,
+    parse: bool = True,
+    quality: Path | None = None,
 ) -> int:
-    """Prove every spec; all problems of all specs are reported in one pass."""
+    """Prove every spec; all problems of all specs are reported in one pass. `quality` is a file for GitLab."""
     with LazyProgress() as progress:
         report = check_specs(specs, only, offline=offline, observer=progress, parse=parse)
     annotate(report.problems)
+    if quality is not None:
+        write_code_quality(quality, report.problems)
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if as_json:
         say_json(_json_of(report))

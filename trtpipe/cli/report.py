@@ -84,12 +84,21 @@ def report_command(
         all_written.append(_of_specs(others, only, since))
     for written in all_written:
         if not as_json:
-            say("\n".join(_shown(path) for path in written.files if path.name == "report.html"))
-        elif written.report is not None:
+            tell_files(written)
+            continue
+        if written.report is not None:
             say_json(written.report.to_json())
         _warn(written)
     append_step_summary(all_written[-1])
     return EXIT_USAGE if any(written.warnings for written in all_written) else EXIT_DONE
+
+
+def tell_files(written: Written) -> None:
+    """Say which pages were written, and warn of what could not be."""
+    for path in written.files:
+        if path.name == "report.html":
+            say(_shown(path))
+    _warn(written)
 
 
 def _of_directory(folder: Path) -> Written:

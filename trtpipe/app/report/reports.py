@@ -182,12 +182,8 @@ class _Reporter:
         """Writes everything: cell by cell, then the build's own files."""
         cells = [self._cell(cell, states.get(cell.name), why_not) for cell in self.planned.plan.cells]
         report = build_record(cells, replace(course, steps=self._timed(course.steps)), environment_facts())
-        build = self.planned.workspace.build
         self.written.report = report
-        self.written.write(build / PAGE, build_page(report, self.details))
-        self.written.write(build / JUNIT, junit_xml(report))
-        self.written.write(build / SUMMARY, build_markdown(report))
-        self.written.write(build / REPORT, _text(report))
+        write_build_files(self.written, self.planned.workspace.build, report, self.details)
         return self.written
 
     def _timed(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
@@ -227,6 +223,14 @@ class _Reporter:
             return record
         changes = changes_between(self.locked.get(name), entries[name]["lock"])
         return replace(record, changes=changes, new=name not in self.locked)
+
+
+def write_build_files(written: Written, build: Path, report: BuildReport, details: CellDetails) -> None:
+    """Write the files of `build/` that are about the whole build."""
+    written.write(build / PAGE, build_page(report, details))
+    written.write(build / JUNIT, junit_xml(report))
+    written.write(build / SUMMARY, build_markdown(report))
+    written.write(build / REPORT, _text(report))
 
 
 def _keep_changes(record: CellRecord, last: CellRecord) -> CellRecord:

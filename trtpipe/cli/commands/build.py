@@ -45,6 +45,12 @@ def check(
     parse: Annotated[
         bool, typer.Option("--parse/--no-parse", help="Have TensorRT's parser read the typed models.")
     ] = True,
+    quality: Annotated[
+        Path | None,
+        typer.Option(
+            "--code-quality", metavar="FILE", help="Write the problems for GitLab, as Code Quality."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Prove everything that can be proved without building."""
@@ -52,7 +58,9 @@ def check(
     def body() -> int:
         from trtpipe.cli.check import check_command
 
-        return check_command(specs or [], only or [], as_json=as_json, offline=offline, parse=parse)
+        return check_command(
+            specs or [], only or [], as_json=as_json, offline=offline, parse=parse, quality=quality
+        )
 
     run(body)
 
