@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ci_machines import Machines, Repository, copy_into
+
+from tests.endtoend.ci_machines import Machines, Repository, copy_into
 
 _TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||==|!=|!|[(),\[\]]|[A-Za-z_][\w.-]*|\d+)")
 _WORDS = {"&&": " and ", "||": " or ", "!": " not "}

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ci_machines import Machines, Repository, copy_into
+
+from tests.endtoend.ci_machines import Machines, Repository, copy_into
 
 _CONDITION = re.compile(r'\$(\w+) (==|!=) (?:"([^"]*)"|\$(\w+))')
 _KEYS = {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import ROOT, SPEC, Project, make_project
 
+from tests.projects import ROOT, SPEC, Project, make_project
 from trtpipe import __version__
 
 WORKFLOW, ACTION = ".github/workflows/trtpipe.yml", ".github/actions/trtpipe/action.yml"

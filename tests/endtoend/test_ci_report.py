@@ -7,7 +7,8 @@ import shutil
 from xml.etree import ElementTree
 
 import pytest
-from projects import Project
+
+from tests.projects import Project
 
 CELLS = [f"digits/{variant}@{target}" for variant in ("fp32", "fp16") for target in ("ada", "ampere")]
 

@@ -7,9 +7,10 @@ import re
 import shutil
 
 import pytest
-from ci_machines import Machines, Repository
-from github_runner import GitHub, JobRun
-from projects import ROOT, Project
+
+from tests.endtoend.ci_machines import Machines, Repository
+from tests.endtoend.github_runner import GitHub, JobRun
+from tests.projects import ROOT, Project
 
 pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="not run: needs jq")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from ci_machines import Machines, Repository
-from gitlab_runner import GitLab, JobRun
-from projects import ROOT, Project
-from test_github_story import SPEC, SPEC_FILE, traces
+
+from tests.endtoend.ci_machines import Machines, Repository
+from tests.endtoend.gitlab_runner import GitLab, JobRun
+from tests.endtoend.test_github_story import SPEC, SPEC_FILE, traces
+from tests.projects import ROOT, Project
 
 TOKEN = "a token that may write"
 JOBS = ["trtpipe-check", "trtpipe-build", "trtpipe-prove-sm89", "trtpipe-report"]

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Sequence
 
 import pytest
-from remedy_places import SPEC, Cure, Place, Row, apply, asking
-from spec_rows import FILES
 
+from tests.remedies.remedy_places import SPEC, Cure, Place, Row, apply, asking
+from tests.remedies.spec_rows import FILES
 from trtpipe.problem_codes import Code, ProblemCode
 
 GITHUB = ("ci", "init", "github")

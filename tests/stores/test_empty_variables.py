@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from places import needs
 
+from tests.stores.places import needs
 from trtpipe.stores.buckets import Unusable
 
 
