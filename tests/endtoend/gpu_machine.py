@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from trtpipe.runners.onnxruntime import open_runner
-
 from trtpipe.__main__ import main
 from trtpipe.app.prove import validate
-from trtpipe.runners import validate_engine
+from trtpipe.runners.cpu.onnxruntime import open_runner
 from trtpipe.runners.inference.results import GpuFacts
+from trtpipe.runners.validation import validate_engine
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains.detect import DetectedGpu
 from trtpipe.workspace.target_facts import TargetResolver

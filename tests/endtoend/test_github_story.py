@@ -151,6 +151,7 @@ def test_a_broken_spec_is_red_and_annotated_and_the_comment_says_so(github, main
     assert "check failure, build skipped" in body and "Nothing was built." in body
 
 
+@pytest.mark.slow
 def test_a_stale_lockfile_is_red(github, main_run, branch):
     branch.edit(SPEC_FILE, "opt: 16x1x8x8", "opt: 32x1x8x8")
     runs = github.pull_request(branch.commit("forgot to build"))
@@ -159,6 +160,7 @@ def test_a_stale_lockfile_is_red(github, main_run, branch):
     assert "the lockfile differs in a cell" in log_of(runs)
 
 
+@pytest.mark.slow
 def test_the_code_of_a_fork_gets_no_gpu_no_secret_and_no_comment(github, main_run, remote, branch):
     branch.edit(SPEC_FILE, "min: 0.99", "min: 0.98")
     assert Project(branch.root, {"TRTPIPE_REMOTE": ""}).run("build").code == 0
@@ -174,6 +176,7 @@ def test_the_code_of_a_fork_gets_no_gpu_no_secret_and_no_comment(github, main_ru
     assert seen["TRTPIPE_REMOTE_MODE"] == "read-only"
 
 
+@pytest.mark.slow
 def test_engines_that_one_gpu_alone_can_build_are_built_and_proved_there(tmp_path):
     repository = Repository(make(tmp_path / "origin"))
     project = Project(repository.root)
@@ -208,6 +211,7 @@ def test_engines_that_one_gpu_alone_can_build_are_built_and_proved_there(tmp_pat
     ]
 
 
+@pytest.mark.slow
 def test_what_the_lockfile_does_not_say_fails_the_build(github, main_run, branch):
     lock = branch.root / "trtpipe.lock"
     text = re.sub(r"^    (engine|normalised): ....", r"    \1: 0000", lock.read_text(), flags=re.M)

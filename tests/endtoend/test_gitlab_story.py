@@ -14,6 +14,8 @@ from tests.projects import ROOT, Project
 TOKEN = "a token that may write"
 JOBS = ["trtpipe-check", "trtpipe-build", "trtpipe-prove-sm89", "trtpipe-report"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
