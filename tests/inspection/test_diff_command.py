@@ -59,7 +59,7 @@ def test_models_of_two_files_are_compared_with_the_second_ones_that_are_named(tm
 def test_second_files_are_refused_where_there_is_no_use_for_them(tmp_path: Path) -> None:
     weights = MODELS / "digits.safetensors"
     for a, companions, why in (
-        (weights, [weights], "--with applies only to models"),
+        (weights, [weights], "--with goes with models"),
         (DIGITS, [weights], "the parser 'onnx' takes none"),
         (DIGITS, [weights] * 3, "--with is given 3 times"),
     ):

@@ -217,7 +217,7 @@ def test_a_dynamic_size_is_traced_to_the_input_or_node_that_it_comes_from(tmp_pa
     graph = describe_model(save(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", 3])}, {})).graph
     assert [(one.places, one.origin) for one in graph.dynamic_dims] == [
         (("x[0]",), "input x[0]"),
-        (("y[1]",), "the values that NonZero 'where' meets"),
+        (("y[1]",), "the values that NonZero 'where' receives"),
     ]
 
 
