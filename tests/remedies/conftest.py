@@ -14,6 +14,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     monkeypatch.chdir(tmp_path)
     for name in ("TRTPIPE_STORE", "TRTPIPE_TOOLCHAINS", "TRTPIPE_REMOTE_MODE", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
-    made = Place(tmp_path, monkeypatch, test=request.module.__name__)
+    made = Place(tmp_path, monkeypatch, test=request.module.__name__.rpartition(".")[2])
     listen(made)
     return made

@@ -5,7 +5,9 @@ the problem there and applies its remedy. What cannot be tried is not offered: w
 
     REMEDY_PLACES=/tmp/found pytest tests/remedies; python -m tests.remedies.offered_places /tmp/found
 
-writes down which row applies which place, and leaves a line that ends in `=` for each that nothing applies.
+writes down which row applies which place, and leaves a line that ends in `=` for each that nothing applies. A run of one
+module alone will do for a new one: the lines of rows that did not run stay as they are. (The file is added to: begin
+with a new one.)
 """
 
 from __future__ import annotations
@@ -57,6 +59,8 @@ def _code_of(call: ast.Call) -> str:
     given = [*call.args, *(one.value for one in call.keywords)]
     if any(isinstance(one, ast.Attribute) and one.attr == "remedy" for one in given):
         return ""  # hands on what was worded elsewhere
+    if any(isinstance(one, ast.Constant) and one.value == "" for one in given):
+        return ""  # says that there is no remedy
     for one in [*call.args, *(one.value for one in call.keywords if one.arg == "code")]:
         alone = isinstance(one, (ast.Attribute, ast.IfExp)) and _codes_in(one)
         if alone:
@@ -202,27 +206,29 @@ def listen_to_origins(patch: pytest.MonkeyPatch) -> Origins:
 
 
 def note_applied(place: str, test: str) -> None:
-    """Hold a row against the ledger: a place that it says this row applies is the one that was met."""
+    """Note which row applied a place, if places are being written down; else hold the row against the ledger."""
+    file = os.environ.get("REMEDY_PLACES")
+    if file:
+        if place:
+            with Path(file).open("a", encoding="utf-8") as stream:
+                stream.write(f"{place}{APPLIED}{test}\n")
+        return
     claimed = {known for known, by in ledger().items() if by == test}
     assert not claimed or place in claimed, f"the remedy came from {place}, and the ledger says {claimed}"
-    file = os.environ.get("REMEDY_PLACES")
-    if file and place:
-        with Path(file).open("a", encoding="utf-8") as stream:
-            stream.write(f"{place}{APPLIED}{test}\n")
 
 
-def rewrite_ledger(found: Path) -> None:
-    """The ledger anew: what rows have applied."""
-    before = ledger()
-    rows: dict[str, str] = {}
-    for line in sorted(set(found.read_text(encoding="utf-8").splitlines())):
-        place, _, test = line.partition(APPLIED)
-        rows[place] = before[place] if before.get(place) == test else rows.get(place, test)
+def rewritten(found: str) -> str:
+    """The ledger's text anew: what rows have applied, and the lines of the rows that did not run."""
+    noted = {(place, test) for place, _, test in (line.partition(APPLIED) for line in found.splitlines())}
+    ran = {test for _, test in noted}
+    rows = dict(sorted(noted, reverse=True))
+    for place, test in ledger().items():
+        if test and (test not in ran or (place, test) in noted):
+            rows[place] = test
     lines = [f"{place}{APPLIED}{rows.get(place, '')}".rstrip() for place in all_places()]
-    heading = LEDGER.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in heading if line.startswith("#")]
-    LEDGER.write_text("\n".join([*kept, *sorted(lines)]) + "\n", encoding="utf-8")
+    heading = [line for line in LEDGER.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    return "\n".join([*heading, *sorted(lines)]) + "\n"
 
 
 if __name__ == "__main__":
-    rewrite_ledger(Path(sys.argv[1]))
+    LEDGER.write_text(rewritten(Path(sys.argv[1]).read_text(encoding="utf-8")), encoding="utf-8")

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from pytest import MonkeyPatch
 
-from tests.remedies.offered_places import LEDGER, all_places, ledger, listen_to_origins, offers_in
+from tests.remedies.offered_places import (
+    LEDGER,
+    all_places,
+    ledger,
+    listen_to_origins,
+    offers_in,
+    rewritten,
+)
 from trtpipe.errors import Problem, SpecError
 from trtpipe.problem_codes import Code
 
@@ -84,6 +91,16 @@ def test_what_hands_on_a_remedy_is_no_place():
     assert places_in("Problem(Code.NO_EFFECT, one.fact, one.remedy)") == []
 
 
+def test_an_empty_remedy_is_none():
+    text = """
+        Problem(Code.NO_EFFECT, "a", "")
+        Problem(Code.NO_EFFECT, "a", "", where)
+        Problem(Code.NO_EFFECT, "a", path=(), remedy="")
+    """
+
+    assert places_in(text) == []
+
+
 def test_a_told_problem_is_traced_to_its_place():
     from trtpipe.shapes import parse_shape
 
@@ -96,3 +113,21 @@ def test_a_told_problem_is_traced_to_its_place():
         told = SpecError(Problem(Code.NOT_A_SHAPE, fact, remedy)).problems[0]
 
         assert origins.of(told) == "trtpipe/shapes.py _dims_of NOT_A_SHAPE"
+
+
+# -- how the ledger is rewritten
+
+
+def test_a_run_of_one_row_changes_only_the_lines_of_this_row():
+    place, test = next((place, test) for place, test in ledger().items() if test)
+
+    assert rewritten("") == LEDGER.read_text(encoding="utf-8")
+    assert rewritten(f"{place} = {test}\n") == LEDGER.read_text(encoding="utf-8")
+
+
+def test_a_row_that_applies_another_place_now_leaves_the_one_before_open():
+    (first, one), (second, _) = [(place, test) for place, test in ledger().items() if test][:2]
+    lines = rewritten(f"{second} = {one}\n").splitlines()
+
+    assert f"{first} =" in lines
+    assert len(set(lines) - set(LEDGER.read_text(encoding="utf-8").splitlines())) == 1
