@@ -5,9 +5,8 @@ the problem there and applies its remedy. What cannot be tried is not offered: w
 
     REMEDY_PLACES=/tmp/found pytest tests/remedies; python -m tests.remedies.offered_places /tmp/found
 
-writes down which row applies which place, and leaves a line that ends in `=` for each that nothing applies. A run of one
-module alone will do for a new one: the lines of rows that did not run stay as they are. (The file is added to: begin
-with a new one.)
+writes down which row applies which place, and leaves a line that ends in `=` for each that nothing applies. It is
+enough to run one module: the lines of rows that did not run stay as they are. Remove /tmp/found before you run it again.
 """
 
 from __future__ import annotations
@@ -221,10 +220,9 @@ def rewritten(found: str) -> str:
     """The ledger's text anew: what rows have applied, and the lines of the rows that did not run."""
     noted = {(place, test) for place, _, test in (line.partition(APPLIED) for line in found.splitlines())}
     ran = {test for _, test in noted}
-    rows = dict(sorted(noted, reverse=True))
-    for place, test in ledger().items():
-        if test and (test not in ran or (place, test) in noted):
-            rows[place] = test
+    before = ledger().items()
+    still = {place: test for place, test in before if test and (test not in ran or (place, test) in noted)}
+    rows = dict(sorted(noted, reverse=True)) | still
     lines = [f"{place}{APPLIED}{rows.get(place, '')}".rstrip() for place in all_places()]
     heading = [line for line in LEDGER.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     return "\n".join([*heading, *sorted(lines)]) + "\n"
