@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.precisions.random_graphs import random_models
-from trtpipe.errors import SpecError, StepFailed
+from trtpipe.errors import StepFailed
 from trtpipe.plan.task import Task
 from trtpipe.precisions import find_precision
 from trtpipe.precisions.casts.files import rewrite_file
@@ -135,11 +135,6 @@ def test_a_tensor_of_another_shape_is_an_error_that_names_it(tmp_path):
 
     with pytest.raises(StepFailed, match="tensor 'm3' is 1x4 instead of the source's 1x16"):
         compared(source, typed, tmp_path)
-
-
-def test_without_data_nothing_is_compared(tmp_path):
-    with pytest.raises(SpecError, match="no data to compare on"):
-        compared(*typed_as("fp16", layers(), tmp_path), tmp_path, data=None)
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

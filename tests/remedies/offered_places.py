@@ -6,7 +6,7 @@ the problem there and applies its remedy. What cannot be tried is not offered: w
     REMEDY_PLACES=/tmp/found pytest tests/remedies; python -m tests.remedies.offered_places /tmp/found
 
 writes down which row applies which place, and leaves a line that ends in `=` for each that nothing applies. It is
-enough to run one module: the lines of rows that did not run stay as they are. Remove /tmp/found before you run it again.
+enough to run one module: the lines of rows that did not run stay as they are. Remove /tmp/found before the next run.
 """
 
 from __future__ import annotations

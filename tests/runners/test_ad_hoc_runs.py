@@ -142,7 +142,7 @@ def test_an_engine_alone_is_asked_what_it_takes_once_somebody_vouches_for_it(ben
     (project / "build" / CELL / "model.engine").rename(folder / "model.engine")
     digest = digest_file(folder / "model.engine").hex
 
-    with pytest.raises(ModelError, match=f"say --trust {digest}"):
+    with pytest.raises(ModelError, match=f"use --trust {digest}"):
         run(with_gpu(bench), project, "alone")
     with pytest.raises(SpecError, match="'abc' is not a digest"):
         run(with_gpu(bench), project, "alone", where=Where(trust=("abc",)))
@@ -195,7 +195,7 @@ def test_what_may_be_named(bench, project, what):
         ("build", "neither model.engine nor model.onnx in 'build'"),
         ("x.npy", "x.npy"),
         ("spec.yaml", "is a spec\n  name a cell"),
-        ("a\0b", "cannot look at|no built cell"),
+        ("a\0b", "cannot look at|is not a built cell"),
         ("copy/*", "matches several cells\n  name one of copy/fp16@here, copy/fp32@here"),
     ],
 )
@@ -458,7 +458,7 @@ def test_images_are_prepared_as_a_data_set_prepares_its_own(bench, digits):
     ("text", "error"),
     [
         ("", "contains no labels"),
-        ("a\nb\n", "no output holds 2 scores a row.*\n.*'logits' float32"),
+        ("a\nb\n", "no output holds 2 scores per row.*\n.*'logits' float32"),
         (b"\xff\xfe", "UTF-8"),
     ],
 )

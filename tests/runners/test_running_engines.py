@@ -250,7 +250,7 @@ def test_an_engine_without_runs_is_described(bench):
 
 def test_only_an_engine_that_somebody_vouched_for_is_deserialized(bench, tmp_path):
     path = bench.write_engine(copying())
-    with pytest.raises(ModelError, match=r"is in no manifest and no lockfile.*\n.*say --trust [0-9a-f]{64}"):
+    with pytest.raises(ModelError, match=r"is in no manifest and no lockfile.*\n.*use --trust [0-9a-f]{64}"):
         trusted_engine(path, set())
 
     hex_digest = digest_file(path).hex

@@ -130,7 +130,7 @@ def test_four_versions_at_once_are_installed_once_and_all_locked(built_with, fak
 def test_a_damaged_lock_is_refused_before_anything_is_installed(built_with, fake_pip, lock, text):
     lock.path.write_text(text)
 
-    with pytest.raises(ToolchainError, match="take it from version control"):
+    with pytest.raises(ToolchainError, match="restore it from version control"):
         built_with()
     assert fake_pip.asked == []
 
