@@ -47,6 +47,11 @@ def test_the_option_for_a_second_file_is_one_that_names_a_file(frontend):
     assert dict(named_files(named)) == {(frontend.companion,): "second.bin"}
 
 
+def test_none_of_its_options_is_required(frontend):
+    if frontend.needs_source:
+        frontend.Options.model_validate({})  # as for `init` of its file alone; `read` says what is missing
+
+
 def test_an_extra_that_it_needs_is_one_of_trtpipes(frontend):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 

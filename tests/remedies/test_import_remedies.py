@@ -19,7 +19,9 @@ from tests.remedies.remedy_places import Cure, Place, Row, apply, rewrite
 from tests.uff_writer import Node, mark, placeholder, uff
 from tests.uff_writer import node as uff_node
 from trtpipe.frontends import ModelFiles, lower_model, pytorch, tensorflow
+from trtpipe.frontends import caffe as caffe_parser
 from trtpipe.problem_codes import Code, ProblemCode
+from trtpipe.spec.fields import ProjectFile
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -332,10 +334,22 @@ DIMS = [
 # -- what belongs to which
 
 
+class NeedsWeights(caffe_parser.CaffeOptions):
+    """As a parser may have it that reads nothing without its second file."""
+
+    weights: ProjectFile
+
+
+SIGMOID = 'layer { name: "s" type: "Sigmoid" bottom: "a" top: "y" }'
 PAIR = [
     Row("weights without a net", Code.CAFFE_PAIR_UNKNOWN, "give the prototxt of the deployed net instead",
         lambda *_: ["init", "net.prototxt"], {"other/net.caffemodel": WITH, "net.prototxt": net(PRODUCT, (1, 3)), "net.caffemodel": WITH},
         ask=["init", "other/net.caffemodel"]),
+    Row("weights of a net, alone", Code.NOT_ONNX, "name the model .* and this file with (--with)", lambda _, m: ["init", "net.prototxt", m[1], "w.bin"],
+        {"w.bin": b"\x0a\x03net", "net.prototxt": net(SIGMOID, (1, 3))}, ask=["init", "w.bin"]),
+    Row("a required second file", Code.PARSER_OPTIONS, "name the file with (--with) FILE", lambda _, m: ["init", "net.prototxt", m[1], "other/w"],
+        {"other/w": WITH, "net.prototxt": net(PRODUCT, (1, 3))}, ask=["init", "net.prototxt"],
+        before=lambda place: place.patch.setattr(caffe_parser.CaffeFrontend, "Options", NeedsWeights)),
     Row("a second file of an address", Code.OPTIONS_EXCLUDE, "download the model and give its path", lambda *_: ["init", "net.prototxt", "--with", "other/net.caffemodel"],
         {"other/net.caffemodel": WITH, "net.prototxt": net(PRODUCT, (1, 3))},
         ask=["init", "https://example.org/net.prototxt", "--with", "other/net.caffemodel"]),

@@ -12,7 +12,7 @@ from trtpipe.canonical.names import repeated_dims
 from trtpipe.errors import ModelError, Problem
 from trtpipe.files import temporary_folder
 from trtpipe.frontends import Frontend, ModelFiles, Proposal
-from trtpipe.frontends.recognition import propose
+from trtpipe.frontends.recognition import options_of, propose
 from trtpipe.inspection.first_draft import find_out, refuse_training
 from trtpipe.inspection.init_spec import ModelHead, init_spec, unread_spec
 from trtpipe.loader.project import Project
@@ -49,7 +49,7 @@ def recognise(path: Path, project: Project, companion: Path | None = None) -> Re
     frontend, proposal = propose(path, companion=companion)
     source = _text(proposal.source, project.root) if proposal.source is not None else None
     written = _written(proposal.options, project.root)
-    options = frontend.Options.model_validate(written)
+    options = options_of(frontend, written)
     found = project.resolve_source(source, directory=frontend.takes_directory) if source is not None else None
     named = {".".join(map(str, at)): project.resolve_source(text) for at, text in named_files(options)}
     root = project.root.resolve()

@@ -10,7 +10,7 @@ from trtpipe.app.author.proposal import Recognised, hints_of
 from trtpipe.building.canonical_models import brought
 from trtpipe.errors import SpecError
 from trtpipe.frontends import ModelFiles
-from trtpipe.frontends.recognition import propose
+from trtpipe.frontends.recognition import options_of, propose
 from trtpipe.inspection.init_spec import ModelHead
 from trtpipe.plan.planner import fetch_step
 from trtpipe.plan.planner.facts import SOURCE_FOLDER, FetchFacts
@@ -36,7 +36,7 @@ def recognise_remote(
     if proposal.source != folder / name or any(isinstance(one, Path) for one in proposal.options.values()):
         fact = f"{remote.shown} is one of several files that make up a model for the parser {frontend.name!r}"
         raise SpecError(Code.PARSER_OPTIONS, fact)
-    options = frontend.Options.model_validate(dict(proposal.options))
+    options = options_of(frontend, proposal.options)
     if remote.moves and "commit" in origin:
         remote = remote.at_commit(origin["commit"])
     head = ModelHead(

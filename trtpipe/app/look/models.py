@@ -137,12 +137,13 @@ def _read(frontend: Frontend, proposal: Proposal, asked: Asked) -> ModelDescript
 
 def _files_of(frontend: Frontend, proposal: Proposal) -> tuple[ModelFiles, Any]:
     """A model's files and options as `init` would write them."""
+    from trtpipe.frontends.recognition import options_of
+
     assert proposal.source is not None, "only declared networks have none, and they have no file"
     source, said = proposal.source, proposal.options
     named = {name: value for name, value in said.items() if isinstance(value, Path)}
     written = {name: value.as_posix() if isinstance(value, Path) else value for name, value in said.items()}
-    options = frontend.Options.model_validate(written)
-    return ModelFiles(source, named, source.resolve().parent), options
+    return ModelFiles(source, named, source.resolve().parent), options_of(frontend, written)
 
 
 _FEW_TYPES = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 6: "int8", 9: "int64", 10: "bool", 14: "bfloat16",
