@@ -68,10 +68,10 @@ class Project:
     plots: bool = False
     """Whether the extra `report` is there; elsewhere commands run in the base install."""
 
-    def write(self, name: str, text: str) -> Path:
+    def write(self, name: str, content: str | bytes) -> Path:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
     def spec(self, text: str, name: str = "net") -> Project:

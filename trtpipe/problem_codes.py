@@ -2,8 +2,8 @@
 
 Documentation pages, annotations in pull requests and web searches can refer to a code, while the wording of a problem
 may change. So a code is never renumbered, and a retired number is never reused; `tests/problem_codes.txt` lists every
-code ever assigned. A new kind of problem gets the next free number of its range. The same kind of mistake in two places
-has one code.
+code ever assigned. A new kind of problem gets the next free number of its range; in 3xx, each format has ten
+numbers, and a new format gets the next free ten. The same kind of mistake in two places has one code.
 
 `docs/problems.py` generates `docs/problems.md` from this table. Independent of where problems arise.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import sys
 
@@ -11,6 +12,8 @@ import pytest
 
 from tests.endtoend.page_reader import PageReader
 from tests.markdown_pages import ROOT, blocks_of
+from trtpipe.canonical.writer import write_model
+from trtpipe.weights.safetensors import SafetensorsFile
 
 PAGE = ROOT / "CONTRIBUTING.md"
 INSTALLED = """\
@@ -28,7 +31,7 @@ sys.modules["matplotlib"] = None  # as in the base install
 @pytest.fixture
 def reader(tmp_path):
     """Somebody who put the page's parser in place, with the page's model and its weights in a project."""
-    (parser,) = blocks_of(PAGE, "python")
+    parser, _ = blocks_of(PAGE, "python")
     (model,) = blocks_of(PAGE, "text")
     (tmp_path / "site" / "frontends").mkdir(parents=True)
     (tmp_path / "site" / "sitecustomize.py").write_text(INSTALLED)
@@ -58,6 +61,27 @@ def test_a_model_of_the_pages_parser_is_imported_checked_and_built(reader):
 
     expected = outputs_of(ROOT / "pipelines" / "models" / "digits_cnn.onnx", images)
     np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_without_names_are_read_as_the_page_says(tmp_path):
+    (model,) = blocks_of(PAGE, "text")
+    code = tmp_path / "page.py"
+    code.write_text("\n".join(block.text for block in blocks_of(PAGE, "python")))
+    told = runpy.run_path(str(code))
+    weights = SafetensorsFile(ROOT / "pipelines" / "models" / "digits.safetensors")
+    flat = tmp_path / "digits.bin"
+    flat.write_bytes(b"".join(weights.array(name).astype("<f4").tobytes() for name in weights.names))
+    (tmp_path / "digits.stack").write_text(model.text)
+    network = told["read_stack"](tmp_path / "digits.stack", "digits.stack").network()
+
+    made = told["lower_with"](
+        network, {name: weights.shape_of(name) for name in weights.names}, flat, tmp_path
+    )
+
+    write_model(made, tmp_path / "model.onnx")
+    images = np.load(ROOT / "calibration" / "digits" / "val.npz")["image"][:8].astype(np.float32)
+    expected = outputs_of(ROOT / "pipelines" / "models" / "digits_cnn.onnx", images)
+    np.testing.assert_allclose(outputs_of(tmp_path / "model.onnx", images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_every_wrong_line_is_told_in_one_pass(reader):

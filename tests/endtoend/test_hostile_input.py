@@ -472,7 +472,7 @@ def test_check_refuses_what_no_build_can_take(digits, old, new, told):
 def test_a_version_that_is_none_is_not_installed(digits, version):
     told = refused(digits, "toolchain", "install", version)
 
-    assert told.startswith(f"not a version: {version!r}\n  write all of it, such as ")
+    assert told.startswith(f"not a version: {version!r}\n  write it in full, such as ")
 
 
 def test_nobodys_home_is_told_where_it_is_named(digits):
