@@ -364,7 +364,7 @@ def test_another_pytorch_than_the_one_that_wrote_it_is_told_with_both_versions(t
     (problem,) = caught.value.problems
     assert problem.fact == "the program was written by PyTorch 2.13.0, and PyTorch 2.14.1 cannot load it"
     assert "pip install torch==2.13.0" in problem.remedy
-    assert "schema version 9" in problem.remedy
+    assert "schema version 9" in problem.details
 
 
 def test_the_same_pytorch_is_not_blamed_for_its_version(tmp_path, monkeypatch):
