@@ -181,8 +181,8 @@ def _share(audit: JsonObject) -> str:
 
 
 def _code(name: str) -> str:
-    """A tensor's name as code in a Markdown table."""
-    return "`" + one_line(name).replace("`", "'").replace("|", "\\|") + "`"
+    """A tensor's name as code; `_table` escapes what would end a cell."""
+    return "`" + one_line(name).replace("`", "'") + "`"
 
 
 def _io_row(tensor: JsonObject) -> tuple[str, ...]:
