@@ -99,6 +99,14 @@ def test_a_change_knows_its_way_into_the_record():
     assert (change.field, change.path) == ("a[0].b", ("a", 0, "b"))
 
 
+def test_a_tuple_is_the_list_that_it_was_when_it_was_written():
+    assert changes_between({"a": [1, "b"]}, {"a": (1, "b")}) == ()
+
+    (change,) = changes_between({"a": (1, 2)}, {"a": (1, 3)})
+
+    assert (change.old, change.new) == ([1, 2], [1, 3])
+
+
 # -- a fingerprint's record
 
 

@@ -257,6 +257,32 @@ def test_what_needs_an_input_that_failed_to_be_made_again_is_blocked_by_it(world
     assert (results["b"], results["c"]) == (Blocked(at("a")), Blocked(at("a")))
 
 
+def test_a_step_that_finds_its_input_lost_after_that_failed_to_be_made_again_is_blocked_by_it(world):
+    """It was running while the input failed, so it did not wait for it and was not told."""
+    twins = plan(step("a", source=b"x"), step("b", "a", level=1), step("c", "a", level=2))
+    world.build(plan(*list(twins.steps.values())[:1]))
+    lost = world.traces[world.last["a"]].outputs["out"]
+    world.failing, late = {"a"}, Future()
+
+    def submit(action, *, anew=False):
+        world.bytes_of.pop(lost, None)
+        if action.address == at("a"):
+            return World.submit(world, action)
+        return late if action.address == at("b") else damaged()
+
+    def tick():
+        if any(isinstance(event, StepFailure) for event in world.events) and not late.done():
+            late.set_exception(damaged().exception())
+        return 0
+
+    world.submit = submit
+
+    results = world.build(twins, keep_going=True, interrupted=tick)
+
+    assert isinstance(results["a"], Failed)
+    assert (results["b"], results["c"]) == (Blocked(at("a")), Blocked(at("a")))
+
+
 def test_a_step_waits_for_an_input_that_is_being_made_again_for_another(world):
     """Both find it gone at once; while it is made again neither is tried, and then each is tried once."""
     twins = plan(step("a", source=b"x"), step("b", "a", level=1), step("c", "a", level=2))

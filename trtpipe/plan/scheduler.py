@@ -18,7 +18,7 @@ the next:
 from __future__ import annotations
 
 import queue
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -131,7 +131,7 @@ class Scheduler:
     _states: dict[Address, State] = field(default_factory=dict)
     _known: dict[Address, Outputs] = field(default_factory=dict)
     _needed_by: dict[Address, list[Address]] = field(default_factory=dict)
-    _again: dict[Address, int] = field(default_factory=dict)
+    _again: Counter[Address] = field(default_factory=Counter)
     _finished: queue.SimpleQueue[Address] = field(default_factory=queue.SimpleQueue)
     _results: deque[tuple[Address, Result]] = field(default_factory=deque)
     _running: int = 0
@@ -260,10 +260,9 @@ class Scheduler:
         under_way = [up for up in upstream if not isinstance(self._states[up], Done)]
         tried = lost or ([] if under_way else [address])  # another build may have made it again meanwhile
         # A store that keeps losing artifacts must not keep the build running for ever.
-        if self._stopping or any(self._again.get(one, 0) >= _MOST_AGAIN for one in tried):
+        if self._stopping or any(self._again[one] >= _MOST_AGAIN for one in tried):
             return False
-        for one in tried:
-            self._again[one] = self._again.get(one, 0) + 1
+        self._again.update(tried)
         self._set(address, Waiting(frozenset((*lost, *under_way))))
         for up in lost:
             self._submit(up, Run("", CorruptOutput(f"what {up} made")))
