@@ -93,6 +93,10 @@ def test_an_empty_fact_is_the_same_as_none(nothing):
     assert told(nothing, {}) == told({}, nothing) == []
 
 
+def test_a_name_with_an_empty_text_is_the_same_as_no_such_name():
+    assert told({"source": {"a": "", "b": "1"}}, {"source": {"b": "1", "c": ""}}) == []
+
+
 @pytest.mark.parametrize(
     ("count", "words"),
     [
