@@ -329,7 +329,7 @@ def test_samples_that_are_too_few_do_not_ship_what_the_whole_set_refuses(healthy
         ("budget:", "try: [fp16, fp16], budget:", "precision 'fp16' is tried twice"),
         ("auto, calibration: digits-calib,", "auto, try: [int8],", "precision 'int8' needs a calibration"),
         ("budget:", "base: fp16, budget:", "precision 'auto' does not support base"),
-        ("precision: auto, ", "precision: int8, ", "'budget' applies only to precision 'auto' only"),
+        ("precision: auto, ", "precision: int8, ", "'budget' applies to precision 'auto' only"),
         ("data: digits-val", "random: {samples: 4}", "the validation data has no labels"),
         (
             "gpu: rtx4090}",

@@ -35,7 +35,7 @@ def auto_problems(data: Written, known: KnownNames) -> Iterator[Problem]:
                     remedy = f"leave it out, or write precision: {AUTO}"
                     yield Problem(
                         Code.AUTO_OPTION,
-                        f"'{key}' applies only to precision '{AUTO}' only",
+                        f"'{key}' applies to precision '{AUTO}' only",
                         remedy,
                         path=(*path, key),
                     )
