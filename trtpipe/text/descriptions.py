@@ -337,7 +337,7 @@ def flops_text(flops: int) -> str:
     """`1.82 G`: operations for a reader."""
     amount = float(flops)
     for unit in ("", " k", " M", " G", " T"):
-        if amount < 1000:
+        if amount < 999.5:  # what rounds to 1000 has the next unit: three digits of it would be 1e+03
             return f"{amount:.0f}{unit}" if not unit else f"{amount:.3g}{unit}"
         amount /= 1000
     return f"{amount:.3g} P"
