@@ -290,7 +290,43 @@ def test_errors_beside_references_of_almost_nothing_may_overflow():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_cosine_never_leaves_its_range(sign):
-    """In double precision this vector's product is larger than that of its roots."""
-    vector = np.array([0.1, 0.7, 0.3])
+    """In double precision three is larger than the product of its roots."""
+    vector = np.ones(3)
 
-    assert abs(measured(vector, sign * vector).values["cosine"]) <= 1
+    assert measured(vector, sign * vector).values["cosine"] == sign
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [([1e200], [1e200]), ([1e200], [-1e200])],
+        [([1e200, 1.0], [1.0, 1.0])],
+        [([1.0, 1.0], [1e200, 1.0])],
+    ],
+    ids=["the product is NaN", "the reference overflows", "the output overflows"],
+)
+def test_no_cosine_is_known_where_any_of_its_sums_overflows(batches):
+    """NaN is smaller than nothing, so it must not come out of a minimum as 1."""
+    accumulator = Accumulator()
+    for reference, actual in batches:
+        accumulator.add(np.array(reference), np.array(actual))
+
+    assert math.isnan(accumulator.result().values["cosine"])
+
+
+def test_classes_of_an_output_of_only_nan_are_compared_all_the_same():
+    result = measured(np.eye(3), np.full((3, 3), np.nan))
+
+    assert result.values["top1_agreement"] == pytest.approx(1 / 3)
+    assert "top1_agreement" not in result.not_applicable
+
+
+def test_why_classes_are_not_compared_is_said_in_words():
+    why = "the output has no last axis of two classes or more"
+    assert measured(np.ones(1), np.ones(1)).not_applicable == dict.fromkeys(METRICS[7:], why)
+
+    few = measured(np.eye(3), np.eye(3)).not_applicable
+    assert few == {
+        "top5_agreement": "with 3 classes the top five always agree",
+        "accuracy": "the data has no labels",
+    }

@@ -79,3 +79,13 @@ def test_a_report_can_still_be_read_and_one_without_is_as_before():
 
     assert metrics_from_json(with_spread) == metrics_from_json(plain.result().as_json())
     assert "errors" not in plain.result().as_json()
+
+
+def test_what_is_not_finite_moves_no_other_pair_to_another_place():
+    reference = np.arange(1000.0)
+    chosen = spread_of((reference, reference + 1)).spread["scatter"]
+    left_out = next(index for index in range(1000) if [index, index + 1] not in chosen)
+    actual = reference + 1
+    actual[left_out] = np.nan
+
+    assert spread_of((reference, actual)).spread["scatter"] == chosen

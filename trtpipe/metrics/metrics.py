@@ -319,7 +319,7 @@ def _double(values: Array) -> Doubles:
 def _cosine(product: float, a2: float, r2: float) -> float:
     if a2 == 0.0 or r2 == 0.0:
         return 1.0 if a2 == r2 else 0.0
-    if math.isinf(product):
+    if not all(map(math.isfinite, (product, a2, r2))):
         return math.nan  # the sums overflowed: nothing is known, and NaN meets no threshold
     # Two roots and not one of the product, which would overflow first.
     return max(-1.0, min(1.0, product / (math.sqrt(a2) * math.sqrt(r2))))
