@@ -64,11 +64,6 @@ class Comparison:
             return "failed"
         return "passed" if "passed" in outcomes else "not_run"
 
-    def as_json(self) -> dict[str, Json]:
-        """Plain data for a report."""
-        verdicts = [verdict.as_json() for verdict in self.verdicts]
-        return {"outcome": self.outcome, **self.metrics.as_json(), "verdicts": verdicts}
-
 
 def judge(output: str, metrics: Metrics, thresholds: Sequence[Threshold]) -> Comparison:
     """Checks every threshold that applies to `output` against the measurements."""
