@@ -116,8 +116,8 @@ def test_a_model_outside_the_root_is_refused(tmp_path):
     root.mkdir()
     path = save(tmp_path, model_with(onnx.numpy_helper.from_array(WEIGHTS, "w")))
     (root / "m.onnx").symlink_to(path)
-    assert "lies outside" in one_error(path, root)
-    assert "lies outside" in one_error(root / "m.onnx", root)
+    assert "is outside" in one_error(path, root)
+    assert "is outside" in one_error(root / "m.onnx", root)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
         (b"\x1c\0\0\0TFL3" + b"\0" * 60, "TensorFlow Lite"),
         (bytes(range(255, 0, -1)), "not an ONNX model"),
         (b"\x08\x08", "contains no graph"),
-        (b"\x3a\xff\xff\xff\xff\x0f", "cut short"),
+        (b"\x3a\xff\xff\xff\xff\x0f", "is truncated"),
         (b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "not an ONNX model"),
     ],
 )

@@ -295,7 +295,7 @@ def test_a_budget_out_of_reach_names_the_best_and_what_limits_it(healthy):
 
     assert done.code == 1
     assert (
-        "no types of int8, fp16 and fp32 that were tried keep the budget: accuracy at least 0.995" in done.err
+        "no types of int8, fp16 and fp32 that were tried satisfy the budget: accuracy at least 0.995" in done.err
     )
     assert "the best reached is accuracy 0.988, with precision" in done.err
     assert "pipelines/digits.yaml:5:" in done.err
@@ -336,7 +336,7 @@ def test_samples_that_are_too_few_do_not_ship_what_the_whole_set_refuses(healthy
             "gpu: sm86}",
             "digits/auto@ada: TensorRT-RTX has no fp8 for sm86",
         ),
-        ("budget:", "block_size: 64, budget:", "none of int8, fp16 has blocks"),
+        ("budget:", "block_size: 64, budget:", "none of int8, fp16 uses blocks"),
         ("budget:", "try: [int4, mxfp8], block_size: 64, budget:", "precision 'mxfp8' has blocks of 32"),
     ],
     ids=[

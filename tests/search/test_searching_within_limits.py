@@ -104,7 +104,7 @@ def test_a_limit_that_nothing_keeps_is_named_with_its_value_before_anything_is_b
     (problem,) = caught.value.problems
     assert problem.path == ("validate", "thresholds")
     assert problem.fact == (
-        "no types of fp16 and fp32 that were tried keep the thresholds, beside the budget: cosine at least 0.99"
+        "no types of fp16 and fp32 that were tried satisfy the thresholds, beside the budget: cosine at least 0.99"
     )
     assert "the best reached is cosine 1, with precision fp32: output 'y' has cosine 0.96" in problem.remedy
     assert "must be at least 0.9945 (profile 0 max)" in problem.remedy
@@ -122,7 +122,7 @@ def test_a_budget_that_nothing_keeps_is_told_where_it_stands(tmp_path):
         perform_search(Hopeless(wide, tmp_path), Unheard(), {})
 
     assert caught.value.problems[0].path == ("variants", "a", "budget")
-    assert "keep the budget: cosine at least 0.99" in caught.value.problems[0].fact
+    assert "satisfy the budget: cosine at least 0.99" in caught.value.problems[0].fact
 
 
 def test_a_choice_of_the_lockfile_counts_for_its_own_thresholds_only(tmp_path):
