@@ -295,7 +295,8 @@ def test_a_budget_out_of_reach_names_the_best_and_what_limits_it(healthy):
 
     assert done.code == 1
     assert (
-        "no types of int8, fp16 and fp32 that were tried satisfy the budget: accuracy at least 0.995" in done.err
+        "no types of int8, fp16 and fp32 that were tried satisfy the budget: accuracy at least 0.995"
+        in done.err
     )
     assert "the best reached is accuracy 0.988, with precision" in done.err
     assert "pipelines/digits.yaml:5:" in done.err
