@@ -202,3 +202,18 @@ def test_an_output_is_as_bad_as_its_worst_verdict(outcomes, whole):
     verdicts = tuple(Verdict("cosine", one, None, None, None) for one in outcomes)
 
     assert Comparison("y", EQUAL, verdicts).outcome == whole
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "words"),
+    [
+        (0.99999998, {"min": 0.99999999}, "has cosine 0.99999998, which must be at least 0.99999999"),
+        (0.500000001, {"max": 0.5}, "has cosine 0.500000001, which must be at most 0.5"),
+    ],
+)
+def test_a_failed_value_has_the_digits_that_tell_it_from_its_bound(value, bounds, words):
+    near = replace(EQUAL, values={**EQUAL.values, "cosine": value})
+
+    (problem,) = failures({"y": judge("y", near, [Threshold(metric="cosine", **bounds)])}, "data")
+
+    assert problem.fact == f"output 'y' {words} (data)"
