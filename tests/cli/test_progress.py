@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from trtpipe.cli import progress
 from trtpipe.cli.progress import JsonProgress, LazyProgress, LiveProgress, PlainProgress
 from trtpipe.errors import Problem
 from trtpipe.plan.child_reports import Download, SampleCount
@@ -37,7 +39,7 @@ def started(address):
 
 
 def shown(live):
-    """The rows of the view, without what spins and without the seconds."""
+    """The rows of the view, without what spins."""
     console = Console(width=120, no_color=True)
     with console.capture() as captured:
         console.print(live._draw())
@@ -45,7 +47,10 @@ def shown(live):
 
 
 @pytest.fixture
-def live():
+def live(monkeypatch):
+    monkeypatch.setattr(
+        progress, "time", SimpleNamespace(monotonic=lambda: 100.0)
+    )  # a slow machine takes no time
     return LiveProgress(3)  # not entered: nothing is drawn by itself
 
 
