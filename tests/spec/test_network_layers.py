@@ -100,8 +100,8 @@ REFUSED = [
         {**CONV, "kernel": {"a": 1}},
         "not a constant; write a number, true or false, or a (nested) list of them",
     ),
-    ({**CONV, "kernel": [[1, float("nan")]]}, "nan is not a finite number; take it from a weights file"),
-    ({**CONV, "kernel": [2**63]}, f"{2**63} does not fit 64 bits; use a smaller number"),
+    ({**CONV, "kernel": [[1, float("nan")]]}, "nan is not a finite number"),
+    ({**CONV, "kernel": [2**63]}, f"{2**63} does not fit 64 bits"),
     (
         {**CONV, "kernel": [[[[[[[[[1]]]]]]]]]},
         "nested deeper than 8 lists; TensorRT has no tensors of more dimensions",
