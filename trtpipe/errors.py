@@ -166,6 +166,10 @@ class ToolchainError(TrtpipeError):
     """TensorRT, its interpreter or a GPU is not what the spec needs."""
 
 
+class FleetError(TrtpipeError):
+    """A fleet of machines cannot be reached, or none of them can do what is asked."""
+
+
 class StoreError(TrtpipeError):
     """The store cannot be read or written."""
 

@@ -312,8 +312,16 @@ class Code:
     MISSING_PACKAGE = _of("TP827", "A Python package that is needed is not installed.")
     BAD_VARIABLE = _of("TP828", "An environment variable has a value that cannot be used.")
     CHECK_FAILED = _of("TP829", "A check found errors.")
+    AGENT_UNREACHABLE = _of("TP830", "An agent of a fleet cannot be reached, or its connection breaks again and again.")
     NOT_FOR_SEVERAL = _of("TP831", "An option that applies to one thing was used with several.")
+    AGENT_REFUSED = _of("TP832", "An agent of a fleet and its client do not accept each other's certificate or token.")
+    AGENT_ANSWER = _of("TP833", "An agent of a fleet answers with something else than it was asked for.")
+    FLEET_CERTIFICATE = _of("TP834", "A certificate or a key of a fleet cannot be used as it is.")
     NO_RUNNER = _of("TP835", "An engine can only be built on a GPU that no runner of the CI system is named for.")
+    FLEET_UNREACHABLE = _of("TP840", "The scheduler of a fleet cannot be reached, or the connection to it broke.")
+    NOBODY_SERVES = _of("TP841", "No machine of the fleet can do a part of the work.")
+    AGENT_LOST = _of("TP842", "Machines of the fleet died or vanished while they did a step.")
+    NOT_ENCRYPTED = _of("TP843", "A connection to a fleet beyond this machine would not be encrypted.")
 
     # 9xx The system: interruptions, disks, crashes
     INTERRUPTED = _of("TP901", "The user or a signal from outside stopped what was under way.")

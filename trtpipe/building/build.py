@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from trtpipe.building.frozen import KeptTo
 from trtpipe.building.lock_writer import refresh_lock, refuse_conflict_elsewhere
@@ -33,6 +34,9 @@ from trtpipe.stores.local import LocalStore
 from trtpipe.workspace.held_steps import ResultDiffers, contradiction, held_step, refuse_contradictions
 from trtpipe.workspace.leftovers import sweep_project
 
+if TYPE_CHECKING:
+    from trtpipe.building.on_fleet import FleetUse
+
 _MOST_AGAIN = 2
 """How often a step is made again if the store loses its result just before delivery."""
 
@@ -48,6 +52,8 @@ class HowToBuild:
     frozen: Lock | None = None
     """With it, cells are delivered at the end, if all of them match that lockfile, and it is not written. Without, a
     result from the store that contradicts the lockfile ends the build."""
+    fleet: FleetUse | None = None
+    """The fleet that runs the steps; None if this machine does."""
 
 
 def run_build(
@@ -70,11 +76,13 @@ def run_build(
     writes = bool(runs(planned))
     terms = Terms(
         how.jobs, how.offline, forced, evaluate_anew=anew, frozen=how.frozen is not None, by_rules=True,
-        quiet=False, writes=writes,
+        quiet=False, writes=writes, fleet=how.fleet,
     )  # fmt: skip
     if writes or planned.decided.undelivered:
         sweep_project(planned.workspace.root, planned.workspace.build)
     with counting_interrupts() as presses, planned.steps(observer, terms) as steps:
+        if how.fleet is not None:
+            how.fleet.refuse_unserved(steps, planned.decisions)
         try:
             _go_through(course, steps, how.keep_going, presses)
         except ResultDiffers as error:
@@ -210,6 +218,7 @@ def _finish(course: _Course, steps: Steps) -> None:
         if isinstance(one, Failed)
     ]
     outcome.steps = {str(address): told_of(one) for address, one in results}
+    outcome.placed = tuple(steps.terms.fleet.timeline) if steps.terms.fleet is not None else ()
     failed = {name for name, _ in outcome.failures}
     outcome.blocked = [name for name in course.pending if name not in failed]
     try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trtpipe.errors import TrtpipeError
+from trtpipe.fleet.records import Placed
 from trtpipe.lockfile import Entry
 
 
@@ -26,6 +27,8 @@ class Outcome:
     """The lockfile's cells as they were before."""
     steps: dict[str, tuple[str, float | None]] = field(default_factory=dict)
     """The result of each step that was reached, and its seconds if it ran."""
+    placed: tuple[Placed, ...] = ()
+    """Where and when machines of a fleet ran steps."""
 
     def count(self, cell: str, *, ran: bool, changed: bool) -> None:
         """Note a cell that was delivered."""

@@ -34,6 +34,7 @@ from trtpipe.workspace.site import Site
 
 if TYPE_CHECKING:
     from trtpipe.building.evaluations import Evaluations
+    from trtpipe.building.on_fleet import FleetUse
     from trtpipe.building.timing_caches import Run
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
@@ -63,6 +64,8 @@ class Terms:
     """Whether only failures and warnings are told."""
     writes: bool = True
     """Whether anything may have to run."""
+    fleet: FleetUse | None = None
+    """The fleet that runs the steps; None if this machine does."""
 
 
 PLAIN_TERMS = Terms()

@@ -22,7 +22,7 @@ from trtpipe.plan.address import Address
 from trtpipe.plan.control import Control
 from trtpipe.plan.dispatcher import Dispatcher
 from trtpipe.plan.graph import Action, Outputs, Plan, Step, action_of
-from trtpipe.plan.ports import ActionResult, Observer
+from trtpipe.plan.ports import ActionResult, Executor, Observer
 from trtpipe.plan.rebuilder import Decided, Past, Rebuilder, decide_all
 from trtpipe.plan.scheduler import Done, Failed, Result, Scheduler
 from trtpipe.plan.trace import Trace
@@ -66,7 +66,9 @@ class Steps:
         interrupted: Callable[[], int] = lambda: 0,
     ) -> Iterator[tuple[Address, Result]]:
         """Run the steps of a plan that must run, and yield the end of each. After Ctrl-C the rest is Blocked."""
-        executor = LocalExecutor(self.store, self.performer)
+        executor: Executor = LocalExecutor(self.store, self.performer)
+        if self.terms.fleet is not None:
+            executor = self.terms.fleet.executor(self, executor)
         dispatcher = Dispatcher(
             self.store, executor, jobs=self.terms.jobs, observer=self.observer, believed=self.site.believes
         )

@@ -37,6 +37,12 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(data_app, name="data")
 migrate_app = typer.Typer(help="Convert files of other tools.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(migrate_app, name="migrate")
+fleet_app = typer.Typer(
+    help="Machines that build for you, and the certificates that they know each other by.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(fleet_app, name="fleet")
 
 Specs = Annotated[
     list[str] | None,
@@ -57,6 +63,42 @@ With = Annotated[
         "--with",
         metavar="FILE",
         help="A second file of the model, such as the weights of a prototxt, if it is not in the same folder.",
+    ),
+]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="local|dask",
+        help="Where steps run: on this machine, or on a fleet; trtpipe.yaml may say which.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="The fleet's scheduler, tls://HOST:PORT; $TRTPIPE_SCHEDULER, else your configuration, if left out.",
+    ),
+]
+Certificates = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificates",
+        metavar="DIR",
+        help="The directory that `fleet keygen` wrote; in your configuration directory if left out.",
+    ),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow a connection without encryption beyond this machine.")
+]
+WaitForAgents = Annotated[
+    float,
+    typer.Option(
+        "--wait-for-agents",
+        metavar="SECONDS",
+        min=0,
+        help="Wait for machines that can do the work to join the fleet.",
     ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]

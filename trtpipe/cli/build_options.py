@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from trtpipe.cli.fleet_use import FleetOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class BuildOptions:
     frozen: bool = False
     check: bool = False
     require_remote: bool = False
+    fleet: FleetOptions = field(default_factory=FleetOptions)
 
     @property
     def runs_known(self) -> bool:

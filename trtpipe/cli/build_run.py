@@ -15,8 +15,9 @@ from trtpipe.building.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.cli.annotations import annotate, annotate_failures
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions
+from trtpipe.cli.fleet_use import FleetOptions, opened_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
-from trtpipe.cli.progress import LazyProgress, open_progress
+from trtpipe.cli.progress import LazyProgress, Progress, open_progress
 from trtpipe.cli.report import mend_reports, tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.plan.events import PlanMade
@@ -79,9 +80,7 @@ def _run(
             if options.as_json:
                 progress.emit(PlanMade(planned.plan, planned.decisions))
             prefetch_files(planned.plan, planned.decisions, planned.undelivered, store)
-            lock = frozen.lock if frozen is not None else None
-            how = HowToBuild(options.jobs or default_jobs(), options.keep_going, options.offline, lock)
-            run_build(planned, progress, outcome, how)
+            _on_machines(planned, progress, options, outcome, frozen)
         store.settle()
     except BaseException as error:
         store.settle(give_up=True)
@@ -93,6 +92,20 @@ def _run(
         if not options.as_json:
             _show_failures(outcome, planned)
         annotate_failures(outcome.failures)
+
+
+def _on_machines(
+    planned: Planned, progress: Progress, options: BuildOptions, outcome: Outcome, frozen: Agreed | None
+) -> None:
+    """Run the plan here, or on a fleet."""
+    project, store, jobs = planned.workspace.project, planned.workspace.store, options.jobs or default_jobs()
+    needed = options.fleet if runs(planned) else FleetOptions("local")
+    lock = frozen.lock if frozen is not None else None
+    with opened_fleet(needed, project, store, jobs) as fleet:
+        jobs = fleet.jobs(options.jobs) if fleet is not None else jobs
+        run_build(
+            planned, progress, outcome, HowToBuild(jobs, options.keep_going, options.offline, lock, fleet)
+        )
 
 
 def _introduce(workspace: Workspace) -> None:

@@ -27,6 +27,7 @@ for _kind in (
     "export",
     "migrate",
     "cache",
+    "fleet",
     "toolchains",
 ):
     import_module(f"trtpipe.cli.commands.{_kind}")

@@ -25,6 +25,7 @@ from trtpipe.plan.events import (
     StepEvent,
     StepFailure,
     StepFinished,
+    StepPlaced,
     StepStarted,
     StepWaiting,
     ToolchainProgress,
@@ -105,6 +106,8 @@ class LiveProgress:
 
         self._lock = threading.Lock()
         self._running: dict[str, tuple[float, str]] = {}
+        self._lanes: dict[str, str] = {}
+        """Steps on other machines → the machine."""
         self._ended = 0
         self._total = total
         self._console = Console(stderr=True, highlight=False)
@@ -123,7 +126,7 @@ class LiveProgress:
         """Record the change; the view redraws itself."""
         with self._lock:
             self._follow(event)
-        if not isinstance(event, StepStarted):
+        if not isinstance(event, (StepStarted, StepPlaced)):
             for line in event_lines(event):
                 with contextlib.suppress(OSError):  # a closed stderr must not stop the build
                     self._console.print(printable(line), markup=False, soft_wrap=True)
@@ -141,7 +144,10 @@ class LiveProgress:
                 self._running[str(address)] = (time.monotonic(), "")
             case StepFinished(address) | StepFailure(address) | StepBlocked(address):
                 self._running.pop(str(address), None)
+                self._lanes.pop(str(address), None)
                 self._ended += 1
+            case StepPlaced(address, lane):
+                self._lanes[str(address)] = lane
             case StepWaiting():
                 pass
             case _:
@@ -173,11 +179,16 @@ class LiveProgress:
 
         with self._lock:
             rows = list(self._running.items())
-            ended = self._ended
+            lanes, ended = dict(self._lanes), self._ended
         view = Table.grid(padding=(0, 1))
         now = time.monotonic()
-        for address, (began, phase) in rows:
-            view.add_row(Spinner("dots"), address, f"{now - began:5.1f} s", phase)
+        shown = ""
+        for address, (began, phase) in sorted(rows, key=lambda row: lanes.get(row[0], "")):
+            lane = lanes.get(address, "")
+            if lane != shown:
+                view.add_row("", lane, "", "")
+                shown = lane
+            view.add_row(Spinner("dots"), f"  {address}" if lane else address, f"{now - began:5.1f} s", phase)
         if self._total:
             view.add_row("", f"{ended} of {self._total} steps", "", "")
         return view

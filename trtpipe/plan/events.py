@@ -46,6 +46,17 @@ class StepWaiting:
 
 
 @dataclass(frozen=True, slots=True)
+class StepPlaced:
+    """A fleet's executor is about to send a step to a machine; `lane` is the agent's name, and its GPU if it has one.
+
+    Sent again when the step is tried on another machine.
+    """
+
+    address: Address
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepFinished:
     """The scheduler has a step's outputs.
 
@@ -75,7 +86,7 @@ class StepBlocked:
     by: Address | None
 
 
-StepEvent: TypeAlias = StepStarted | StepWaiting | StepFinished | StepFailure | StepBlocked
+StepEvent: TypeAlias = StepStarted | StepWaiting | StepPlaced | StepFinished | StepFailure | StepBlocked
 
 
 # -- progress of a step

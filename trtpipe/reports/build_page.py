@@ -18,6 +18,7 @@ from trtpipe.reports.cell_parts import (
     verdict_table,
 )
 from trtpipe.reports.cells import worst_verdict
+from trtpipe.reports.fleet_part import fleet_section
 from trtpipe.reports.html import Content, Markup, code, el, facts, joined, scrolling, status
 from trtpipe.reports.markdown import build_line
 from trtpipe.reports.models import BuildReport, CellRecord, Engine, Failure
@@ -62,10 +63,12 @@ class CellDetails:
 
 def build_page(report: BuildReport, details: CellDetails) -> str:
     """The page as HTML text."""
+    machines = [("machines", "Machines", fleet_section(report.fleet))] if report.fleet is not None else []
     sections = [
         ("summary", "Summary", joined(_summary(report))),
         ("cells", "Cells", joined([_filters(), _table(report.cells, details)])),
         ("details", "Each cell", joined(_each(report.cells, details))),
+        *machines,
         ("plan", "Plan", plan_section(report.steps)),
         ("environment", "Environment", _environment(report)),
     ]

@@ -11,6 +11,7 @@ from trtpipe.reports.models import (
     CellRecord,
     Counts,
     Failure,
+    FleetRecord,
     OutcomeCounts,
     Status,
     StepRecord,
@@ -29,6 +30,8 @@ class Course:
     """Cells that the lockfile has and the build was not about."""
     removed: Sequence[str] = ()
     """Cells that the lockfile lost, for no spec declares them any more."""
+    fleet: FleetRecord | None = None
+    """Where steps ran, if a fleet ran them."""
 
 
 def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
@@ -51,6 +54,7 @@ def build_record(cells: Sequence[CellRecord], course: Course, environment: Mappi
         failures=tuple(course.failures),
         steps=tuple(course.steps),
         cells=tuple(cells),
+        fleet=course.fleet,
     )
 
 

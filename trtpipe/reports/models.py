@@ -138,6 +138,31 @@ class StepRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedStep(Record):
+    """A step that a machine of a fleet ran. Times are seconds since the first step was sent."""
+
+    address: str
+    lane: Annotated[str, "The agent's name, and its GPU if the step had one for itself."]
+    began: Annotated[float, "Its inputs began to be sent."]
+    asked: Annotated[float, "All its inputs were there."]
+    answered: float
+    ended: Annotated[float, "Its results were back."]
+    waited: Annotated[float, "Seconds of this that it waited for the GPU or a free lane."]
+    ran: Annotated[float, "Seconds that the agent worked."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRecord(Record):
+    """Where the steps of a build on a fleet ran, and what that saved. In seconds."""
+
+    steps: tuple[PlacedStep, ...]
+    wall: Annotated[float, "From the first step's begin to the last one's end."]
+    work: Annotated[float, "The work of all steps: what a single lane would have taken."]
+    critical: Annotated[float, "The longest chain of steps that need each other: no fleet is faster."]
+    transfers: Annotated[float, "Inputs sent and results brought back, added up over all steps."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeCounts(Record):
     """Cells by outcome."""
 
@@ -172,6 +197,7 @@ class BuildReport(Record):
     failures: tuple[Failure, ...]
     steps: tuple[StepRecord, ...]
     cells: tuple[CellRecord, ...]
+    fleet: Annotated[FleetRecord | None, "null if no other machine ran a step."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

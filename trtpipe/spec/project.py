@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,5 +24,7 @@ class ProjectSpec(SpecModel):
     """The builder options of pipelines without their own."""
     store: Annotated[StoreSpec, ProjectOr()] = Field(default_factory=StoreSpec)
     """Where artifacts are kept and with whom they are shared; `project` means a store inside the project."""
+    executor: Literal["local", "dask"] = "local"
+    """Where steps run if the command does not say: on this machine, or on the user's fleet."""
     reach: Annotated[tuple[str, ...], AsTuple] = ()
     """Directories outside the project from which models and data may be read."""

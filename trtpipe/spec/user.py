@@ -73,6 +73,8 @@ class UserSpec(SpecModel):
     """Public keys; if there are any, no project uses results of others unless they are signed with one of them."""
     credentials: dict[str, Annotated[str, Field(pattern=r"^\$\w+$")]] = Field(default_factory=dict)
     """Host of a remote store → the environment variable with its token."""
+    scheduler: str = ""
+    """The address of the scheduler that `--executor dask` uses: `tls://host:8786`."""
     allowed: Annotated[tuple[AllowedProject, ...], AsTuple] = ()
     """What projects may run."""
 

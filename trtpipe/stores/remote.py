@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -213,6 +213,17 @@ class Remote:
                 self._wrong.discard(name)
             return True
         return False
+
+    def send_artifacts(self, digests: Iterable[Digest], path_of: Callable[[Digest], Path]) -> None:
+        """Upload artifacts that it lacks, without a trace that names them. Raises StoreError when it cannot be used."""
+        with self._using(StoreError(Code.REMOTE_STORE, f"the remote store {self.shown} takes no artifacts")):
+            for digest in dict.fromkeys(digests):
+                self._send_artifact(digest, path_of)
+
+    def expect(self, digests: Iterable[Digest]) -> None:
+        """Note that somebody else has just uploaded these artifacts."""
+        for digest in digests:
+            self._objects[digest.hex] = True
 
     def _written(self, trace: Trace) -> bytes:
         data = trace.to_json()

@@ -25,6 +25,7 @@ from trtpipe.plan.events import (
     StepEvent,
     StepFailure,
     StepFinished,
+    StepPlaced,
     StepStarted,
     StepWaiting,
     ToolchainProgress,
@@ -93,6 +94,8 @@ def _step_json(event: StepEvent) -> dict[str, Json]:
             return {"event": "start", "address": str(address), **decision_json(decision)}
         case StepWaiting(address):
             return {"event": "waiting", "address": str(address)}
+        case StepPlaced(address, lane):
+            return {"event": "placed", "address": str(address), "lane": lane}
         case StepFinished(address, key, ran, seconds, summary):
             took: dict[str, Json] = {"ran": ran, "seconds": seconds, "summary": dict(summary)}
             return {"event": "done", "address": str(address), "key": key, **took}
@@ -189,6 +192,8 @@ def _step_lines(event: StepEvent) -> list[str]:
             return [f"start    {address}" + (f": {changed}" if changed else "")]
         case StepWaiting(address):
             return [f"wait     {address}: the same work is under way already"]
+        case StepPlaced(address, lane):
+            return [f"send     {address} to {lane}"]
         case StepFinished(address, ran=True, seconds=seconds):
             return [f"done     {address} in {seconds:.1f} s"]
         case StepFailure(address):

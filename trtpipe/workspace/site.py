@@ -42,6 +42,8 @@ class Site:
     """The file that holds the SHA-256 of toolchains' wheels."""
     reach: tuple[str, ...] = ()
     """Directories outside the project from which models may be read."""
+    sent_tactics: Mapping[str, Mapping[str, str]] | None = None
+    """Where there is no lockfile because a client on another machine has it: the tactics that it holds."""
 
     @cached_property
     def lock(self) -> Lock:
@@ -56,6 +58,8 @@ class Site:
     @cached_property
     def tactics(self) -> Mapping[str, Mapping[str, str]]:
         """An engine's key → the tactics in the lockfile."""
+        if self.sent_tactics is not None:
+            return self.sent_tactics
         return tactics_in(self.lock.cells.values())
 
     @cached_property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trtpipe.app.report.engine_directories import Delivered, delivered_in, last_report
 from trtpipe.app.report.environment import environment_facts
+from trtpipe.app.report.fleet import fleet_record
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import write_whole
 from trtpipe.lockfile import read_lock
@@ -88,6 +89,7 @@ def report_build(
         interrupted=interrupted,
         other_cells=other_cells,
         removed=removed,
+        fleet=fleet_record(outcome.placed, planned.plan.steps),
     )
     why_not = _why_not(planned, outcome, standing, interrupted=interrupted)
     states: dict[str, State] = {name: "up to date" for name in standing if why_not[name][0] != "failed"}

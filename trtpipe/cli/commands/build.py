@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from trtpipe.cli.app import Json, Offline, Only, Specs, With, app, run
+from trtpipe.cli.app import (
+    Certificates,
+    Executor,
+    Insecure,
+    Json,
+    Offline,
+    Only,
+    Scheduler,
+    Specs,
+    WaitForAgents,
+    With,
+    app,
+    run,
+)
 
 
 @app.command()
@@ -144,6 +157,11 @@ def build(
     require_remote: Annotated[
         bool, typer.Option("--require-remote", help="Fail when the remote store cannot be used.")
     ] = False,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Build and validate what is not up to date, and write the lockfile."""
@@ -151,6 +169,7 @@ def build(
     def body() -> int:
         from trtpipe.cli.build import build_command
         from trtpipe.cli.build_options import BuildOptions
+        from trtpipe.cli.fleet_use import FleetOptions
 
         asked = (
             specs or [],
@@ -164,6 +183,7 @@ def build(
             frozen,
             check,
             require_remote,
+            FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents),
         )
         return build_command(BuildOptions(*asked))
 

@@ -1,0 +1,104 @@
+"""`trtpipe agent` on a machine that pretends to have other GPUs, packages or habits than this one has.
+
+    python pretending_agent.py '{"gpus": [["NVIDIA L4", "sm89"]], "stand_ins": true}' agent tcp://… --name a
+
+`stand_ins`: stages take no time (`tests/foreseeing/stand_ins.py`). `slow`: seconds that each action takes longer.
+`dies_in`: the stage in which the whole agent dies. `crashes_in`: the stage whose worker process is said to crash.
+`packages`: versions that it says it has. `trtpipe`: the version that it says it is. `bytes`: what it sends for objects.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    asked: dict[str, Any] = json.loads(sys.argv[1])
+    sys.argv[1:] = sys.argv[2:]
+    pretend_machine(asked)
+    pretend_work(asked)
+    if asked.get("lies"):
+        pretend_bytes()
+    from trtpipe.__main__ import main as run
+
+    run()
+
+
+def pretend_machine(asked: dict[str, Any]) -> None:
+    from trtpipe.agent import machine
+    from trtpipe.targets.compute_capability import ComputeCapability
+    from trtpipe.toolchains.detect import DetectedGpu
+
+    gpus = tuple(
+        DetectedGpu(
+            index,
+            name,
+            ComputeCapability.parse(sm),
+            f"GPU-{os.getpid()}-{index}",
+            24 << 30,
+            "580.95.05",
+            "13.0",
+        )
+        for index, (name, sm) in enumerate(asked.get("gpus", []))
+    )
+    machine.detect_gpus = lambda: gpus
+    packages_here = machine.packages_here
+    machine.packages_here = lambda: packages_here() | asked.get("packages", {})
+    if "trtpipe" in asked:
+        machine.__version__ = asked["trtpipe"]
+
+
+def pretend_work(asked: dict[str, Any]) -> None:
+    from trtpipe.building.performer import Performer
+    from trtpipe.errors import StepFailed
+    from trtpipe.problem_codes import Code
+
+    sys.path.insert(0, str(HERE.parent / "foreseeing"))
+    real = Performer.__call__
+    if asked.get("stand_ins"):
+        from stand_ins import StandIns
+
+        stand_ins = StandIns()
+        real = stand_ins.__call__
+
+    def perform(performer: Performer, action: Any, scratch: Path, control: Any) -> Any:
+        if action.stage == asked.get("dies_in"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action.stage == asked.get("crashes_in"):
+            raise StepFailed(Code.WORKER_DIED, "TensorRT died of SIGSEGV while it was pretending")
+        ends = time.monotonic() + asked.get("slow", 0)
+        while time.monotonic() < ends:
+            control.check()
+            time.sleep(0.02)
+        return real(performer, action, scratch, control)
+
+    Performer.__call__ = perform  # type: ignore[method-assign]
+
+
+def pretend_bytes() -> None:
+    """Send other bytes of the same length for every artifact."""
+    from trtpipe.fleet import object_server
+
+    real = object_server._Artifact._write
+
+    async def write(self: Any, file: Any, size: int) -> Any:
+        import tempfile
+
+        with tempfile.TemporaryFile() as other:
+            other.write(b"?" * (file.tell() + size))
+            other.seek(file.tell())
+            return await real(self, other, size)
+
+    object_server._Artifact._write = write  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""How a command uses a fleet: what its steps need of machines, and what is said before anything starts.
+
+One `FleetUse` belongs to one command; it is made only when something must run, so that a build with nothing to do
+neither connects nor imports dask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import FleetError, Problem
+from trtpipe.fleet.connection import Fleet
+from trtpipe.fleet.executor import FleetExecutor, Wishes, greet
+from trtpipe.fleet.lanes import NO_AGENT, Lanes, need_words
+from trtpipe.fleet.placement import AT_CLIENT, GpuNeed, Need, WorkFacts, need_of, reason_lines
+from trtpipe.fleet.protocol import ToolchainNeed
+from trtpipe.fleet.records import Timeline
+from trtpipe.fleet.transfer import Routes
+from trtpipe.plan.address import Address
+from trtpipe.plan.decisions import Restore, UpToDate
+from trtpipe.plan.fingerprint import Record
+from trtpipe.plan.graph import Action, Plan, Step
+from trtpipe.plan.ports import Executor
+from trtpipe.problem_codes import Code
+from trtpipe.targets.compute_capability import ComputeCapability
+from trtpipe.toolchains.lookup import python_version
+from trtpipe.toolchains.verification import name_of
+from trtpipe.toolchains.wheel_lock import WheelLock
+
+if TYPE_CHECKING:
+    from trtpipe.building.planned import Planned
+    from trtpipe.building.steps import Steps
+    from trtpipe.plan.decisions import Decision
+    from trtpipe.workspace.site import HereOf, Site
+
+_MOST_JOBS = 512
+_WITH_TOOLCHAIN = ("build_engine", "parse")
+
+
+@dataclass
+class FleetUse:
+    """A connection to a fleet, and what this command has done with it."""
+
+    fleet: Fleet
+    lanes: Lanes
+    routes: Routes
+    timeline: Timeline = field(default_factory=Timeline)
+
+    def jobs(self, asked: int | None) -> int:
+        """How many steps may be under way at a time: as many as were asked for, or what keeps every lane busy."""
+        return asked or min(_MOST_JOBS, 2 * self.lanes.total() + 4)
+
+    def executor(self, steps: Steps, local: Executor) -> FleetExecutor:
+        """The executor for a command's steps; `local` runs what stays on this machine."""
+        terms, site = steps.terms, steps.site
+        lock = WheelLock(site.wheel_lock, not terms.frozen)
+
+        def learn(toolchain: ToolchainNeed, wheels: Mapping[str, str]) -> None:
+            lock.learn(f"{toolchain.flavour}-{toolchain.version}", wheels)
+
+        def from_lock(action: Action) -> bool:
+            if action.stage != "calibrate" or action.address in terms.forced:
+                return False
+            return site.scales.of(action.fingerprint.record()) is not None
+
+        wishes = Wishes(
+            lambda action: _Needs(steps.here, steps.site).of(
+                action.address, WorkFacts.of_action(action), action.fingerprint.options
+            ),
+            site.tactics,
+            learn,
+            from_lock,
+            terms.by_rules,
+            terms.offline,
+            lambda action: action.address in terms.forced,
+        )
+        return FleetExecutor(
+            local,
+            steps.store,
+            steps.here,
+            steps.observer,
+            self.fleet,
+            self.lanes,
+            self.routes,
+            wishes,
+            self.timeline,
+        )
+
+    def refuse_unserved(self, steps: Steps, decisions: Mapping[Address, Decision]) -> None:
+        """Raises FleetError, before anything runs, with every need that no agent of the fleet serves."""
+        run = {
+            at: steps.plan.steps[at]
+            for at, one in decisions.items()
+            if not isinstance(one, (UpToDate, Restore))
+        }
+        wanted = _needs_of(run, _Needs(steps.here, steps.site))
+        greet(self.fleet.agents(), self.lanes, self.routes)
+        self.lanes.wait_for([need for need, _ in wanted])
+        problems = unserved(wanted, self.lanes, steps.plan)
+        if problems:
+            raise FleetError(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What the steps of a plan need of a machine."""
+
+    here: HereOf
+    site: Site
+
+    def of(self, address: Address, work: WorkFacts, options: Record) -> Need:
+        """The need of a step or an action."""
+        if work.stage not in _WITH_TOOLCHAIN:
+            return need_of(work, python_version(), None, None)
+        found = self.here.toolchains[address]
+        lock = WheelLock(self.site.wheel_lock, learns=False)
+        toolchain = ToolchainNeed(found.flavour, found.version, found.facts(), lock.wheels(name_of(found)))
+        return need_of(work, "", toolchain, _gpu_of(options) if work.stage == "build_engine" else None)
+
+
+Wanted = Sequence[tuple[Need, Collection[Address]]]
+"""Each need once, with the steps that have it."""
+
+
+def needs_of_plan(planned: Planned) -> Wanted:
+    """What all steps of a plan need, whether they must run now or not."""
+    return _needs_of(planned.plan.steps, _Needs(planned.here(), planned.site))
+
+
+def _needs_of(steps: Mapping[Address, Step], needs: _Needs) -> Wanted:
+    found: dict[str, tuple[Need, list[Address]]] = {}
+    for address, step in steps.items():
+        if _may_leave(step):
+            need = needs.of(address, WorkFacts.of_step(step), step.options.record())
+            found.setdefault(repr(need), (need, []))[1].append(address)
+    return list(found.values())
+
+
+def unserved(wanted: Wanted, lanes: Lanes, plan: Plan) -> list[Problem]:
+    """A problem for each need that no agent serves: which cells have it, and why each agent cannot."""
+    agents = lanes.fleet.agents()
+    return [
+        _unserved(need, lanes, plan, addresses)
+        for need, addresses in wanted
+        if all(lanes.why_not(one, need) for one in agents)
+    ]
+
+
+def _unserved(need: Need, lanes: Lanes, plan: Plan, addresses: Collection[Address]) -> Problem:
+    served = set(addresses)
+    cells = [cell.name for cell in plan.cells if served.intersection(cell.steps.values())]
+    shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")
+    reasons = reason_lines({one.name: lanes.why_not(one, need) for one in lanes.fleet.agents()})
+    fact = (
+        f"no agent of the fleet serves {shown or min(map(str, served))}: it takes one with {need_words(need)}"
+    )
+    return Problem(Code.NOBODY_SERVES, fact, "\n".join(reasons) or NO_AGENT)
+
+
+def _may_leave(step: Step) -> bool:
+    """Whether a step is for a fleet: not one that the client runs anyway."""
+    if step.stage in AT_CLIENT:
+        return False
+    return step.stage == "build_engine" or not WorkFacts.of_step(step).runs_project_code
+
+
+def _gpu_of(options: Record) -> GpuNeed | None:
+    """The GPU that an engine is built on: only engines of the flavour tensorrt need one."""
+    gpu = options.get("gpu")
+    if gpu is None:
+        return None
+    capabilities = tuple(ComputeCapability.parse(one) for one in options["compute_capabilities"])
+    name = gpu.get("name")
+    newer = options.get("hardware_compatibility") == "ampere_plus"
+    return GpuNeed((str(name),) if name else (), capabilities, newer)

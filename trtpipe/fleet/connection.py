@@ -1,0 +1,289 @@
+"""A client's connection to a fleet: dask's scheduler, and the agents that are connected to it.
+
+dask is only used to call a function in an agent's process and to hear what it reports. Each request is bound to one
+agent, and this module watches whether that agent is still there, because dask waits for ever for an agent that left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtpipe.errors import FleetError, Interrupted
+from trtpipe.fleet import entry
+from trtpipe.fleet.dask_settings import quiet_dask
+from trtpipe.fleet.labels import Labels
+from trtpipe.fleet.progress import reported
+from trtpipe.fleet.protocol import Answer, Request
+from trtpipe.json_values import JsonObject, Malformed
+from trtpipe.plan.control import Control
+from trtpipe.problem_codes import Code
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, Security
+
+_CONNECT_SECONDS = 10.0
+_WATCH_SECONDS = 1.0
+_TICK_SECONDS = 0.5
+_STOPPING_SECONDS = 20.0
+"""How long an agent may take to stop its work after Ctrl-C before it is no longer waited for."""
+_KILLING_SECONDS = 3.0
+
+Hear = Callable[[JsonObject], None]
+
+
+class AgentLost(Exception):
+    """An agent vanished while it worked, or could not be reached; the same work may be tried elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAgent:
+    """An agent as its scheduler knows it: dask's address of it, and what it says of itself."""
+
+    address: str
+    labels: Labels
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        return self.labels.name
+
+
+class Fleet:
+    """One connection; several threads may use it. Made by `open_fleet`."""
+
+    def __init__(self, client: Client, address: str) -> None:
+        self.address = address
+        self.changed = threading.Condition()
+        """Notified whenever agents come or go, or work ends."""
+        self._client = client
+        self._agents: dict[str, SeenAgent] = {}
+        self._others: dict[str, str] = {}
+        self._hearers: dict[str, Hear] = {}
+        self._broken = ""
+        self._closing = threading.Event()
+        self._client.subscribe_topic(self.topic, self._hear)
+        self._look()
+        self._watcher = threading.Thread(target=self._watch, name="fleet", daemon=True)
+        self._watcher.start()
+
+    @property
+    def topic(self) -> str:
+        """dask's topic for reports to this client; the scheduler forgets it with the client."""
+        return str(self._client.id)
+
+    @property
+    def dashboard(self) -> str:
+        """The address of dask's own dashboard; empty if the scheduler has none."""
+        try:
+            return str(self._client.dashboard_link or "")
+        except (KeyError, ValueError):
+            return ""
+
+    def agents(self) -> tuple[SeenAgent, ...]:
+        """The agents that are connected now, by name. Raises FleetError when the connection is broken."""
+        with self.changed:
+            self._require()
+            return tuple(sorted(self._agents.values(), key=lambda one: (one.name, one.address)))
+
+    def others(self) -> Mapping[str, str]:
+        """dask workers that are no agents of a version that can be talked to: address → why."""
+        with self.changed:
+            return dict(self._others)
+
+    def has(self, agent: SeenAgent) -> bool:
+        """Whether an agent is still connected."""
+        with self.changed:
+            return agent.address in self._agents
+
+    @contextlib.contextmanager
+    def asked(self, agent: SeenAgent, request: Request, control: Control, hear: Hear) -> Iterator[Answer]:
+        """The answer of an agent to a request; `hear` is called with the agent's reports while it works.
+
+        When the context ends the agent knows that its result was taken. Raises AgentLost when the agent leaves,
+        Interrupted when `control` says so, and FleetError.
+        """
+        self._hearers[request.id] = hear
+        future = self._submit(agent, request)
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        try:
+            self._wait(agent, request, control, done)
+            yield _answer(future, agent)
+        finally:
+            del self._hearers[request.id]
+            with contextlib.suppress(Exception):  # the connection may be gone
+                future.release()
+
+    def call(self, agent: SeenAgent, function: Callable[[], str]) -> str:
+        """Call a function of `entry` in an agent's process, outside its queue of work. Raises AgentLost."""
+        try:
+            return str(self._client.run(function, workers=[agent.address])[agent.address])
+        except (OSError, KeyError) as error:
+            raise AgentLost(f"{agent.name} does not answer") from error
+
+    def close(self) -> None:
+        """End the connection; agents stop what this client asked for."""
+        self._closing.set()
+        self._watcher.join()
+        with contextlib.suppress(Exception):  # what is left of a broken connection
+            self._client.unsubscribe_topic(self.topic)
+            self._client.close(timeout=_KILLING_SECONDS)
+
+    def _submit(self, agent: SeenAgent, request: Request) -> Future[str]:
+        self._require()
+        try:
+            return self._client.submit(
+                entry.perform,
+                request.to_text(),
+                key=f"trtpipe-{request.id}",
+                workers=[agent.address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
+            )
+        except (OSError, RuntimeError) as error:
+            raise FleetError(
+                Code.FLEET_UNREACHABLE, f"the scheduler {self.address} is gone: {error}"
+            ) from error
+
+    def _wait(self, agent: SeenAgent, request: Request, control: Control, done: threading.Event) -> None:
+        """Wait until an answer is there; passes Ctrl-C on."""
+        ends, killed = float("inf"), False
+        while not done.wait(_TICK_SECONDS):
+            self._require()
+            if not self.has(agent) and not done.wait(_TICK_SECONDS):
+                raise AgentLost(f"{agent.name} vanished")
+            if control.cancelled.is_set() and ends == float("inf"):
+                ends = time.monotonic() + _STOPPING_SECONDS
+                self._stop(agent, request, now=False)
+            if control.killed.is_set() and not killed:
+                killed, ends = True, time.monotonic() + _KILLING_SECONDS
+                self._stop(agent, request, now=True)
+            if time.monotonic() > ends:
+                raise Interrupted(Code.INTERRUPTED, "interrupted")
+
+    def _stop(self, agent: SeenAgent, request: Request, *, now: bool) -> None:
+        with contextlib.suppress(Exception):  # an agent that is gone has stopped
+            self._client.run(entry.stop, request.id, now, workers=[agent.address], wait=False)
+
+    def _require(self) -> None:
+        if self._broken:
+            raise FleetError(
+                Code.FLEET_UNREACHABLE,
+                f"the connection to the scheduler {self.address} broke: {self._broken}",
+                "what was finished is kept; when the scheduler runs again, build again to go on",
+            )
+
+    def _hear(self, event: tuple[float, object]) -> None:
+        with contextlib.suppress(Malformed):
+            identity, report = reported(event[1])
+            hear = self._hearers.get(identity)
+            if hear is not None:
+                hear(report)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_WATCH_SECONDS):
+            if self._client.status != "running":
+                self._break("it does not answer")
+                return
+            try:
+                self._look()
+            except (OSError, TimeoutError, RuntimeError) as error:
+                if not self._closing.is_set():
+                    self._break(str(error) or type(error).__name__)
+                return
+
+    def _break(self, why: str) -> None:
+        with self.changed:
+            self._broken = why
+            self.changed.notify_all()
+
+    def _look(self) -> None:
+        """See which agents have come and gone."""
+        present = set(self._client.nthreads())
+        known = self._agents.keys() | self._others.keys()
+        joined = self._introduced(sorted(present - known))
+        with self.changed:
+            before = set(self._agents)
+            for address, found in joined.items():
+                if isinstance(found, Labels):
+                    self._agents[address] = SeenAgent(address, found)
+                else:
+                    self._others[address] = found
+            for gone in known - present:
+                self._agents.pop(gone, None)
+                self._others.pop(gone, None)
+            if set(self._agents) != before:
+                self.changed.notify_all()
+
+    def _introduced(self, addresses: list[str]) -> dict[str, Labels | str]:
+        """The labels of new agents, or why they have none."""
+        if not addresses:
+            return {}
+        texts = self._client.run(entry.labels, workers=addresses, on_error="return")
+        return {address: _labels_in(text) for address, text in texts.items()}
+
+
+def _labels_in(text: object) -> Labels | str:
+    if isinstance(text, ImportError):
+        return "a dask worker without this trtpipe"
+    if not isinstance(text, str):
+        return str(text)
+    try:
+        return Labels.from_text(text)
+    except ValueError as error:
+        return f"an agent of another version: {error}"
+
+
+def _answer(future: Future[str], agent: SeenAgent) -> Answer:
+    """Raises AgentLost, FleetError for an answer that cannot be read, or the exception of a bug on the agent."""
+    if future.status == "error":
+        error = future.exception()
+        if type(error).__module__.split(".")[0] in ("distributed", "dask"):
+            raise AgentLost(f"{agent.name} vanished")
+        raise error  # a bug in trtpipe, with the agent's traceback
+    if future.status != "finished":
+        raise AgentLost(f"{agent.name} vanished")
+    try:
+        return Answer.from_text(str(future.result()))
+    except ValueError as error:
+        raise FleetError(Code.AGENT_ANSWER, f"the answer of {agent.name} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def open_fleet(address: str, security: Security | None) -> Iterator[Fleet]:
+    """A connection to the fleet at a scheduler's address, while the context lasts. Raises FleetError."""
+    fleet = connect(address, security)
+    try:
+        yield fleet
+    finally:
+        fleet.close()
+
+
+def connect(address: str, security: Security | None) -> Fleet:
+    """A connection to the fleet at a scheduler's address. Raises FleetError."""
+    quiet_dask()
+    import dask
+    from distributed import Client
+
+    try:
+        with dask.config.set({"distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS:g}s"}):
+            client = Client(
+                address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False, name="trtpipe"
+            )
+        return Fleet(client, address)
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        raise FleetError(
+            Code.FLEET_UNREACHABLE,
+            f"no scheduler answers at {address}: {_first_line(error)}",
+            "start one there: trtpipe fleet scheduler",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
