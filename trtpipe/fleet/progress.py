@@ -14,7 +14,7 @@ from trtpipe.plan.events import (
     WorkerProgress,
 )
 from trtpipe.text.worker_messages import message_json
-from trtpipe.toolchains.messages import message_from
+from trtpipe.toolchains.engine_worker.messages import message_from
 
 
 def progress_json(event: Event) -> dict[str, Json] | None:
