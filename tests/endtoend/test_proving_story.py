@@ -16,6 +16,7 @@ import yaml
 from tests.projects import SPEC, Project, make_project
 from trtpipe.app.prove import golden, validate
 from trtpipe.app.prove.golden import Recording
+from trtpipe.app.prove.proposed_thresholds import Noise
 from trtpipe.app.prove.validate import HowToValidate
 from trtpipe.cli.validate import golden_command, propose_command, validate_command
 from trtpipe.errors import SpecError, ToolchainError
@@ -246,7 +247,7 @@ def test_another_variant_is_the_reference(project):
 
 def test_thresholds_are_proposed_as_lines_to_paste(project, capsys):
     def propose(*cells, as_json=False):
-        return propose_command(cells, seeds=2, first=5, margin=3.0, offline=False, as_json=as_json)
+        return propose_command(cells, Noise(2, 5, 3.0), offline=False, as_json=as_json)
 
     assert propose("digits/fp16") == 0
     told = capsys.readouterr().out

@@ -5,6 +5,7 @@
 `stand_ins`: stages take no time (`tests/foreseeing/stand_ins.py`). `slow`: seconds that each action takes longer.
 `dies_in`: the stage in which the whole agent dies. `crashes_in`: the stage whose worker process is said to crash.
 `packages`: versions that it says it has. `trtpipe`: the version that it says it is. `bytes`: what it sends for objects.
+`stand_in_engines`: engines are those of `tests/runners/stand_in`, which run without a GPU.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ def main() -> None:
     pretend_work(asked)
     if asked.get("lies"):
         pretend_bytes()
+    if asked.get("stand_in_engines"):
+        pretend_engines(asked)
+    if sys.argv[1] == "job":
+        from trtpipe.agent.job_process import main as do
+
+        sys.exit(do(sys.argv[2]))
     from trtpipe.__main__ import main as run
 
     run()
@@ -56,6 +63,33 @@ def pretend_machine(asked: dict[str, Any]) -> None:
         machine.__version__ = asked["trtpipe"]
 
 
+def pretend_engines(asked: dict[str, Any]) -> None:
+    """Engines are those of `tests/runners/stand_in`, which run without a GPU; jobs' processes pretend the same."""
+    from trtpipe.agent import jobs, machine, performing
+    from trtpipe.app.engines import machine as engines_machine
+    from trtpipe.app.prove import validate
+    from trtpipe.fleet.labels import InstalledToolchain
+    from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains import detect
+    from trtpipe.toolchains.lookup import python_version
+
+    runners = HERE.parent / "runners"
+    site = [str(runners / "stand_in" / "engines"), str(runners / "stand_in" / "no_gpu")]
+    flavour, version = asked.get("flavour", "tensorrt_rtx"), "1.7.1.116"
+    found = Toolchain(flavour, version, (sys.executable,), tuple(site), python_version())
+    machine.toolchains_here = lambda: (InstalledToolchain(flavour, version, found.facts()),)
+    performing.toolchains_here = machine.toolchains_here
+    performing.toolchain_for = lambda need: found
+    performing.ready_toolchain = lambda toolchain, **how: toolchain
+    validate.toolchain_for = lambda delivered, how: found
+    engines_machine._toolchain_here = lambda flavour, version: found
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split("-")[-1]
+    gpus = machine.detect_gpus()
+    detect.detect_gpus = lambda: tuple(gpu for gpu in gpus if str(gpu.index) == visible)
+    command = [sys.executable, str(HERE / "pretending_agent.py"), json.dumps(asked), "job"]
+    jobs.job_command = lambda: command
+
+
 def pretend_work(asked: dict[str, Any]) -> None:
     from trtpipe.building.performer import Performer
     from trtpipe.errors import StepFailed
@@ -67,6 +101,10 @@ def pretend_work(asked: dict[str, Any]) -> None:
         from stand_ins import StandIns
 
         stand_ins = StandIns()
+        if asked.get("stand_in_engines"):
+            from engine_stand_ins import EngineStandIns
+
+            stand_ins = EngineStandIns(wrong=asked.get("wrong", False))
         real = stand_ins.__call__
 
     def perform(performer: Performer, action: Any, scratch: Path, control: Any) -> Any:

@@ -17,6 +17,8 @@ from trtpipe.plan.events import (
     CellDelivered,
     CheckStarted,
     ComparisonProgress,
+    EngineNotProved,
+    EngineProved,
     Event,
     FetchProgress,
     MeasuredOtherwise,
@@ -29,6 +31,7 @@ from trtpipe.plan.events import (
     StepBlocked,
     StepFailure,
     StepFinished,
+    StepPlaced,
     StepStarted,
     StepWaiting,
     ToolchainProgress,
@@ -236,6 +239,26 @@ EVENTS = [
             "note: digits/fp16@ada: y cosine 0.9998 (at least 0.999) in the lockfile, 0.9995 (at least 0.999) here, "
             "with other packages or processor"
         ],
+    ),
+    (
+        StepPlaced(STEP, "box gpu 0"),
+        {"event": "placed", "address": STEP, "lane": "box gpu 0"},
+        [f"send     {STEP} to box gpu 0"],
+    ),
+    (
+        EngineProved("p/a@x", "NVIDIA L4", "box", "passed"),
+        {"event": "proved", "cell": "p/a@x", "gpu": "NVIDIA L4", "agent": "box", "outcome": "passed"},
+        ["proved   p/a@x on NVIDIA L4 (agent box)"],
+    ),
+    (
+        EngineProved("p/a@x", "NVIDIA L4", "box", "failed"),
+        {"event": "proved", "cell": "p/a@x", "gpu": "NVIDIA L4", "agent": "box", "outcome": "failed"},
+        ["FAILED   p/a@x on NVIDIA L4 (agent box)"],
+    ),
+    (
+        EngineNotProved("p/a@x", "needs sm89"),
+        {"event": "not_proved", "cell": "p/a@x", "why": "needs sm89"},
+        ["not run  p/a@x: the engine needs sm89"],
     ),
     (Warned("mind it"), {"event": "warning", "text": "mind it"}, ["warning: mind it"]),
     (

@@ -9,11 +9,14 @@ import sys
 
 import pytest
 
-from tests.worker_requests import worker_request
+from trtpipe.errors import StepFailed
 from trtpipe.spec.pipeline import BuilderSpec, TargetSpec
+from trtpipe.targets.compute_capability import ComputeCapability
+from trtpipe.toolchains.detect import DetectedGpu, only_visible
 from trtpipe.toolchains.engine_worker import request as request_module
 from trtpipe.toolchains.engine_worker import worker
-from trtpipe.toolchains.engine_worker.launch import WORKER
+from trtpipe.toolchains.engine_worker.launch import WORKER, run_worker
+from trtpipe.toolchains.engine_worker.watch import Supervision
 
 LIMITS = {"time_limit", "memory_limit"}
 WRONG = {
@@ -174,3 +177,14 @@ def test_nothing_but_the_spec_has_defaults():
         "hardware_compatibility": TargetSpec.model_fields["hardware_compatibility"].default,
         "version_compatible": TargetSpec.model_fields["version_compatible"].default,
     }
+
+
+def test_a_worker_sees_the_gpu_that_it_is_given_and_no_other(tmp_path):
+    python = ["/bin/sh", "-c", "echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER > seen; exit 3", "sh"]
+    jetson = DetectedGpu(2, "Orin", ComputeCapability(8, 7))
+    supervision = Supervision(environment=only_visible(jetson))
+
+    with pytest.raises(StepFailed, match="ended with code 3"):
+        run_worker(python, worker_request(["/no/such/place"]), tmp_path, supervision)
+
+    assert (tmp_path / "seen").read_text() == "2 PCI_BUS_ID\n"

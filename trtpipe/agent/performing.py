@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trtpipe import __version__
-from trtpipe.agent.jobs import run_job
+from trtpipe.agent.clocks import LeasedGpu
+from trtpipe.agent.jobs import JobPlace, run_job
 from trtpipe.agent.lanes import AgentLanes
 from trtpipe.agent.machine import toolchains_here
 from trtpipe.building.performer import Performer, Terms
 from trtpipe.errors import FleetError, Problem, ToolchainError, TrtpipeError
 from trtpipe.executors.local import carry_out
-from trtpipe.fleet.labels import Labels
+from trtpipe.fleet.labels import Labels, gpu_key
 from trtpipe.fleet.placement import Need, WorkFacts, need_of, why_not
 from trtpipe.fleet.progress import progress_json
 from trtpipe.fleet.protocol import Answer, Job, OtherVersion, Request, ToolchainNeed
@@ -40,6 +41,8 @@ from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.stores.timing_caches import TimingCaches
 from trtpipe.targets.toolchain import Toolchain
+from trtpipe.toolchains.detect import DetectedGpu
+from trtpipe.toolchains.resolve import ready_toolchain
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 from trtpipe.toolchains.wheel_lock import WheelLock
 from trtpipe.workspace.site import HereOf, Site
@@ -142,18 +145,23 @@ class FleetAgent:
         if request.through:
             self._require_remote(request.through)
         with self.lanes.hold(request.gpu, control) as waited, self.store.scratch() as root:
-            began = time.monotonic()
+            began, clocks = time.monotonic(), LeasedGpu(self.gpu(request.gpu))
             answer = _Task(self, request, control, root).answer()
             seconds = {"waited": waited, "ran": time.monotonic() - began}
-            return replace(answer, seconds={**answer.seconds, **seconds})
+            result = {**answer.result, **clocks.ended()}
+            return replace(answer, result=result, seconds={**answer.seconds, **seconds})
+
+    def gpu(self, key: str) -> DetectedGpu | None:
+        """The GPU that a request holds; None for one that holds none."""
+        return next((one for one in self.known.gpus if key and key == gpu_key(one)), None)
 
     def _refusal(self, request: Request) -> str:
         """Why this machine does not take the work; a client that reads labels asks for nothing else."""
-        gpus = [one for one in self.known.gpus if request.gpu in (one.uuid, f"index-{one.index}")]
-        if request.gpu and not gpus:
+        if request.gpu and self.gpu(request.gpu) is None:
             return f"it has no GPU {request.gpu}"
         if isinstance(request.work, Job):
-            return why_not(self.known, Need(toolchain=request.toolchain))
+            need = Need(toolchain=request.toolchain, project_code=request.work.runs_project_code)
+            return why_not(self.known, need)
         return why_not(self.known, need_of(WorkFacts.of_action(request.work), "", request.toolchain, None))
 
     def _require_remote(self, address: str) -> None:
@@ -183,12 +191,20 @@ class _Task:
         """Do the work. Raises TrtpipeError."""
         work = self.request.work
         if isinstance(work, Job):
-            return run_job(work, self.agent.store, self.root, self.control, self._gpu_index())
+            return self._job_done(work)
         trace, ran = self._performed(work)
         if self.request.through:
             self.agent.store.settle()
         summary = dict(trace.summary)
         return Answer({"summary": summary}, trace.outputs, ran=ran, wheels=self._wheels())
+
+    def _job_done(self, job: Job) -> Answer:
+        """Do a job, with its TensorRT installed beforehand: the job's own process has no access to the network."""
+        need = self.request.toolchain
+        if need is not None:
+            ready_toolchain(toolchain_for(need), offline=self.request.offline)
+        place = JobPlace(self.agent.store, self.root, self.control, self.agent.gpu(self.request.gpu))
+        return run_job(job, place)
 
     def _performed(self, action: Action) -> tuple[Trace, bool]:
         store, performer = self.agent.store, self._performer(action)
@@ -220,7 +236,9 @@ class _Task:
             sent_tactics={action.key: request.tactics} if request.tactics else {},
         )
         forced = frozenset({action.address}) if request.anew else frozenset()
-        terms = Terms(offline=request.offline, forced=forced, by_rules=request.by_rules)
+        terms = Terms(
+            offline=request.offline, forced=forced, by_rules=request.by_rules, gpu=self.agent.gpu(request.gpu)
+        )
         here = HereOf(root, (), {}, toolchains)
         return Performer(site, here, self, terms, TimingCaches(store.root))
 
@@ -228,11 +246,6 @@ class _Task:
         if self.request.toolchain is None:
             return {}
         return WheelLock(self.root / WHEEL_LOCK).wheels(_name_of(self.request.toolchain))
-
-    def _gpu_index(self) -> int:
-        gpus = self.agent.known.gpus
-        key = self.request.gpu
-        return next((one.index for one in gpus if key in (one.uuid, f"index-{one.index}")), 0)
 
 
 def toolchain_for(need: ToolchainNeed) -> Toolchain:
@@ -243,7 +256,7 @@ def toolchain_for(need: ToolchainNeed) -> Toolchain:
     found = locate_toolchain(None, ToolchainSpec(flavour=need.flavour, version=need.version))
     if isinstance(found, Problem):
         raise ToolchainError(found)
-    if found.facts() != dict(need.facts):
+    if need.facts and found.facts() != dict(need.facts):
         fact = (
             f"its {found} is for Python {found.python_version}, whose engines may differ from those asked for"
         )

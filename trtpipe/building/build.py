@@ -18,6 +18,7 @@ from trtpipe.building.outcome import Outcome
 from trtpipe.building.performer import Terms
 from trtpipe.building.planned import Planned, runs
 from trtpipe.building.problem_places import placed
+from trtpipe.building.proving import ProvedCells, Proving
 from trtpipe.building.steps import Steps
 from trtpipe.delivery.cells import Delivery
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, TrtpipeError
@@ -54,6 +55,8 @@ class HowToBuild:
     result from the store that contradicts the lockfile ends the build."""
     fleet: FleetUse | None = None
     """The fleet that runs the steps; None if this machine does."""
+    proving: Proving | None = None
+    """What runs delivered engines on GPUs; None if the build runs none."""
 
 
 def run_build(
@@ -70,7 +73,10 @@ def run_build(
     outcome.locked = planned.site.lock.cells
     refuse_conflict_elsewhere(planned)
     delivery = delivery_of(planned, observer)
-    course = _Course(planned, delivery, outcome, KeptTo(how.frozen, delivery) if how.frozen else None)
+    if how.proving is not None:
+        delivery.why_not_run = how.proving.why_not_run
+    kept_to = KeptTo(how.frozen, delivery) if how.frozen else None
+    course = _Course(planned, delivery, outcome, ProvedCells(delivery, outcome, how.proving), kept_to)
     forced = planned.decided.rebuilder.forced
     anew = len(forced) == len(planned.plan.steps)
     writes = bool(runs(planned))
@@ -87,7 +93,7 @@ def run_build(
             _go_through(course, steps, how.keep_going, presses)
         except ResultDiffers as error:
             outcome.failures.append((error.name, error))
-        _finish(course, steps)  # a second Ctrl-C must not lose the lockfile
+        _finish(course, steps, presses)  # a second Ctrl-C must not lose the lockfile
         if presses():
             raise Interrupted(
                 Code.INTERRUPTED, "interrupted", "finished steps are kept; run it again to continue"
@@ -129,6 +135,7 @@ class _Course:
     planned: Planned
     delivery: Delivery
     outcome: Outcome
+    proved: ProvedCells
     kept_to: KeptTo | None = None
     lost: dict[str, TrtpipeError] = field(default_factory=dict)
     """Cells that could not be delivered because the store had lost something."""
@@ -153,6 +160,7 @@ class _Course:
                 done = dict(_done_steps(cell, steps))
                 if len(done) == len(cell.steps):
                     self._deliver(cell, done)
+        self.proved.take_ended()
         tell_warnings(self.planned.workspace.store, self.delivery.observer)
 
     def _hold(self, address: Address, result: Done, store: LocalStore) -> None:
@@ -177,6 +185,7 @@ class _Course:
             else:
                 changed = self.delivery.deliver(cell, keys, built=ran)
                 self.outcome.count(cell.name, ran=ran, changed=changed)
+                self.proved.begin(cell, keys)
         except TrtpipeError as error:
             if isinstance(error, (ArtifactMissing, ArtifactDamaged)):
                 self.lost[cell.name] = error
@@ -208,7 +217,7 @@ def tell_warnings(store: LocalStore, observer: Observer) -> None:
         observer.emit(Warned(store.warnings.pop(0)))
 
 
-def _finish(course: _Course, steps: Steps) -> None:
+def _finish(course: _Course, steps: Steps, presses: Callable[[], int]) -> None:
     """Sum up, and write the lockfile and then the state; an error in one does not prevent the other."""
     planned, outcome = course.planned, course.outcome
     results = steps.results.items()
@@ -223,8 +232,10 @@ def _finish(course: _Course, steps: Steps) -> None:
     outcome.blocked = [name for name in course.pending if name not in failed]
     try:
         if course.kept_to is not None:
-            course.kept_to.deliver(outcome)
-        else:
+            for cell, keys in course.kept_to.deliver(outcome):
+                course.proved.begin(cell, keys)
+        course.proved.wait(presses)
+        if course.kept_to is None:
             outcome.lock_changed = refresh_lock(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
     finally:
         planned.workspace.state.save()

@@ -56,20 +56,23 @@ class KeptTo:
         self.excused += excused
         self.held.append((cell, keys, built))
 
-    def deliver(self, outcome: Outcome) -> None:
-        """Deliver every cell if all match the lockfile; otherwise report them as not built."""
+    def deliver(self, outcome: Outcome) -> list[tuple[Cell, Mapping[Stage, str]]]:
+        """Deliver every cell if all match the lockfile, and return them; otherwise report them as not built."""
         if outcome.failures or outcome.blocked:
             outcome.blocked += [cell.name for cell, _, _ in self.held]
-            return
-        for held in self.held:
-            self._deliver(outcome, *held)
+            return []
+        delivered = [
+            (cell, keys) for cell, keys, built in self.held if self._deliver(outcome, cell, keys, built)
+        ]
         for event in agreement_events(self.steps.values(), self.excused):
             self.delivery.observer.emit(event)
+        return delivered
 
-    def _deliver(self, outcome: Outcome, cell: Cell, keys: Mapping[Stage, str], built: bool) -> None:
+    def _deliver(self, outcome: Outcome, cell: Cell, keys: Mapping[Stage, str], built: bool) -> bool:
         try:
             changed = self.delivery.deliver(cell, keys, built=built)
         except TrtpipeError as error:
             outcome.failures.append((cell.name, error))
-        else:
-            outcome.count(cell.name, ran=built, changed=changed)
+            return False
+        outcome.count(cell.name, ran=built, changed=changed)
+        return True

@@ -6,13 +6,14 @@ neither connects nor imports dask.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import FleetError, Problem
 from trtpipe.fleet.connection import Fleet
-from trtpipe.fleet.executor import FleetExecutor, Wishes, greet
+from trtpipe.fleet.dialling import greet
+from trtpipe.fleet.executor import FleetExecutor, Wishes
 from trtpipe.fleet.lanes import NO_AGENT, Lanes, need_words
 from trtpipe.fleet.placement import AT_CLIENT, GpuNeed, Need, WorkFacts, need_of, reason_lines
 from trtpipe.fleet.protocol import ToolchainNeed
@@ -47,6 +48,8 @@ class FleetUse:
     lanes: Lanes
     routes: Routes
     timeline: Timeline = field(default_factory=Timeline)
+    say: Callable[[str], None] = lambda text: None
+    """Says a line about work that is no step of a plan."""
 
     def jobs(self, asked: int | None) -> int:
         """How many steps may be under way at a time: as many as were asked for, or what keeps every lane busy."""
@@ -101,6 +104,11 @@ class FleetUse:
         problems = unserved(wanted, self.lanes, steps.plan)
         if problems:
             raise FleetError(problems)
+
+
+def jobs_of(fleet: FleetUse | None) -> int:
+    """How many steps a command runs at a time that was not told: one, or what keeps a fleet busy."""
+    return fleet.jobs(None) if fleet is not None else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +182,4 @@ def _gpu_of(options: Record) -> GpuNeed | None:
     capabilities = tuple(ComputeCapability.parse(one) for one in options["compute_capabilities"])
     name = gpu.get("name")
     newer = options.get("hardware_compatibility") == "ampere_plus"
-    return GpuNeed((str(name),) if name else (), capabilities, newer)
+    return GpuNeed((str(name),) if name else (), capabilities, newer, str(gpu.get("driver_cuda_major") or ""))

@@ -30,6 +30,12 @@ class Outcome:
     placed: tuple[Placed, ...] = ()
     """Where and when machines of a fleet ran steps."""
 
+    def discount(self, cell: str) -> None:
+        """Note that a delivered cell was taken back."""
+        for names in (self.built, self.restored, self.fresh):
+            if cell in names:
+                names.remove(cell)
+
     def count(self, cell: str, *, ran: bool, changed: bool) -> None:
         """Note a cell that was delivered."""
         (self.built if ran else self.restored if changed else self.fresh).append(cell)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
     from trtpipe.targets.toolchain import Toolchain
+    from trtpipe.toolchains.detect import DetectedGpu
     from trtpipe.toolchains.engine_worker.request import WorkerRequest
 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
@@ -66,6 +67,8 @@ class Terms:
     """Whether anything may have to run."""
     fleet: FleetUse | None = None
     """The fleet that runs the steps; None if this machine does."""
+    gpu: DetectedGpu | None = None
+    """The only GPU that engines may be built on; None if any GPU of this machine will do."""
 
 
 PLAIN_TERMS = Terms()
@@ -223,7 +226,8 @@ class Performer:
             self.observer.emit(WorkerProgress(action.address, message))
 
         def run(asked: WorkerRequest) -> Mapping[str, Any]:
-            return run_worker(toolchain.python, asked, scratch, Supervision(hear, control)).facts
+            supervision = Supervision(hear, control, self._visible())
+            return run_worker(toolchain.python, asked, scratch, supervision).facts
 
         result = self._timed(action, toolchain, request, scratch, run)
         engine = scratch / "model.engine"
@@ -322,10 +326,15 @@ class Performer:
 
         tactics = self.site.tactics.get(action.key, {})
         version = f"tensorrt-{toolchain.version}"
-        build = TimedBuild(
-            self.timing_caches, self.observer, str(action.address), version, gpu_here(), tactics
-        )
+        gpu = self.terms.gpu.name if self.terms.gpu is not None else gpu_here()
+        build = TimedBuild(self.timing_caches, self.observer, str(action.address), version, gpu, tactics)
         return build.run(request, scratch, run)
+
+    def _visible(self) -> Mapping[str, str]:
+        """The variables that say which GPU the worker sees."""
+        from trtpipe.toolchains.detect import only_visible
+
+        return only_visible(self.terms.gpu) if self.terms.gpu is not None else {}
 
     def toolchain(self, action: Action) -> Toolchain:
         """The toolchain of an engine's action, ready on this machine. Raises ToolchainError."""

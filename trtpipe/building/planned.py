@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from trtpipe.building.facts import FactFinder
 from trtpipe.building.prefetch import prefetch_traces
 from trtpipe.delivery.cells import content_of, policy_of
 from trtpipe.errors import PlanError, SpecError
+from trtpipe.lockfile.choices import gpu_in
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
@@ -26,8 +27,19 @@ from trtpipe.workspace.target_facts import TargetResolver
 from trtpipe.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from trtpipe.building.on_fleet import FleetUse
     from trtpipe.building.performer import Terms
     from trtpipe.building.steps import Steps
+    from trtpipe.toolchains.detect import DetectedGpu
+
+
+FleetFor = Callable[["Planned"], "AbstractContextManager[FleetUse | None]"]
+"""Opens the fleet that runs a plan's steps; None where this machine does."""
+
+
+def on_this_machine(planned: Planned) -> AbstractContextManager[FleetUse | None]:
+    """No fleet."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +92,19 @@ class Planned:
         return self.decided.rebuilder.past.last_record(address)
 
 
-def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool = False) -> Planned:
-    """Facts, steps and decisions; `search_again` forces searches only.
+def make_plan(
+    workspace: Workspace,
+    *,
+    force: bool = False,
+    search_again: bool = False,
+    gpus: Callable[[], Sequence[DetectedGpu]] = tuple,
+) -> Planned:
+    """Facts, steps and decisions; `search_again` forces searches only, `gpus` are those of a fleet that builds.
 
     Raises SpecError with every problem of every pipeline.
     """
-    targets = TargetResolver()
+    site = workspace.site
+    targets = TargetResolver(elsewhere=gpus, recorded=lambda *of: gpu_in(site.lock.cells, *of))
     finder = FactFinder(workspace.state, targets)
     facts = {one.spec.pipeline: finder.facts_of(one) for one in workspace.pipelines}
     if finder.problems:
@@ -94,7 +113,6 @@ def make_plan(workspace: Workspace, *, force: bool = False, search_again: bool =
     found = {name: known for name, known in facts.items() if known is not None}
     plan, declared = _selected(workspace, specs, found)
     prefetch_traces(plan, workspace.store, workspace.state)
-    site = workspace.site
     forced = {one for one in plan.steps if force or (search_again and one.stage == "search")}
     rebuilder = Rebuilder(_past(site, specs), frozenset(forced))
     return Planned(workspace, site, plan, decide_all(plan, rebuilder), specs, found, targets, declared)

@@ -106,6 +106,8 @@ class Steps:
         """
         plan = self._triable(self.plan.upto(addresses))
         decided = decide_all(plan, Rebuilder(self.past), plan.steps)
+        if self.terms.fleet is not None:
+            self.terms.fleet.refuse_unserved(self, decided.decisions)
         found = dict(self.run(plan, decided, keep_going=keep_going, interrupted=interrupted))
         self.site.state.save()
         errors = [one.error for one in found.values() if isinstance(one, Failed)]

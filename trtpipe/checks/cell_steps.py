@@ -6,11 +6,13 @@ Failures leave no trace in the store, so a failed step is run again to see its f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trtpipe.building.planned import Planned
+from trtpipe.building.on_fleet import jobs_of
+from trtpipe.building.performer import Terms
+from trtpipe.building.planned import FleetFor, Planned, on_this_machine
 from trtpipe.building.steps import Steps
 from trtpipe.checks.proved_cell import planned_cell
 from trtpipe.errors import ModelError, SpecError, StepFailed, TrtpipeError
@@ -67,13 +69,17 @@ class CellSteps:
 
 
 @contextmanager
-def open_cell(name: str, specs: Sequence[str], observer: Observer) -> Iterator[CellSteps]:
+def open_cell(
+    name: str, specs: Sequence[str], observer: Observer, fleet_for: FleetFor = on_this_machine
+) -> Iterator[CellSteps]:
     """The steps of exactly one cell, while the context lasts; nothing has run yet.
 
     Raises SpecError and what a plan raises. Nothing is checked beforehand, so that what `check` would refuse fails here
     too.
     """
     planned, cell = planned_cell(name, specs)
-    with planned.steps(observer) as steps, steps.store.scratch() as scratch:
-        yield CellSteps(planned, cell, steps, observer, scratch)
+    with ExitStack() as stack:
+        fleet = stack.enter_context(fleet_for(planned))
+        steps = stack.enter_context(planned.steps(observer, Terms(jobs=jobs_of(fleet), fleet=fleet)))
+        yield CellSteps(planned, cell, steps, observer, stack.enter_context(steps.store.scratch()))
     planned.workspace.state.save()

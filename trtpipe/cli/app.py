@@ -70,7 +70,7 @@ Executor = Annotated[
     typer.Option(
         "--executor",
         metavar="local|dask",
-        help="Where steps run: on this machine, or on a fleet; trtpipe.yaml may say which.",
+        help="Where the work is done: on this machine, or by a fleet; trtpipe.yaml may say which.",
     ),
 ]
 Scheduler = Annotated[

@@ -9,6 +9,7 @@ from trtpipe.app.engines.bench import Benched, bench
 from trtpipe.app.engines.bench_request import BenchRequest
 from trtpipe.app.engines.bench_runs import threads_words
 from trtpipe.app.engines.choice import ENGINE
+from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, machine_for
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json, show_error
 from trtpipe.errors import SpecError
 from trtpipe.json_values import Json
@@ -20,7 +21,7 @@ _COLUMNS = ("p50_us", "p90_us", "p95_us", "p99_us", "mean_us", "max_us")
 _GRAPHS = {"off": "off", "capture": "on", "rtx": "rtx"}
 
 
-def bench_command(asked: BenchRequest, *, as_json: bool) -> int:
+def bench_command(asked: BenchRequest, fleet: FleetOptions = ON_THIS_MACHINE, *, as_json: bool) -> int:
     """Measure and print; returns the exit code of the first failure, or 0."""
     if not asked.what:
         raise SpecError(
@@ -28,10 +29,11 @@ def bench_command(asked: BenchRequest, *, as_json: bool) -> int:
         )
     done: list[Benched] = []
     try:
-        for one in bench(asked, note):
-            done.append(one)
-            if not as_json:
-                _show(one)
+        with machine_for(asked.where, fleet) as machine:
+            for one in bench(asked, note, machine):
+                done.append(one)
+                if not as_json:
+                    _show(one)
     finally:
         if as_json:
             say_json(_json(done))
@@ -98,8 +100,9 @@ def _lines(one: Benched) -> Iterator[str]:
 def _subject(record: Mapping[str, Any]) -> str:
     machine, how = record["machine"], record["how"]
     if record["subject"] == ENGINE:
-        gpu = machine["gpu"]
-        return f"engine on {gpu['name']} ({gpu['compute_capability']}), TensorRT {record['tensorrt']}"
+        gpu, agent = machine["gpu"], machine.get("agent")
+        where = f" (agent {agent})" if agent else ""
+        return f"engine on {gpu['name']} ({gpu['compute_capability']}){where}, TensorRT {record['tensorrt']}"
     return f"{record['subject']} ({machine['cpu']}, {threads_words(how['threads'])}, {how['runtime']})"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import ExitStack, suppress
 
 from trtpipe.app.debug.repro import NO_PROCESS
 from trtpipe.building.build import HowToBuild, default_jobs, run_build
@@ -15,12 +15,12 @@ from trtpipe.building.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.cli.annotations import annotate, annotate_failures
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions
-from trtpipe.cli.fleet_use import FleetOptions, opened_fleet
+from trtpipe.cli.fleet_use import FleetOptions, fleet_gpus, opened_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, Progress, open_progress
 from trtpipe.cli.report import mend_reports, tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
-from trtpipe.plan.events import PlanMade
+from trtpipe.plan.events import PlanMade, Warned
 from trtpipe.workspace.former_stores import former_line, store_line
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.workspace import Workspace, open_workspace
@@ -30,7 +30,8 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     """Build, and record the result in `closing`. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
     workspace = open_workspace(options.specs, options.only)
     use_remote(workspace.store, offline=options.offline, required=options.require_remote)
-    planned = make_plan(workspace, force=options.force, search_again=options.search_again)
+    gpus = fleet_gpus(options.fleet, workspace.project, workspace.store)
+    planned = make_plan(workspace, force=options.force, search_again=options.search_again, gpus=gpus)
     frozen = _held_to_lock(planned, options)
     if nothing_to_do(planned):
         if frozen is not None:
@@ -101,16 +102,25 @@ def _on_machines(
     project, store, jobs = planned.workspace.project, planned.workspace.store, options.jobs or default_jobs()
     needed = options.fleet if runs(planned) else FleetOptions("local")
     lock = frozen.lock if frozen is not None else None
-    with opened_fleet(needed, project, store, jobs) as fleet:
-        jobs = fleet.jobs(options.jobs) if fleet is not None else jobs
-        run_build(
-            planned, progress, outcome, HowToBuild(jobs, options.keep_going, options.offline, lock, fleet)
-        )
+    with ExitStack() as stack:
+        fleet = stack.enter_context(opened_fleet(needed, project, store, jobs))
+        proofs = None
+        if fleet is not None:
+            from trtpipe.app.prove.build_proofs import build_proofs
+            from trtpipe.building.engine_jobs import EngineJobs
+
+            jobs = fleet.jobs(options.jobs)
+            fleet.say = lambda text: progress.emit(Warned(text))
+            proofs = stack.enter_context(
+                build_proofs(planned, EngineJobs(fleet, options.offline, tells=False), progress)
+            )
+        how = HowToBuild(jobs, options.keep_going, options.offline, lock, fleet, proofs)
+        run_build(planned, progress, outcome, how)
 
 
 def _introduce(workspace: Workspace) -> None:
     """Register the project with the store; mention a new store once, and a former store every time."""
-    with contextlib.suppress(OSError):  # a read-only store can still be used
+    with suppress(OSError):  # a read-only store can still be used
         workspace.store.introduce()
     first = not workspace.state.path.exists()
     former = former_line(workspace.project, workspace.store)

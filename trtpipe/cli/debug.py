@@ -8,6 +8,7 @@ from typing import Any, get_args
 from trtpipe.app.debug.layers import Diagnosis, debug_variant
 from trtpipe.app.debug.sensitivity import Ranking, rank_units
 from trtpipe.app.debug.subjects import Subject, open_subject
+from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError
@@ -45,9 +46,14 @@ def sensitivity_command(
     return EXIT_DONE
 
 
-def debug_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
+def debug_command(
+    cell: str, specs: Sequence[str], fleet: FleetOptions = ON_THIS_MACHINE, *, as_json: bool
+) -> int:
     """Print the `keep` that makes a cell's thresholds pass; 1 when its precision is not what fails them."""
-    with LazyProgress() as progress, open_subject(cell, specs, progress, searched=True) as subject:
+    with (
+        LazyProgress() as progress,
+        open_subject(cell, specs, progress, steps_on_fleet(fleet), searched=True) as subject,
+    ):
         found = debug_variant(subject, progress)
     if as_json:
         say_json({"schema": 1, "cell": subject.cell.name, **found.to_json()})

@@ -7,6 +7,7 @@ from typing import Any
 
 from trtpipe.app.debug.compare import compare_cell
 from trtpipe.checks.cell_steps import open_cell
+from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.text.tables import render_table
@@ -14,9 +15,16 @@ from trtpipe.text.tables import render_table
 _SHOWN = 20
 
 
-def compare_command(cell: str, specs: Sequence[str], *, samples: int | None, as_json: bool) -> int:
+def compare_command(
+    cell: str,
+    specs: Sequence[str],
+    fleet: FleetOptions = ON_THIS_MACHINE,
+    *,
+    samples: int | None,
+    as_json: bool,
+) -> int:
     """Print where a cell's typed model departs from the model that it was made from."""
-    with LazyProgress() as progress, open_cell(cell, specs, progress) as steps:
+    with LazyProgress() as progress, open_cell(cell, specs, progress, steps_on_fleet(fleet)) as steps:
         found = compare_cell(steps, samples)
         name = steps.cell.name
     if as_json:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from trtpipe.app.debug.compare import compare_cell_with_network
 from trtpipe.checks.cell_steps import open_cell
+from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.json_values import JsonObject, integer_in, list_in, object_in, objects_in, text_in, texts_in
@@ -15,9 +16,16 @@ from trtpipe.text.tables import render_table
 _SHOWN = 20
 
 
-def compare_network_command(cell: str, specs: Sequence[str], *, samples: int | None, as_json: bool) -> int:
+def compare_network_command(
+    cell: str,
+    specs: Sequence[str],
+    fleet: FleetOptions = ON_THIS_MACHINE,
+    *,
+    samples: int | None,
+    as_json: bool,
+) -> int:
     """Print where TensorRT's network departs from a cell's typed model; 1 when it does, or when that is unknown."""
-    with LazyProgress() as progress, open_cell(cell, specs, progress) as steps:
+    with LazyProgress() as progress, open_cell(cell, specs, progress, steps_on_fleet(fleet)) as steps:
         found: JsonObject = compare_cell_with_network(steps, samples)
         name = steps.cell.name
     if as_json:

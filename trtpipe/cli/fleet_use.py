@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trtpipe.errors import SpecError
-from trtpipe.loader.project import Project
+from trtpipe.cli.output import note
+from trtpipe.errors import FleetError, SpecError
+from trtpipe.loader.project import Project, find_project
 from trtpipe.loader.user import load_user
 from trtpipe.problem_codes import Code
 from trtpipe.stores.local import LocalStore
 
 if TYPE_CHECKING:
+    from trtpipe.app.engines.choice import Where
+    from trtpipe.app.engines.machine import Machine
+    from trtpipe.building.engine_jobs import EngineJobs
     from trtpipe.building.on_fleet import FleetUse
+    from trtpipe.building.planned import FleetFor, Planned
     from trtpipe.fleet.certificates import TlsFiles
+    from trtpipe.toolchains.detect import DetectedGpu
+
+    FleetGpus = Callable[[], Sequence[DetectedGpu]]
 
 ExecutorName = Literal["local", "dask"]
 
@@ -43,6 +52,68 @@ class FleetOptions:
             )
         return name == "dask"
 
+    def for_engines(self, here: Mapping[str, bool]) -> FleetOptions:
+        """The same for a command that runs engines, of whose options some choose this machine: `--cpu`, `--device`.
+
+        They win over a fleet that only the project names. Raises SpecError when the command line has both.
+        """
+        given = [name for name, said in here.items() if said]
+        if not given:
+            return self
+        if self.executor == "dask":
+            fact = f"{given[0]} is about this machine, and --executor dask runs engines on others"
+            raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave one out; a fleet finds a free GPU by itself")
+        return replace(self, executor="local")
+
+
+ON_THIS_MACHINE = FleetOptions("local")
+
+
+@contextmanager
+def opened_jobs(
+    options: FleetOptions, project: Project, *, offline: bool = False
+) -> Iterator[EngineJobs | None]:
+    """What runs delivered engines on a fleet's GPUs, or None if this machine does. Raises FleetError, SpecError."""
+    if not options.wanted(project):
+        yield None
+        return
+    from trtpipe.building.build import default_jobs
+    from trtpipe.building.engine_jobs import EngineJobs
+    from trtpipe.workspace.stores import open_store
+
+    with opened_fleet(options, project, open_store(project), default_jobs()) as fleet:
+        assert fleet is not None, "it is wanted"
+        yield EngineJobs(fleet, offline)
+
+
+@contextmanager
+def machine_for(where: Where, options: FleetOptions) -> Iterator[Machine | None]:
+    """What runs engines for `run` and `bench`: a fleet, or None for this machine. Raises FleetError, SpecError."""
+    chosen = options.for_engines({"--cpu": where.cpu, "--device": where.device > 0})
+    with opened_jobs(chosen, find_project(Path.cwd())) as jobs:
+        if jobs is None:
+            yield None
+            return
+        from trtpipe.app.engines.fleet_machine import fleet_machine
+
+        yield fleet_machine(jobs)
+
+
+def steps_on_fleet(options: FleetOptions, *, always: bool = False) -> FleetFor:
+    """Opens the fleet for the steps of a plan, if any of them may have to run; else only if it is `always` needed."""
+
+    @contextmanager
+    def opened(planned: Planned) -> Iterator[FleetUse | None]:
+        from trtpipe.building.build import default_jobs
+        from trtpipe.building.planned import runs
+
+        workspace = planned.workspace
+        needed = options if always or runs(planned) else FleetOptions("local")
+        with opened_fleet(needed, workspace.project, workspace.store, default_jobs()) as fleet:
+            yield fleet
+
+    return opened
+
 
 @contextmanager
 def opened_fleet(
@@ -65,7 +136,29 @@ def opened_fleet(
         security = None if files is None else dask_security(files)
         fleet = stack.enter_context(open_fleet(address, security))
         context = None if files is None else ssl_contexts(files).client
-        yield FleetUse(fleet, Lanes(fleet, wait_seconds), Routes(store, context, fleet.has))
+        yield FleetUse(fleet, Lanes(fleet, wait_seconds), Routes(store, context, fleet.has), say=note)
+
+
+def fleet_gpus(options: FleetOptions, project: Project, store: LocalStore) -> FleetGpus:
+    """Asks the fleet once for its GPUs, for a plan whose engines are tied to one; none if there is no fleet to ask.
+
+    A scheduler that does not answer is no reason to end: what the lockfile records holds until something must run.
+    """
+
+    @cache
+    def asked() -> Sequence[DetectedGpu]:
+        from trtpipe.fleet.placement import GpuNeed, Need
+        from trtpipe.fleet.places import scheduler_address
+
+        if not options.wanted(project) or scheduler_address(options.scheduler, load_user()) is None:
+            return ()
+        with suppress(FleetError), opened_fleet(options, project, store, 1) as fleet:
+            assert fleet is not None, "it is wanted"
+            fleet.lanes.wait_for([Need(gpu=GpuNeed())])
+            return [gpu for agent in fleet.fleet.agents() for gpu in agent.labels.gpus]
+        return ()
+
+    return asked
 
 
 def _place(

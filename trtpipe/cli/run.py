@@ -8,6 +8,7 @@ from typing import Any
 from trtpipe.app.engines.choice import ENGINE
 from trtpipe.app.engines.machine import NAMED_MODEL
 from trtpipe.app.engines.run import InferRequest, infer
+from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, machine_for
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.text.tables import render_table
 
@@ -15,9 +16,10 @@ _ROWS = 20
 """Of a classification, as text; --json has all."""
 
 
-def infer_command(asked: InferRequest, *, as_json: bool) -> int:
+def infer_command(asked: InferRequest, fleet: FleetOptions = ON_THIS_MACHINE, *, as_json: bool) -> int:
     """Run it and print a few statistics of each output."""
-    record = infer(asked)
+    with machine_for(asked.where, fleet) as machine:
+        record = infer(asked, machine)
     if as_json:
         say_json(record)
         return EXIT_DONE

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.app.prove.engine_places import engine_places
 from trtpipe.app.prove.golden import Recording, record_golden
-from trtpipe.app.prove.validate import HowToValidate, Validated, take_in, validate_places
+from trtpipe.app.prove.validate import HowToValidate, Prover, Validated, take_in, validate_places
+from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, opened_jobs, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError, TrtpipeError
 from trtpipe.json_values import Json
+from trtpipe.loader.project import find_project
 from trtpipe.problem_codes import Code
 from trtpipe.text.problems import problem_json
 from trtpipe.text.tables import one_line, render_table
 
+if TYPE_CHECKING:
+    from trtpipe.app.prove.proposed_thresholds import Noise
+    from trtpipe.building.engine_jobs import EngineJobs
 
-def validate_command(arguments: Sequence[str], how: HowToValidate, *, as_json: bool) -> int:
-    """Validate engines on this machine's GPU.
+
+def validate_command(
+    arguments: Sequence[str], how: HowToValidate, fleet: FleetOptions = ON_THIS_MACHINE, *, as_json: bool
+) -> int:
+    """Validate engines on this machine's GPU, or on those of a fleet.
 
     1 when something missed a threshold; 2 when an engine was not run, unless only the CPU was requested.
     """
-    found = validate_places(engine_places(arguments, Path.cwd()), how)
+    options = fleet.for_engines({"--cpu": how.cpu, "--device": how.device > 0})
+    places = engine_places(arguments, Path.cwd())
+    with opened_jobs(options, find_project(Path.cwd()), offline=how.offline) as jobs:
+        found = validate_places(places, how, prover=_prover(jobs))
     notes = take_in(found)
     if as_json:
         say_json({"schema": 1, "cells": [_json_of(one) for one in found], "notes": notes})
@@ -33,6 +44,15 @@ def validate_command(arguments: Sequence[str], how: HowToValidate, *, as_json: b
             note(f"warning: {text}")
         say(_closing(found))
     return _exit_code(found, how)
+
+
+def _prover(jobs: EngineJobs | None) -> Prover | None:
+    """What runs engines on the fleet, if the command uses one."""
+    if jobs is None:
+        return None
+    from trtpipe.app.prove.fleet_validation import OnFleet
+
+    return OnFleet(jobs)
 
 
 def _exit_code(found: Sequence[Validated], how: HowToValidate) -> int:
@@ -71,8 +91,9 @@ def _words(outcome: str) -> str:
 
 
 def _gpu(record: Mapping[str, Any]) -> str:
-    gpu = record["gpu"]
-    return f"{gpu['name']} ({gpu['compute_capability']}), TensorRT {record['tensorrt']}"
+    gpu, agent = record["gpu"], record["machine"].get("agent")
+    where = f" (agent {agent})" if agent else ""
+    return f"{gpu['name']} ({gpu['compute_capability']}){where}, TensorRT {record['tensorrt']}"
 
 
 def _verdicts(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -116,7 +137,10 @@ def _json_of(one: Validated) -> dict[str, Json]:
         "why": one.why,
         "typed_model": one.typed,
         "twins": dict(one.twins),
-        **{name: record.get(name) for name in ("gpu", "tensorrt", "accuracy", "reference_accuracy")},
+        **{
+            name: record.get(name)
+            for name in ("gpu", "machine", "tensorrt", "accuracy", "reference_accuracy")
+        },
         "verdicts": record.get("verdicts", []),
         "problems": _problems(one.error) or [{"fact": fact} for fact in record.get("problems", ())],
         "not_run": list(one.verdict.not_run) if one.verdict is not None else [],
@@ -131,7 +155,7 @@ def _problems(error: TrtpipeError | None) -> list[dict[str, Json]]:
 
 
 def propose_command(
-    cells: Sequence[str], *, seeds: int, first: int, margin: float, offline: bool, as_json: bool
+    cells: Sequence[str], noise: Noise, fleet: FleetOptions = ON_THIS_MACHINE, *, offline: bool, as_json: bool
 ) -> int:
     """Print thresholds to paste, and the cell's results relative to them."""
     from trtpipe.app.prove.proposed_thresholds import propose_thresholds
@@ -145,18 +169,20 @@ def propose_command(
             "for example trtpipe validate --propose digits/fp16@ada",
         )
     with LazyProgress() as progress:
-        found = propose_thresholds(
-            cells[0], progress, seeds=seeds, first=first, margin=margin, offline=offline
-        )
+        found = propose_thresholds(cells[0], progress, noise, steps_on_fleet(fleet), offline=offline)
     lines = [one.model_dump(exclude_none=True) for one in found.thresholds]
     problems = [problem.fact for problem in found.judgement.problems]
     if as_json:
-        told = {"cell": found.cell, "precision": found.precision, "seeds": seeds, "margin": margin}
+        told = {
+            "cell": found.cell,
+            "precision": found.precision,
+            "seeds": noise.seeds,
+            "margin": noise.margin,
+        }
         say_json({"schema": 1, **told, "thresholds": lines, "missed_now": problems})
         return EXIT_DONE
-    say(
-        f"# derived from the effect of rounding to {found.precision} on {found.cell}: {seeds} seeds, margin {margin:g}"
-    )
+    drawn = f"{noise.seeds} seeds, margin {noise.margin:g}"
+    say(f"# derived from the effect of rounding to {found.precision} on {found.cell}: {drawn}")
     say("validate:")
     say("  thresholds:")
     for line in lines:
@@ -167,13 +193,16 @@ def propose_command(
     return EXIT_DONE
 
 
-def golden_command(asked: Recording, how: HowToValidate, *, as_json: bool) -> int:
+def golden_command(
+    asked: Recording, how: HowToValidate, fleet: FleetOptions = ON_THIS_MACHINE, *, as_json: bool
+) -> int:
     """Record outputs and print the lines that make a spec use them."""
     from trtpipe.cli.progress import LazyProgress
     from trtpipe.loader.scalars import flow_yaml
 
+    options = fleet.for_engines({"--device": asked.engine and how.device > 0})
     with LazyProgress() as progress:
-        done = record_golden(asked, how, progress)
+        done = record_golden(asked, how, progress, steps_on_fleet(options, always=asked.engine))
     if as_json:
         shapes = {name: list(shape) for name, shape in done.shapes.items()}
         told = {"file": str(done.path), "golden": done.named, "samples": done.samples, "of": done.of}

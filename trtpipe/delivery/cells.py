@@ -11,6 +11,7 @@ import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from trtpipe.delivery.engine_proofs import SCHEMA as PROOF_SCHEMA
 from trtpipe.delivery.failing_inputs import keeping_failing_inputs
 from trtpipe.delivery.origin_files import SCHEMA as STATEMENTS
 from trtpipe.delivery.origin_files import Statements
-from trtpipe.delivery.proofs import prove_cell
+from trtpipe.delivery.proofs import WhyNotRun, not_run_here, prove_cell
 from trtpipe.delivery.search_plot import MISSING, PLOT, pareto_svg
 from trtpipe.digests import Digest, digest_file, key_of, same_digest
 from trtpipe.errors import ArtifactMissing, TrtpipeError
@@ -36,6 +37,7 @@ from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.provenance import manifest as manifests
 from trtpipe.provenance.manifest import Proof, lock_entry_of, manifest_of
+from trtpipe.runners.inference.delivered import MANIFEST
 from trtpipe.shapes import format_size
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.text.summaries import cell_summary
@@ -86,6 +88,8 @@ class Delivery:
     observer: Observer
     targets: TargetResolver
     steps: Mapping[Address, Step] = field(default_factory=dict)
+    why_not_run: WhyNotRun | None = None
+    """Why an engine has not run on a GPU, where others than this machine's could run it."""
     sha256: dict[str, str] = field(default_factory=dict)
     """SHA-256 of artifacts by BLAKE3, for those that a cell needed."""
 
@@ -110,6 +114,17 @@ class Delivery:
         self._tell(cell, traces, proof, built=built)
         return True
 
+    def withdraw(self, cell: Cell) -> None:
+        """Take a delivered cell back, so that nobody picks its engine up. Raises TrtpipeError."""
+        path = self.workspace.build / cell.directory / MANIFEST
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            what = (error.strerror or str(error)).lower()
+            raise TrtpipeError(
+                Code.CANNOT_DELIVER, f"cannot take back {cell.name}: {path}: {what}", _remedy(error)
+            ) from error
+
     def entry_of(self, cell: Cell, keys: Mapping[Stage, str]) -> dict[str, Fact]:
         """The cell's facts for the lockfile; nothing is delivered. Raises ValidationFailed, StoreError."""
         traces = self._traces(keys)
@@ -126,7 +141,8 @@ class Delivery:
             from trtpipe.plan.events import Warned
 
             self.observer.emit(Warned(f"{cell.name}: {ignored}"))
-        return prove_cell(cell, self.specs[cell.pipeline], traces, self.workspace.store, self.targets, found)
+        why_not = self.why_not_run or partial(not_run_here, targets=self.targets)
+        return prove_cell(cell, self.specs[cell.pipeline], traces, self.workspace.store, why_not, found)
 
     def _trace(self, key: str) -> Trace:
         trace = self.workspace.store.trace(key)
@@ -143,7 +159,7 @@ class Delivery:
             **({PLOT: plot} if plot else {}),
             **self._statements(cell, traces, manifest),
             "summary.md": cell_summary(manifest) + "\n",
-            "manifest.json": json.dumps(manifest, indent=1, ensure_ascii=False) + "\n",
+            MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False) + "\n",
         }
         try:
             with held(self.workspace.root / STATE_DIRECTORY / "delivering.lock"):
@@ -193,7 +209,7 @@ class Delivery:
 
     def _put(self, folder: Path, traces: Mapping[Stage, Trace], texts: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "manifest.json").unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
         for name in (PLOT, "report.html", "report.json"):  # of the files that were delivered before
             (folder / name).unlink(missing_ok=True)
         files = self._artifacts(folder, traces)

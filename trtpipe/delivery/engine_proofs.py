@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.errors import Problem
 from trtpipe.files import is_special, write_whole
 from trtpipe.json_values import (
+    Json,
     JsonObject,
     Malformed,
     integer_in,
@@ -40,7 +41,7 @@ class EngineVerdict:
     """The verdict on the measurements of a proof."""
 
     record: Mapping[str, Any]
-    """For the manifest: `gpu`, `tensorrt`, `outcome`, `accuracy`, `reference_accuracy`, `verdicts`."""
+    """For the manifest: `gpu`, `tensorrt`, `machine`, `outcome`, `accuracy`, `reference_accuracy`, `verdicts`."""
     problems: tuple[Problem, ...]
     not_run: tuple[str, ...]
     missed: frozenset[str] = frozenset()
@@ -121,6 +122,7 @@ def judged_on_gpu(record: JsonObject, validation: JsonObject) -> EngineVerdict:
     told = {
         "gpu": report.gpu.record if report.gpu else None,
         "tensorrt": report.tensorrt,
+        "machine": _texts(record, "machine"),
         "outcome": "failed" if over else judgement.outcome,
         "accuracy": judgement.accuracy,
         "reference_accuracy": judgement.reference_accuracy,
@@ -129,6 +131,12 @@ def judged_on_gpu(record: JsonObject, validation: JsonObject) -> EngineVerdict:
     }
     missed = failed_places(judgement) | ({"data"} if over else set())
     return EngineVerdict(told, problems, (*judgement.not_run, *not_run), frozenset(missed))
+
+
+def _texts(record: JsonObject, name: str) -> dict[str, Json]:
+    """An object of texts that older records lack. Raises Malformed."""
+    found = object_in(record, name) if record.get(name) is not None else {}
+    return {key: text_in(found, key) for key in found}
 
 
 def _over_budget(record: JsonObject, report: Report, asked: Asked) -> tuple[list[Problem], list[str]]:

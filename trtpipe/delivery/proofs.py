@@ -6,7 +6,7 @@ so changing a threshold judges again and runs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from trtpipe.networks.verdicts import NetworkVerdict
 
 
+WhyNotRun = Callable[[Cell], str]
+"""Why a cell's engine has not run on a GPU."""
+
+
 def prove_cell(
     cell: Cell,
     spec: PipelineSpec,
     traces: Mapping[Stage, Trace],
     store: LocalStore,
-    targets: TargetResolver,
+    not_run: WhyNotRun,
     found: JsonObject | None = None,
 ) -> Proof:
     """The cell's proof; `found` is the proof of its engine from a GPU.
@@ -45,7 +49,7 @@ def prove_cell(
     Raises ValidationFailed when a threshold or the audit was missed.
     """
     try:
-        return _proof(cell, spec, traces, store, targets, found)
+        return _proof(cell, spec, traces, store, not_run, found)
     except Malformed as error:
         raise ArtifactDamaged(
             Code.ARTIFACT_DAMAGED,
@@ -58,13 +62,13 @@ def _proof(
     spec: PipelineSpec,
     traces: Mapping[Stage, Trace],
     store: LocalStore,
-    targets: TargetResolver,
+    why_not_run: WhyNotRun,
     found: JsonObject | None,
 ) -> Proof:
     problems: list[Problem] = []
     precision = precision_of(cell, traces)
     validation: dict[str, Any] = {"outcome": "not_run"}
-    not_run = [] if found else [_not_run_on_gpu(cell, targets)]
+    not_run = [] if found else [f"the engine on a GPU: {why_not_run(cell)}"]
     on_gpu: Mapping[str, Any] = {}
     if "validate" in traces:
         measured = traces["validate"]
@@ -158,13 +162,14 @@ def _with_way_out(problems: list[Problem], precision: str, cell: Cell, spec: Pip
     return [replace(first, remedy=remedy), *problems[1:]]
 
 
-def _not_run_on_gpu(cell: Cell, targets: TargetResolver) -> str:
+def not_run_here(cell: Cell, targets: TargetResolver) -> str:
+    """Why a build on this machine has not run a cell's engine on a GPU."""
     from trtpipe.targets.capabilities import runnable_here
     from trtpipe.targets.compute_capability import ComputeCapability
 
     wanted = [ComputeCapability.parse(sm) for sm in cell.facts["compute_capabilities"]]
     reason = runnable_here(wanted, [gpu.compute_capability for gpu in targets.here()])
-    return f"the engine on a GPU: {reason or 'a build validates only the typed model on the CPU'}"
+    return reason or "a build validates only the typed model on the CPU"
 
 
 def _judged(precision: str, spec: PipelineSpec, variant: str, report: Mapping[str, Any]) -> Judgement:

@@ -35,17 +35,22 @@ class GpuNeed:
     capabilities: tuple[ComputeCapability, ...] = ()
     newer: bool = False
     """Whether a newer GPU will do as well (`hardware_compatibility: ampere_plus`)."""
+    cuda_major: str = ""
+    """The driver's CUDA major version that an engine is built with; empty if any will do."""
 
     def fits(self, gpu: DetectedGpu) -> bool:
         """Whether a GPU will do."""
         if self.names and gpu.name not in self.names:
+            return False
+        if self.cuda_major and gpu.cuda.split(".")[0] != self.cuda_major:
             return False
         if not self.capabilities or gpu.compute_capability in self.capabilities:
             return True
         return self.newer and gpu.compute_capability >= min(self.capabilities)
 
     def __str__(self) -> str:
-        return " or ".join(self.names or [one.sm for one in self.capabilities]) or "a GPU"
+        found = " or ".join(self.names or [one.sm for one in self.capabilities]) or "a GPU"
+        return f"{found} with a driver for CUDA {self.cuda_major}" if self.cuda_major else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,7 @@ def _without_patch(python: str) -> str:
 
 def _why_no_toolchain(labels: Labels, need: ToolchainNeed) -> str:
     same = [one for one in labels.toolchains if one.flavour == need.flavour and one.version == need.version]
-    if any(one.facts == need.facts for one in same):
+    if any(not need.facts or one.facts == need.facts for one in same):
         return ""
     title = f"{TITLES[need.flavour]} {need.version}"
     if same:

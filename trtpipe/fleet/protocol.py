@@ -28,6 +28,8 @@ from trtpipe.targets.toolchain import FLAVOURS, Flavour
 
 PROTOCOL = 1
 """Raised when a client and an agent of different versions could no longer understand each other."""
+PLUGINS = "plugins/"
+"""The folder of a job's plugin libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class ToolchainNeed:
     flavour: Flavour
     version: str
     facts: Mapping[str, str]
-    """The toolchain's facts in the action's key; the agent's must be the same."""
+    """The toolchain's facts in the action's key, the same as the agent's; empty if the version alone matters."""
     wheels: Mapping[str, str] = field(default_factory=dict)
     """File name of a wheel → its SHA-256; wheels that the project does not know yet are missing."""
 
@@ -65,6 +67,11 @@ class Job:
     name: str
     files: Mapping[str, Digest]
     options: JsonObject = field(default_factory=dict)
+
+    @property
+    def runs_project_code(self) -> bool:
+        """Whether it loads plugin libraries of the project."""
+        return any(name.startswith(PLUGINS) for name in self.files)
 
     def to_json(self) -> dict[str, Json]:
         """The job as a JSON object."""

@@ -37,6 +37,7 @@ def asked_facts(records: Records, cell: Record) -> dict[str, Fact]:
     facts["toolchain"] = f"{toolchain['flavour']} {toolchain['version']}"
     facts["python"] = f"{cell['python']}{_IN_KEY if 'python' in toolchain else ''}"
     facts["compute_capabilities"] = " ".join(cell["compute_capabilities"])
+    facts |= _gpu_fact(records)
     return facts
 
 
@@ -51,6 +52,13 @@ def asked_fields(records: Records) -> set[str]:
         "build_engine": ("plugins", "key"),
     }
     return fields.union(*(told.get(stage, ()) for stage in records))
+
+
+def _gpu_fact(records: Records) -> dict[str, Fact]:
+    """The GPU that an engine is tied to; engines of TensorRT-RTX are tied to none."""
+    gpu = records["build_engine"]["options"].get("gpu") if "build_engine" in records else None
+    known = {name: str(value) for name, value in gpu.items() if value is not None} if gpu else {}
+    return {"gpu": known} if known else {}
 
 
 def origin_facts(summary: Record) -> dict[str, Fact]:

@@ -40,6 +40,15 @@ def tactics_in(entries: Iterable[Entry]) -> dict[str, dict[str, str]]:
     }
 
 
+def gpu_in(cells: Mapping[str, Entry], pipeline: str, target: str) -> Mapping[str, str]:
+    """The GPU that the engines of a target are tied to, by the first of its cells; empty if none says it."""
+    for name, entry in cells.items():
+        gpu = entry.get("gpu")
+        if name.startswith(f"{pipeline}/") and name.endswith(f"@{target}") and isinstance(gpu, Mapping):
+            return gpu
+    return {}
+
+
 def agrees(trace: Trace, choices: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a search's trace agrees with the lockfile's choice for its key.
 

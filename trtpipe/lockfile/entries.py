@@ -38,6 +38,7 @@ FIELDS = (
     "toolchain",
     "python",
     "compute_capabilities",
+    "gpu",
     "address_randomisation",
     "search",
     "precision",
@@ -54,8 +55,9 @@ FIELDS = (
 """The facts of a cell, in the order in which they are written; lists of globs follow."""
 KEEP = "keep_"
 """How the names of facts begin that are lists of globs; a precision follows."""
-CIRCUMSTANCES = frozenset({"address_randomisation", "run_on_gpu"})
-"""What tells of the machine and not of the work: recorded, and never a reason to refuse."""
+CIRCUMSTANCES = frozenset({"address_randomisation", "gpu", "run_on_gpu"})
+"""What tells of the machine and not of the work: recorded, and never a reason to refuse. (An engine's key has the GPU
+that it is tied to.)"""
 
 CHAIN = ("canonical", "typed", "network")
 """The parts of `reach`, in the order in which they are made of each other."""

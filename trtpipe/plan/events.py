@@ -199,6 +199,27 @@ class CellDelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineProved:
+    """A machine of the fleet has run a delivered cell's engine; `outcome` is that of its thresholds."""
+
+    cell: str
+    gpu: str
+    agent: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNotProved:
+    """A delivered cell's engine was not run on a GPU, although the build uses a fleet."""
+
+    cell: str
+    why: str
+
+
+ProofEvent: TypeAlias = EngineProved | EngineNotProved
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """A warning for the user that stops nothing; the address is given only if the text does not name it."""
 
@@ -258,4 +279,4 @@ BuildEvent: TypeAlias = (
     | BuildEnded
 )
 
-Event: TypeAlias = StepEvent | ProgressEvent | BuildEvent
+Event: TypeAlias = StepEvent | ProgressEvent | ProofEvent | BuildEvent

@@ -50,6 +50,16 @@ class Proof:
         gpu = object_in(self.run_on_gpu, "gpu")
         return f"{gpu['name']} ({gpu['compute_capability']})"
 
+    def machine_words(self) -> str:
+        """The same with its driver and the kind of machine: `NVIDIA L4 (sm89), driver 580.95.05, linux x86_64 avx2`."""
+        found = object_in(self.run_on_gpu, "machine") if self.run_on_gpu.get("machine") else {}
+        driver = f"driver {found['driver']}" if found.get("driver") else ""
+        system, architecture, kind = (
+            str(found.get(name, "")) for name in ("system", "architecture", "processor")
+        )
+        processor = kind if architecture in kind.split() else f"{architecture} {kind}".strip()
+        return ", ".join(filter(None, (self.gpu_words(), driver, f"{system} {processor}".strip())))
+
     def verdicts(self) -> list[JsonObject]:
         """The thresholds' verdicts on the CPU; none if nothing was validated."""
         return objects_in(self.validation, "verdicts") if "verdicts" in self.validation else []
@@ -127,7 +137,7 @@ def lock_entry_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> di
         "measured": measured_facts(proof.verdicts()),
         "reach": {link.part: link.words() for link in proof.reach if link.part != "engine"},
         "layers_read": _layers_read(proof.network),
-        "run_on_gpu": proof.gpu_words(),
+        "run_on_gpu": proof.machine_words(),
     }
 
 

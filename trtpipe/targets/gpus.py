@@ -48,6 +48,17 @@ def resolve_gpu(text: str) -> ComputeCapability | Problem:
         return _by_name(_MIG.sub("", name))
 
 
+def called(text: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of these GPUs' names that a text means, by the first pass that finds any; none if it is no GPU's name."""
+    known = tuple(names)
+    for strength in (_driver_form, _board_form, _family_form):
+        form = strength(_MIG.sub("", text.strip()))
+        found = tuple(name for name in known if form and strength(_MIG.sub("", name)) == form)
+        if found:
+            return found
+    return ()
+
+
 def gpu_names() -> tuple[str, ...]:
     """Every supported GPU's name as the driver reports it, oldest generation first."""
     return tuple(name for name, _ in _supported())

@@ -12,11 +12,14 @@ from trtpipe.plan.events import (
     CellDelivered,
     CheckStarted,
     ComparisonProgress,
+    EngineNotProved,
+    EngineProved,
     Event,
     FetchProgress,
     MeasuredOtherwise,
     PlanMade,
     ProgressEvent,
+    ProofEvent,
     RebuildGraded,
     ReductionProgress,
     SameDespite,
@@ -53,6 +56,8 @@ def event_json(event: Event) -> dict[str, Json]:
         return _step_json(event)
     if isinstance(event, ProgressEvent):
         return _progress_json(event)
+    if isinstance(event, ProofEvent):
+        return _proof_json(event)
     return _build_json(event)
 
 
@@ -62,6 +67,8 @@ def event_lines(event: Event) -> list[str]:
         return _step_lines(event)
     if isinstance(event, ProgressEvent):
         return _progress_lines(event)
+    if isinstance(event, ProofEvent):
+        return _proof_lines(event)
     return _build_lines(event)
 
 
@@ -155,6 +162,15 @@ def _build_json(event: BuildEvent) -> dict[str, Json]:  # noqa: C901 - a case fo
     assert_never(event)
 
 
+def _proof_json(event: ProofEvent) -> dict[str, Json]:
+    match event:
+        case EngineProved(cell, gpu, agent, outcome):
+            return {"event": "proved", "cell": cell, "gpu": gpu, "agent": agent, "outcome": outcome}
+        case EngineNotProved(cell, why):
+            return {"event": "not_proved", "cell": cell, "why": why}
+    assert_never(event)
+
+
 def _delivered(event: CellDelivered) -> dict[str, Json]:
     return {
         "event": "delivered",
@@ -229,6 +245,16 @@ def _progress_lines(event: ProgressEvent) -> list[str]:
             | WorkerProgress()
         ):
             return []
+    assert_never(event)
+
+
+def _proof_lines(event: ProofEvent) -> list[str]:
+    match event:
+        case EngineProved(cell, gpu, agent, outcome):
+            word = {"passed": "proved", "failed": "FAILED"}.get(outcome, "not run")
+            return [f"{word:8} {cell} on {gpu} (agent {agent})"]
+        case EngineNotProved(cell, why):
+            return [f"not run  {cell}: the engine {why}"]
     assert_never(event)
 
 

@@ -76,6 +76,13 @@ def driver_may_be_here() -> bool:
     return sys.platform.startswith("linux") and any(Path(trace).exists() for trace in _DRIVER_TRACES)
 
 
+def only_visible(gpu: DetectedGpu) -> dict[str, str]:
+    """The variables of a process that shall see no other GPU than this one, which is then its number 0."""
+    if gpu.uuid:
+        return {"CUDA_VISIBLE_DEVICES": gpu.uuid}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu.index)}
+
+
 def this_gpu(found: tuple[DetectedGpu, ...]) -> ComputeCapability | Problem:
     """The GPU that `this` refers to; a Problem when there is no GPU, or several kinds."""
     kinds = {gpu.compute_capability for gpu in found}

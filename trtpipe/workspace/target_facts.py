@@ -5,7 +5,7 @@ It asks in order for a GPU's name, the toolchain, and whether the two are compat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,10 @@ class TargetResolver:
 
     toolchains: dict[Any, Toolchain | Problem] = field(default_factory=dict)
     gpus: dict[str, ComputeCapability | Problem] = field(default_factory=dict)
+    elsewhere: Callable[[], Sequence[DetectedGpu]] = tuple
+    """The GPUs of the fleet that builds engines; asked only for a target whose engine is tied to its GPU."""
+    recorded: Callable[[str, str], Mapping[str, str]] = lambda pipeline, target: {}
+    """The identity of a target's GPU in the lockfile; empty if there is none."""
     _here: tuple[DetectedGpu, ...] | None = None
 
     def resolve(self, spec: PipelineSpec, name: str) -> TargetFacts | list[Problem]:
@@ -40,11 +44,11 @@ class TargetResolver:
             return [*problems, toolchain]
         if problems:
             return problems
+        identity = self._gpu_identity(name, spec, toolchain, capabilities)
+        if isinstance(identity, Problem):
+            return [identity]
         return TargetFacts(
-            tuple(one.sm for one in capabilities),
-            toolchain.facts(),
-            self._gpu_identity(target, toolchain),
-            found=toolchain,
+            tuple(one.sm for one in capabilities), toolchain.facts(), identity, found=toolchain
         )
 
     def toolchain_of(self, spec: PipelineSpec, target: str) -> Toolchain | Problem:
@@ -96,15 +100,22 @@ class TargetResolver:
             self._here = detect_gpus()
         return self._here
 
-    def _gpu_identity(self, target: TargetSpec, toolchain: Toolchain) -> dict[str, Any]:
+    def _gpu_identity(
+        self, name: str, spec: PipelineSpec, toolchain: Toolchain, capabilities: Collection[ComputeCapability]
+    ) -> dict[str, Any] | Problem:
         """For the flavour tensorrt: the identity of the engine's GPU, as strict as the target requires.
 
-        It includes the driver's CUDA major version, because only kernels that it can load are chosen.
+        It includes the driver's CUDA major version, because only kernels that it can load are chosen. The GPU is one of
+        the fleet that builds the engine, else of this machine, else the one that the lockfile names, so that a key is
+        the same on a machine without the GPU.
         """
         if toolchain.flavour != "tensorrt":
             return {}
-        here = self.here()
-        identity: dict[str, Any] = {"driver_cuda_major": here[0].cuda.split(".")[0] if here else None}
-        if target.hardware_compatibility == "none":
-            identity["name"] = here[0].name if here else ", ".join(target.gpu)
-        return identity
+        from trtpipe.workspace.gpu_identity import MeantGpu
+
+        target = spec.targets[name]
+        asked = MeantGpu(name, target, frozenset(capabilities), self.recorded(spec.pipeline, name))
+        found = asked.among(self.elsewhere())
+        if found is None:
+            found = asked.among(self.here(), one_machine=True)
+        return found if found is not None else asked.unseen(self.here())

@@ -7,11 +7,13 @@ same as those of a search of this variant, so both find each other's results in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from trtpipe.building.evaluations import Evaluations
-from trtpipe.building.planned import Planned
+from trtpipe.building.on_fleet import jobs_of
+from trtpipe.building.performer import Terms
+from trtpipe.building.planned import FleetFor, Planned, on_this_machine
 from trtpipe.building.search import ladders_for
 from trtpipe.checks.proved_cell import planned_variant
 from trtpipe.errors import Problem, SpecError
@@ -53,7 +55,13 @@ class Subject:
 
 @contextmanager
 def open_subject(
-    name: str, specs: Sequence[str], observer: Observer, *, samples: int | None = None, searched: bool = False
+    name: str,
+    specs: Sequence[str],
+    observer: Observer,
+    fleet_for: FleetFor = on_this_machine,
+    *,
+    samples: int | None = None,
+    searched: bool = False,
 ) -> Iterator[Subject]:
     """The variant of a cell (`digits/int8@ada`, or `digits/int8` for short), while the context lasts.
 
@@ -69,7 +77,10 @@ def open_subject(
             f"{cell.name} has no `validate` in its spec, so there is nothing to measure",
             remedy,
         )
-    with planned.steps(observer) as steps, steps.store.scratch() as scratch:
+    with ExitStack() as stack:
+        fleet = stack.enter_context(fleet_for(planned))
+        steps = stack.enter_context(planned.steps(observer, Terms(jobs=jobs_of(fleet), fleet=fleet)))
+        scratch = stack.enter_context(steps.store.scratch())
         steps.bring(_needed(planned, cell, searched))
         step = _step(planned, cell, steps.outputs, samples)
         assert isinstance(step.options, EvaluateOptions), "it stands for a search"

@@ -16,6 +16,7 @@ from trtpipe.app.engines.bench_files import Before, before, keep, reference_of
 from trtpipe.app.engines.bench_request import BenchRequest
 from trtpipe.app.engines.bench_runs import Measured, measure_engine, measure_model
 from trtpipe.app.engines.choice import Chosen, choose
+from trtpipe.app.engines.fleet_machine import FleetMachine
 from trtpipe.app.engines.inputs import chance
 from trtpipe.app.engines.machine import Machine, this_machine
 from trtpipe.app.engines.places import Place, find_places
@@ -122,7 +123,7 @@ def _one(
     record: dict[str, Any] | None = None
     try:
         former = Before() if asked.alone else before(place)
-        record = _measured(asked, say, choosing())
+        record = measured(asked, say, choosing())
         record["compared"] = [*_compared(asked, record, former, *against)]
         saved, note = keep(place, record, asked.output)
         return Benched(place.name, record, None, saved, note)
@@ -132,13 +133,16 @@ def _one(
         return Benched(place.name, record, error)
 
 
-def _measured(asked: BenchRequest, say: Say, chosen: Chosen) -> dict[str, Any]:
+def measured(asked: BenchRequest, say: Say, chosen: Chosen) -> dict[str, Any]:
+    """The result of one cell, of its engine or of its typed model. Raises TrtpipeError."""
     with scratch_folder("bench") as folder:
         signature = chosen.signature(folder)
         feeds = [*_feeds(asked, signature)]
         if chosen.why_not:
             return measure_model(asked, chosen, feeds, folder, say)
         try:
+            if isinstance(chosen.machine, FleetMachine):
+                return chosen.machine.measure_engine(asked, chosen)
             return measure_engine(asked, chosen, feeds, folder, say)
         except ToolchainError as error:
             return measure_model(asked, chosen.instead(error), feeds, folder, say)

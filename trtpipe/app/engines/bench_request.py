@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from trtpipe.app.engines.choice import Where
 from trtpipe.errors import Problem, SpecError
+from trtpipe.json_values import Json, JsonObject, integer_in, integers_in, numbers_in, text_in, texts_in
 from trtpipe.loader.grammar import choose_from
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.requests import GraphUse, Steady
@@ -51,6 +52,34 @@ class BenchRequest:
     def with_one(self) -> tuple[int, ...]:
         """The stream counts, always including one as the first, because latency is measured with one."""
         return tuple(dict.fromkeys((1, *self.streams)))
+
+    def to_json(self) -> dict[str, Json]:
+        """How an engine is measured, for a job of a fleet: without what concerns this machine's files."""
+        return {
+            "streams": list(self.streams),
+            "graph": self.graph,
+            "shapes": list(self.shapes),
+            "profile": self.profile,
+            "seed": self.seed,
+            "warm_up": self.warm_up,
+            "steady": [self.steady.window, self.steady.within, self.steady.limit],
+        }
+
+    @classmethod
+    def from_json(cls, what: str, where: Where, record: JsonObject) -> BenchRequest:
+        """The request of a job for one directory. Raises Malformed, SpecError."""
+        return cls(
+            [what],
+            where,
+            tuple(integers_in(record, "streams")),
+            graph_called(text_in(record, "graph")),
+            texts_in(record, "shapes"),
+            None if record.get("profile") is None else integer_in(record, "profile"),
+            integer_in(record, "seed"),
+            integer_in(record, "warm_up"),
+            Steady(*numbers_in(record, "steady")),
+            alone=True,
+        )
 
     def how(self) -> dict[str, Any]:
         """The settings, as they are recorded in a result."""

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.app.engines.machine import Machine, not_here
+from trtpipe.app.engines.machine import Machine
 from trtpipe.app.engines.places import Place
-from trtpipe.errors import ModelError, Problem, SpecError, ToolchainError
+from trtpipe.errors import ModelError, SpecError, ToolchainError
 from trtpipe.json_values import JsonObject
 from trtpipe.loader.project import LOCK_FILE, find_root
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.trust import vouched_by_lock
-from trtpipe.targets.toolchain import Toolchain
 
 if TYPE_CHECKING:
     from trtpipe.runners.feeds.signature import Signature
@@ -94,15 +93,11 @@ class Chosen:
         on_event: Callable[[JsonObject], None] = lambda event: None,
     ) -> tuple[DeliveredEngine, Inference]:
         """Run the engine, if it is trusted; without runs it is only described. Raises what `run_engine` raises."""
-        from trtpipe.runners.inference.run import run_engine
-        from trtpipe.toolchains.engine_worker.watch import Supervision
-
-        engine = self._trusted()
+        engine = self.trusted()
         placed = replace(how, device=self.where.device, built_for=engine.built_for)
-        found = run_engine(self._ready(engine), engine.engine, runs, placed, folder, Supervision(on_event))
-        return engine, found
+        return engine, self.machine.run_engine(engine, runs, placed, folder, on_event)
 
-    def _trusted(self) -> DeliveredEngine:
+    def trusted(self) -> DeliveredEngine:
         """The engine, if its digest is in its manifest, on the command line or in the lockfile. Raises TrtpipeError."""
         assert self.place.engine is not None, "choosing has looked"
         path, trust = self.place.engine, self.where.trust
@@ -113,14 +108,6 @@ class Chosen:
             if not locked:
                 raise
             return delivered_engine(path, vouched={*trust, *locked})
-
-    def _ready(self, engine: DeliveredEngine) -> Toolchain:
-        found = self.machine.toolchain(engine.flavour, engine.built_for.version)
-        if isinstance(found, Problem):
-            raise ToolchainError(found)
-        if not found.ready:
-            raise ToolchainError(Code.NO_TOOLCHAIN, not_here(engine.flavour, engine.built_for.version))
-        return found
 
 
 def choose(place: Place, machine: Machine, where: Where, cwd: Path) -> Chosen:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.app.engines.places import Place
-from trtpipe.errors import ModelError, Problem
+from trtpipe.errors import ModelError, Problem, ToolchainError
 from trtpipe.json_values import JsonObject, Malformed, object_in
 from trtpipe.problem_codes import Code
-from trtpipe.runners.inference.delivered import Told
+from trtpipe.runners.inference.delivered import DeliveredEngine, Told
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.targets.capabilities import runnable_here
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.toolchain import TITLES, Flavour, Toolchain
 
 if TYPE_CHECKING:
+    from trtpipe.runners.inference.requests import EngineRun, HowToRun
+    from trtpipe.runners.inference.results import Inference
     from trtpipe.toolchains.detect import DetectedGpu
+
+OnEvent = Callable[[JsonObject], None]
 
 NAMED_MODEL = "a typed model was named, not an engine"
 
@@ -34,26 +39,44 @@ class Machine:
 
         Raises ModelError for an invalid manifest.
         """
-        if place.only_model:
-            return NAMED_MODEL
-        if place.engine is None:
-            return "there is no engine beside it"
         try:
-            flavour, version, names, compatible = _built_for(place)
-        except ModelError as error:
-            if place.manifest is not None:
-                raise
-            return error.problems[0].fact  # the version in the engine's header
-        wanted = [ComputeCapability.parse(name) for name in names]
+            built = built_for(place)
+        except CannotBeTold as error:
+            return str(error)
+        wanted = [ComputeCapability.parse(name) for name in built.names]
         reason = runnable_here(
-            wanted, [gpu.compute_capability for gpu in self.gpus], "ampere_plus" if compatible else "none"
+            wanted,
+            [gpu.compute_capability for gpu in self.gpus],
+            "ampere_plus" if built.compatible else "none",
         )
-        if reason and (names or not self.gpus):
-            return f"the engine {reason}" if names else "this machine has no GPU"
-        found = self.toolchain(flavour, version)
+        if reason and (built.names or not self.gpus):
+            return f"the engine {reason}" if built.names else "this machine has no GPU"
+        found = self.toolchain(built.flavour, built.version)
         if isinstance(found, Problem):
             return found.fact
-        return "" if found.ready else not_here(flavour, version)
+        return "" if found.ready else not_here(built.flavour, built.version)
+
+    def run_engine(
+        self,
+        engine: DeliveredEngine,
+        runs: Sequence[EngineRun],
+        how: HowToRun,
+        folder: Path,
+        on_event: OnEvent,
+    ) -> Inference:
+        """Run an engine that may be trusted. Raises what `run_engine` of the runners raises."""
+        from trtpipe.runners.inference.run import run_engine
+        from trtpipe.toolchains.engine_worker.watch import Supervision
+
+        return run_engine(self._ready(engine), engine.engine, runs, how, folder, Supervision(on_event))
+
+    def _ready(self, engine: DeliveredEngine) -> Toolchain:
+        found = self.toolchain(engine.flavour, engine.built_for.version)
+        if isinstance(found, Problem):
+            raise ToolchainError(found)
+        if not found.ready:
+            raise ToolchainError(Code.NO_TOOLCHAIN, not_here(engine.flavour, engine.built_for.version))
+        return found
 
 
 def this_machine() -> Machine:
@@ -76,23 +99,49 @@ def not_here(flavour: Flavour, version: str) -> str:
     return f"{TITLES[flavour]} {version} is not installed here (`{install_line(flavour, version)}`)"
 
 
-def _built_for(place: Place) -> tuple[Flavour, str, list[str], bool]:
-    """Flavour, version and compute capabilities of an engine, and whether any newer GPU runs it too."""
-    if place.manifest is None:
-        from trtpipe.toolchains.header import read_engine_header
+class CannotBeTold(Exception):
+    """There is no engine, or nothing says what it was built for."""
 
-        assert place.engine is not None, "the caller has looked"
-        header = read_engine_header(place.engine)
-        return "tensorrt_rtx", header.version, list(header.capabilities), False
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What an engine was built for."""
+
+    flavour: Flavour
+    version: str
+    names: tuple[str, ...]
+    """Compute capabilities, such as `sm89`."""
+    compatible: bool = False
+    """Whether any newer GPU runs it too."""
+
+
+def built_for(place: Place) -> Built:
+    """What the engine of a place was built for. Raises CannotBeTold, and ModelError for an invalid manifest."""
+    if place.only_model:
+        raise CannotBeTold(NAMED_MODEL)
+    if place.engine is None:
+        raise CannotBeTold("there is no engine beside it")
+    if place.manifest is not None:
+        return _by_manifest(place, place.manifest)
+    from trtpipe.toolchains.header import read_engine_header
+
     try:
-        told = Told.from_json(place.manifest)
-        names = list(told.built_for.compute_capabilities)
+        header = read_engine_header(place.engine)
+    except ModelError as error:
+        raise CannotBeTold(error.problems[0].fact) from error
+    return Built("tensorrt_rtx", header.version, tuple(header.capabilities))
+
+
+def _by_manifest(place: Place, manifest: JsonObject) -> Built:
+    try:
+        told = Told.from_json(manifest)
+        names = told.built_for.compute_capabilities
         list(map(ComputeCapability.parse, names))
     except ValueError as error:
         raise ModelError(
             Code.MANIFEST_DAMAGED, f"{place.folder} has a damaged manifest: {error}", "build the cell again"
         ) from error
-    return told.flavour, told.built_for.version, names, _compatible(place.manifest)
+    return Built(told.flavour, told.built_for.version, tuple(names), _compatible(manifest))
 
 
 def _compatible(manifest: JsonObject) -> bool:

@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.app.prove.engine_places import EnginePlace, read_facts
-from trtpipe.app.prove.validate import HowToValidate, cannot_run, toolchain_for
+from trtpipe.app.prove.engine_places import EngineFacts, EnginePlace, read_facts
+from trtpipe.app.prove.fleet_validation import need_of
+from trtpipe.app.prove.validate import HowToValidate, cannot_run, runs_here, toolchain_for
+from trtpipe.building.engine_jobs import EngineJobs
+from trtpipe.building.engine_runs import run_on_fleet
+from trtpipe.building.on_fleet import FleetUse, jobs_of
 from trtpipe.building.performer import Terms
-from trtpipe.building.planned import Planned
+from trtpipe.building.planned import FleetFor, Planned, on_this_machine
 from trtpipe.checks.proved_cell import planned_variant, step_of
 from trtpipe.errors import Problem, SpecError, ToolchainError
 from trtpipe.files import temporary_folder
@@ -22,13 +26,14 @@ from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.task import GOLDEN, MODEL
 from trtpipe.problem_codes import Code
-from trtpipe.runners.inference.delivered import delivered_engine
+from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
 from trtpipe.runners.inference.trust import vouched_by_lock
 from trtpipe.workspace.target_facts import TargetResolver
 
 if TYPE_CHECKING:
     from trtpipe.runners.validation.recordings import RecordedRun
+    from trtpipe.runners.validation.validate_engine import RunEngine
 
 FOLDER = "golden"
 
@@ -62,11 +67,13 @@ class Recording:
     """Whether to replace a file that is there."""
 
 
-def record_golden(asked: Recording, how: HowToValidate, observer: Observer) -> Recorded:
+def record_golden(
+    asked: Recording, how: HowToValidate, observer: Observer, fleet_for: FleetFor = on_this_machine
+) -> Recorded:
     """Record a cell's reference, or its engine's outputs, into a file.
 
-    Raises SpecError when there is such a file already and it must stay, or nothing to record; ToolchainError when this
-    machine cannot run the engine.
+    Raises SpecError when there is such a file already and it must stay, or nothing to record; ToolchainError when
+    neither this machine nor the fleet can run the engine.
     """
     planned, cell = planned_variant(asked.cell, observer, offline=how.offline)
     root = planned.workspace.root.resolve()
@@ -84,10 +91,12 @@ def record_golden(asked: Recording, how: HowToValidate, observer: Observer) -> R
             "take `reference` out of the spec to record anew, or record the engine's outputs with --engine"
         )
         raise SpecError(Code.REFERENCE, f"the reference of {cell.name} is a recording already", remedy)
-    runs = _samples(planned, cell, observer, asked.samples, how)
     of = "the reference"
-    if asked.engine:
-        runs, of = _by_engine(planned, cell, runs, how)
+    with fleet_for(planned) as fleet:
+        terms = Terms(offline=how.offline, fleet=fleet, jobs=jobs_of(fleet))
+        runs = _samples(planned, cell, observer, asked.samples, terms)
+        if asked.engine:
+            runs, of = _by_engine(planned, cell, runs, how, fleet)
     _write(path, runs)
     first = {name: tuple(array.shape) for name, array in runs[0].arrays() if name[:3] in ("in:", "out")}
     count = sum(_count(run) for run in runs)
@@ -113,13 +122,13 @@ def _refuse_place(path: Path, root: Path, force: bool) -> None:
 
 
 def _samples(
-    planned: Planned, cell: Cell, observer: Observer, samples: int, how: HowToValidate
+    planned: Planned, cell: Cell, observer: Observer, samples: int, terms: Terms
 ) -> list[RecordedRun]:
     """The first batches that a validation records, up to a number of samples; one at least."""
     from trtpipe.runners.validation.recordings import read_recording
 
     address = step_of(cell, "validate")
-    with planned.steps(observer, Terms(offline=how.offline)) as steps:
+    with planned.steps(observer, terms) as steps:
         steps.bring([address])
         trace = steps.trace(address)
     digest = trace.outputs.get(GOLDEN)
@@ -140,7 +149,11 @@ def _count(run: RecordedRun) -> int:
 
 
 def _by_engine(
-    planned: Planned, cell: Cell, runs: Sequence[RecordedRun], how: HowToValidate
+    planned: Planned,
+    cell: Cell,
+    runs: Sequence[RecordedRun],
+    how: HowToValidate,
+    fleet: FleetUse | None,
 ) -> tuple[list[RecordedRun], str]:
     """The same samples with the outputs of the delivered engine."""
     from trtpipe.canonical.summary import summarize
@@ -152,21 +165,37 @@ def _by_engine(
     facts = read_facts(place)
     vouched = {*how.trust, *vouched_by_lock(workspace.lockfile)}
     delivered = delivered_engine(place.folder, vouched=vouched)
-    reason = cannot_run(facts, TargetResolver())
+    inputs = summarize(runnable_model(place.folder / MODEL).proto).inputs
+    with temporary_folder("golden") as folder:
+        engine = GpuEngine(delivered, Path(folder), _runner(facts, delivered, how, fleet))
+        found = engine([Feed("golden", typed_inputs(inputs, run.inputs)) for run in runs])
+        made = [_plain(run, outputs) for run, outputs in zip(runs, found, strict=True)]
+    gpu = engine.facts() or {}
+    return made, f"the engine on {gpu.get('name')} ({gpu.get('compute_capability')})"
+
+
+def _runner(
+    facts: EngineFacts, delivered: DeliveredEngine, how: HowToValidate, fleet: FleetUse | None
+) -> RunEngine:
+    """What runs an engine: the fleet, or this machine. Raises ToolchainError when it cannot."""
+    if fleet is None:
+        _refuse(cannot_run(facts, TargetResolver()))
+        asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
+        return runs_here(toolchain_for(delivered, how), asked)
+    jobs, need = EngineJobs(fleet, how.offline), need_of(facts, how)
+    jobs.wait_for([need])
+    _refuse(jobs.why_not(need))
+    return lambda engine, runs, place: run_on_fleet(jobs, engine, need, runs, place, how.plugins)[0]
+
+
+def _refuse(reason: str) -> None:
+    """Raises ToolchainError when there is a reason why an engine cannot run."""
     if reason:
         raise ToolchainError(
             Code.CANNOT_RUN_HERE,
             f"not run: {reason}",
             "record on a machine with that GPU, or leave out --engine",
         )
-    inputs = summarize(runnable_model(place.folder / MODEL).proto).inputs
-    asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
-    with temporary_folder("golden") as folder:
-        engine = GpuEngine(toolchain_for(delivered, how), delivered, Path(folder), asked)
-        found = engine([Feed("golden", typed_inputs(inputs, run.inputs)) for run in runs])
-        made = [_plain(run, outputs) for run, outputs in zip(runs, found, strict=True)]
-    gpu = engine.facts() or {}
-    return made, f"the engine on {gpu.get('name')} ({gpu.get('compute_capability')})"
 
 
 def _plain(run: RecordedRun, outputs: Mapping[str, Any]) -> RecordedRun:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trtpipe.building.on_fleet import jobs_of
 from trtpipe.building.performer import Terms
+from trtpipe.building.planned import FleetFor, on_this_machine
 from trtpipe.checks.proved_cell import planned_variant, step_of
 from trtpipe.errors import Problem, SpecError
 from trtpipe.plan.control import Control
@@ -37,17 +39,32 @@ class Proposal:
     judgement: Judgement
 
 
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How often the noise of rounding is drawn, from which seed on, and how much worse than any seen may be."""
+
+    seeds: int
+    first: int
+    margin: float
+
+
 def propose_thresholds(
-    name: str, observer: Observer, *, seeds: int, first: int, margin: float, offline: bool = False
+    name: str,
+    observer: Observer,
+    noise: Noise,
+    fleet_for: FleetFor = on_this_machine,
+    *,
+    offline: bool = False,
 ) -> Proposal:
-    """Thresholds for a cell, from `seeds` runs. Raises SpecError when there is nothing to propose for, StepFailed."""
+    """Thresholds for a cell, from several runs. Raises SpecError when there is nothing to propose for, StepFailed."""
     from trtpipe.metrics.proposals import proposed_thresholds
     from trtpipe.metrics.verdicts import judge_report
 
     planned, cell = planned_variant(name, observer, offline=offline)
     variant = _measurable(planned.specs[cell.pipeline], cell)
     with (
-        planned.steps(observer, Terms(offline=offline)) as steps,
+        fleet_for(planned) as fleet,
+        planned.steps(observer, Terms(offline=offline, fleet=fleet, jobs=jobs_of(fleet))) as steps,
         planned.site.store.scratch() as scratch,
     ):
         address = step_of(cell, "validate")
@@ -58,14 +75,14 @@ def propose_thresholds(
         asked = {
             "precision": variant.precision,
             "base": variant.base or _base_of(variant.precision),
-            "seeds": list(range(first, first + seeds)),
+            "seeds": list(range(noise.first, noise.first + noise.seeds)),
         }
         options = {**validate.fingerprint.options, "propose": asked}
         (scratch / "out").mkdir()
         task = Task("propose", options, inputs, scratch / "out", steps.performer.local_of(validate))
         reports: list[Any] = run_in_child(task, scratch, Control()).summary["reports"]
         measured = steps.trace(address).summary
-    thresholds = proposed_thresholds(reports, margin)
+    thresholds = proposed_thresholds(reports, noise.margin)
     if not thresholds:
         why = [f"{one['name']}: {one['why']}" for one in reports[0]["not_run"]]
         fact = f"nothing was measured of {cell.name}"

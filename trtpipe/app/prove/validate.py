@@ -1,15 +1,18 @@
-"""`trtpipe validate`: runs engines on a GPU of this machine and compares with the reference recorded by the build.
+"""`trtpipe validate`: runs engines on a GPU and compares with the reference recorded by the build.
 
-Without a GPU the typed model is validated instead, and the result says that the engine itself was not run. A proof of
-an engine goes to `proof.json` beside it, and into the lockfile if it is a cell of the project.
+The GPU is one of this machine, or of a fleet (`fleet_validation.py`). Without a GPU the typed model is validated
+instead, and the result says that the engine itself was not run. A proof of an engine goes to `proof.json` beside it,
+and into the lockfile if it is a cell of the project.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import platform
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from trtpipe import __version__
 from trtpipe.app.prove.engine_places import EngineFacts, EnginePlace, read_facts, require_whole
@@ -28,8 +31,10 @@ from trtpipe.errors import (
 from trtpipe.files import temporary_folder
 from trtpipe.plan.task import GOLDEN, MODEL
 from trtpipe.problem_codes import Code
+from trtpipe.processes.processor import processor_kind
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
+from trtpipe.runners.inference.run import run_engine
 from trtpipe.runners.inference.trust import vouched_by_lock
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.targets.toolchain import Toolchain
@@ -37,10 +42,12 @@ from trtpipe.workspace.target_facts import TargetResolver
 from trtpipe.workspace.workspace import STATE_DIRECTORY
 
 if TYPE_CHECKING:
-    from trtpipe.runners.validation.recordings import Worst
-    from trtpipe.runners.validation.validate_engine import Infer
+    from trtpipe.json_values import Json, JsonObject
+    from trtpipe.runners.validation.recordings import RecordedRun, Worst
+    from trtpipe.runners.validation.validate_engine import Infer, RunEngine
 
 Outcome = Literal["passed", "failed", "not_run"]
+_AS_ASKED = "the typed model was requested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class Validated:
     notes: list[str] = field(default_factory=list)
     error: TrtpipeError | None = None
     """Why not even the typed model could be validated."""
+    report: JsonObject = field(default_factory=dict)
+    """What was measured with the engine; empty if it was not run."""
 
     @property
     def typed(self) -> Outcome | None:
@@ -90,39 +99,121 @@ class Validated:
         return "failed" in (self.engine, self.typed)
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An engine that is to be validated: where its result goes, and what is known of it."""
+
+    result: Validated
+    facts: EngineFacts
+    delivered: DeliveredEngine
+
+
+class Prover(Protocol):
+    """What engines run on: this machine's GPU, or a fleet."""
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether there is a GPU at all, so that an engine that needs another one is not replaced by its model."""
+
+    def why_not(self, subjects: Sequence[Subject], how: HowToValidate) -> list[str]:
+        """Why each engine cannot run; empty for one that can."""
+
+    def prove(self, subject: Subject, how: HowToValidate) -> None:
+        """Run an engine and fill its result in. Raises TrtpipeError."""
+
+    def each(self, work: Callable[[Subject], None], subjects: Iterable[Subject]) -> None:
+        """Do the work for each, one after the other or at the same time."""
+
+
 def validate_places(
-    places: Sequence[EnginePlace], how: HowToValidate, targets: TargetResolver | None = None
+    places: Sequence[EnginePlace],
+    how: HowToValidate,
+    targets: TargetResolver | None = None,
+    prover: Prover | None = None,
 ) -> list[Validated]:
-    """Validate one after the other; an engine that cannot run gets a reason, and the others still run."""
-    targets = targets or TargetResolver()
-    found = []
-    for place in places:
-        result = Validated(place, place.name)
-        try:
-            _validate(result, how, targets)
-        except Interrupted:
-            raise
-        except TrtpipeError as error:
-            result.error = error
-            result.why = result.why or error.problems[0].fact
-        found.append(result)
+    """Validate engines; one that cannot run gets a reason, and the others still run."""
+    prover = prover or ThisMachine(targets or TargetResolver())
+    found = [Validated(place, place.name) for place in places]
+    subjects = [subject for result in found if (subject := subject_of(result, how)) is not None]
+    reasons = [_AS_ASKED] * len(subjects) if how.cpu else prover.why_not(subjects, how)
+    for subject, reason in zip(subjects, reasons, strict=True):
+        subject.result.why = reason
+    prover.each(lambda subject: _validate(subject, how, prover), subjects)
     return found
 
 
-def _validate(result: Validated, how: HowToValidate, targets: TargetResolver) -> None:
+def subject_of(result: Validated, how: HowToValidate) -> Subject | None:
+    """What is known of an engine; None when its result already says why that cannot be read."""
     place = result.place
-    facts = read_facts(place)
-    result.cell = str(facts.manifest["cell"])
-    vouched = set(how.trust)
-    if place.workspace is not None:
-        vouched |= vouched_by_lock(place.workspace.lockfile)
-    delivered = delivered_engine(place.folder, vouched=vouched)
-    require_whole(place, facts)
-    result.why = "the typed model was requested" if how.cpu else cannot_run(facts, targets)
-    if not result.why:
-        _on_gpu(result, facts, delivered, how)
-    elif how.cpu or not targets.here():
-        _on_cpu(result, facts)
+    try:
+        facts = read_facts(place)
+        result.cell = str(facts.manifest["cell"])
+        vouched = set(how.trust)
+        if place.workspace is not None:
+            vouched |= vouched_by_lock(place.workspace.lockfile)
+        delivered = delivered_engine(place.folder, vouched=vouched)
+        require_whole(place, facts)
+    except TrtpipeError as error:
+        _note(result, error)
+        return None
+    return Subject(result, facts, delivered)
+
+
+def _validate(subject: Subject, how: HowToValidate, prover: Prover) -> None:
+    result = subject.result
+    try:
+        if not result.why:
+            prover.prove(subject, how)
+        elif how.cpu or not prover.has_gpu:
+            _on_cpu(result, subject.facts)
+    except Interrupted:
+        raise
+    except TrtpipeError as error:
+        _note(result, error)
+
+
+def _note(result: Validated, error: TrtpipeError) -> None:
+    result.error = error
+    result.why = result.why or error.problems[0].fact
+
+
+@dataclass(frozen=True, slots=True)
+class ThisMachine:
+    """The GPUs of this machine."""
+
+    targets: TargetResolver
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it has any."""
+        return bool(self.targets.here())
+
+    def why_not(self, subjects: Sequence[Subject], how: HowToValidate) -> list[str]:
+        """Why no GPU here runs an engine."""
+        return [cannot_run(one.facts, self.targets) for one in subjects]
+
+    def prove(self, subject: Subject, how: HowToValidate) -> None:
+        """Run an engine on the GPU that the command names."""
+        from trtpipe.runners.validation.validate_engine import GpuEngine
+
+        delivered = subject.delivered
+        asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
+        with temporary_folder("validate") as folder:
+            engine = GpuEngine(delivered, Path(folder), runs_here(toolchain_for(delivered, how), asked))
+            report, worst = _measured(subject.result, subject.facts, engine)
+            take_report(subject, {**report, "machine": self._machine()})
+            _keep(subject.result, worst.runs())
+
+    def each(self, work: Callable[[Subject], None], subjects: Iterable[Subject]) -> None:
+        """One after the other."""
+        for subject in subjects:
+            work(subject)
+
+    def _machine(self) -> dict[str, Json]:
+        """The kind of this machine, as a proof names it."""
+        driver = next((gpu.driver for gpu in self.targets.here()), "")
+        kind = {"system": sys.platform, "architecture": platform.machine()}
+        return {**kind, "processor": processor_kind(), "driver": driver}
 
 
 def cannot_run(facts: EngineFacts, targets: TargetResolver) -> str:
@@ -135,17 +226,16 @@ def cannot_run(facts: EngineFacts, targets: TargetResolver) -> str:
     return runnable_here(wanted, present, "ampere_plus" if facts.compatibility == "ampere_plus" else "none")
 
 
-def _on_gpu(result: Validated, facts: EngineFacts, delivered: DeliveredEngine, how: HowToValidate) -> None:
-    from trtpipe.runners.validation.validate_engine import GpuEngine
-
-    asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
-    with temporary_folder("validate") as folder:
-        engine = GpuEngine(toolchain_for(delivered, how), delivered, Path(folder), asked)
-        report, verdict = _measured(result, facts, engine)
-    result.engine = verdict.record["outcome"]
+def take_report(subject: Subject, report: JsonObject) -> None:
+    """Judge what was measured with an engine, and write its proof. Raises ModelError for a damaged manifest."""
+    result = subject.result
+    _judge(result, subject.facts, report)
+    assert result.verdict is not None, "it was judged"
+    result.report = report
+    result.engine = result.verdict.record["outcome"]
     result.why = "nothing could be compared" if result.engine == "not_run" else ""
     if report["gpu"]:
-        _write(result, delivered, report)
+        _write(result, subject.delivered, report)
 
 
 def _on_cpu(result: Validated, facts: EngineFacts) -> None:
@@ -156,15 +246,17 @@ def _on_cpu(result: Validated, facts: EngineFacts) -> None:
     try:
         with typed_model(result.place.folder / MODEL) as model:
             result.instead = True
-            _measured(result, facts, model, "at corners it would be compared with itself")
+            report, worst = _measured(result, facts, model, "at corners it would be compared with itself")
+            _judge(result, facts, report)
+            _keep(result, worst.runs())
     except NoKernel as error:
         result.notes.append(f"the typed model cannot be run on the CPU: {error.problems[0].fact}")
 
 
 def _measured(
     result: Validated, facts: EngineFacts, infer: Infer, no_corners: str = ""
-) -> tuple[dict[str, Any], EngineVerdict]:
-    """Measures and judges the outputs while they still exist; samples that fail are kept."""
+) -> tuple[dict[str, Any], Worst]:
+    """The measurements, and the worst samples; both are files of `infer` that must be used while it lasts."""
     from trtpipe.metrics.reports import read_report
     from trtpipe.runners.validation.recordings import Worst
     from trtpipe.runners.validation.validate_engine import EngineSubject, GpuEngine, measure_engine
@@ -177,26 +269,34 @@ def _measured(
         if infer.gpu is None and broken:
             raise StepFailed(Code.RUN_FAILED, broken[0].why)
         report |= {"gpu": infer.facts(), "tensorrt": infer.tensorrt}
+    return report, worst
+
+
+def _judge(result: Validated, facts: EngineFacts, report: JsonObject) -> None:
+    from trtpipe.metrics.reports import read_report
+
     try:
-        verdict = judged_on_gpu(report, facts.validation)
+        result.verdict = judged_on_gpu(report, facts.validation)
     except (KeyError, TypeError, ValueError) as error:
         fact = f"the thresholds in the manifest of {result.place.name} are damaged"
         raise ModelError(Code.MANIFEST_DAMAGED, fact, "build the cell again, or copy it again") from error
-    result.verdict, result.twins = verdict, read_report(report).twins
-    _keep(result, worst)
-    return report, verdict
+    result.twins = read_report(report).twins
 
 
-def _keep(result: Validated, worst: Worst) -> None:
-    """Keeps samples that missed a threshold beside the engine or, for a cell of the project, where builds keep them."""
-    assert result.verdict is not None, "it was judged"
-    place = result.place
-    folder = place.folder / FAILED
+def failing_folder(place: EnginePlace) -> Path:
+    """Where samples that missed a threshold are kept: beside the engine or, for a cell, where builds keep them."""
     if place.workspace is not None:
-        folder = place.workspace.root / STATE_DIRECTORY / FAILED / place.name
+        return place.workspace.root / STATE_DIRECTORY / FAILED / place.name
+    return place.folder / FAILED
+
+
+def _keep(result: Validated, runs: Sequence[RecordedRun]) -> None:
+    """Keeps samples that missed a threshold."""
+    assert result.verdict is not None, "it was judged"
+    folder = failing_folder(result.place)
     clear(folder)
     try:
-        result.kept = keep(folder, worst.runs(), result.verdict.missed)
+        result.kept = keep(folder, runs, result.verdict.missed)
     except OSError as error:
         result.notes.append(f"cannot keep the failing inputs: {(error.strerror or str(error)).lower()}")
 
@@ -209,7 +309,7 @@ def _write(result: Validated, delivered: DeliveredEngine, report: Mapping[str, A
         "trtpipe": __version__,
         "cell": result.cell,
         "engine": delivered.engine.digest.hex,
-        "outcome": result.engine,
+        "outcome": result.verdict.record["outcome"],
         "verdicts": result.verdict.record["verdicts"],
         "problems": result.verdict.record["problems"],
         "not_run": report["not_run"],
@@ -218,6 +318,11 @@ def _write(result: Validated, delivered: DeliveredEngine, report: Mapping[str, A
         result.proof = write_proof(result.place.folder, record)
     except OSError as error:
         result.notes.append(f"cannot write the proof: {(error.strerror or str(error)).lower()}")
+
+
+def runs_here(toolchain: Toolchain, how: HowToRun) -> RunEngine:
+    """Runs an engine on a GPU of this machine."""
+    return lambda delivered, runs, place: run_engine(toolchain, delivered.engine, runs, how, place)
 
 
 def toolchain_for(delivered: DeliveredEngine, how: HowToValidate) -> Toolchain:

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from trtpipe.cli.app import Json, VariantCell, Where, app, run
+from trtpipe.cli.app import (
+    Certificates,
+    Executor,
+    Insecure,
+    Json,
+    Scheduler,
+    VariantCell,
+    WaitForAgents,
+    Where,
+    app,
+    run,
+)
 
 _PRECISION = "precision"
 _OF_A_CELL = "/@*-"
@@ -65,18 +76,26 @@ def precision(
     compare_all: Annotated[
         bool, typer.Option("--compare-all", help="The same as `trtpipe debug compare`.")
     ] = False,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Find the fewest nodes whose precision makes a variant miss its thresholds."""
 
     def body() -> int:
+        from trtpipe.cli.fleet_use import FleetOptions
+
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         if compare_all:
             from trtpipe.cli.debug_compare import compare_command
 
-            return compare_command(cell, specs or [], samples=None, as_json=as_json)
+            return compare_command(cell, specs or [], fleet, samples=None, as_json=as_json)
         from trtpipe.cli.debug import debug_command
 
-        return debug_command(cell, specs or [], as_json=as_json)
+        return debug_command(cell, specs or [], fleet, as_json=as_json)
 
     run(body)
 
@@ -92,18 +111,26 @@ def compare(
     samples: Annotated[
         int | None, typer.Option(min=1, help="At most this many samples of the validation data.")
     ] = None,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Compare every tensor with the source's, or with TensorRT's network, and name the first difference."""
 
     def body() -> int:
+        from trtpipe.cli.fleet_use import FleetOptions
+
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         if network:
             from trtpipe.cli.debug_compare_networks import compare_network_command
 
-            return compare_network_command(cell, specs or [], samples=samples, as_json=as_json)
+            return compare_network_command(cell, specs or [], fleet, samples=samples, as_json=as_json)
         from trtpipe.cli.debug_compare import compare_command
 
-        return compare_command(cell, specs or [], samples=samples, as_json=as_json)
+        return compare_command(cell, specs or [], fleet, samples=samples, as_json=as_json)
 
     run(body)
 

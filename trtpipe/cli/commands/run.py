@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from trtpipe.cli.app import Json, app, run
+from trtpipe.cli.app import (
+    Certificates,
+    Executor,
+    Insecure,
+    Json,
+    Scheduler,
+    WaitForAgents,
+    app,
+    run,
+)
 
 Cpu = Annotated[bool, typer.Option("--cpu", help="Run the typed model on the CPU instead of the engine.")]
 RequireGpu = Annotated[bool, typer.Option("--require-gpu", help="Fail if the engine cannot run here.")]
@@ -27,6 +36,16 @@ Profile = Annotated[int | None, typer.Option(min=0, help="Only this profile, by 
 Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads on the CPU; 0 means one per core.")]
 Seed = Annotated[int, typer.Option(min=0, help="The seed of random inputs.")]
 
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="[NAME=]FILE",
+        help="NAME=FILE.npy, FILE.npz with arrays by input, or an image (with --data).",
+    ),
+]
+
 
 @app.command("run")
 def run_(
@@ -36,15 +55,7 @@ def run_(
             metavar="CELL|DIRECTORY|FILE", help="A built cell, its directory, an engine or a typed model."
         ),
     ],
-    input_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="[NAME=]FILE",
-            help="NAME=FILE.npy, FILE.npz with arrays by input, or an image (with --data).",
-        ),
-    ] = None,
+    input_: Input = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -73,6 +84,11 @@ def run_(
     device: Device = 0,
     trust: Trust = None,
     threads: Threads = 0,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Run an engine (or its typed model, if it cannot run here) on files, images, samples or random inputs."""
@@ -81,11 +97,14 @@ def run_(
         from trtpipe.app.engines.choice import Where
         from trtpipe.app.engines.inputs import FeedRequest
         from trtpipe.app.engines.run import InferRequest
+        from trtpipe.cli.fleet_use import FleetOptions
         from trtpipe.cli.run import infer_command
 
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         feed = FeedRequest(input_ or [], data, samples, random, seed, shape or [], profile, batch, cast)
         where = Where(cpu, require_gpu, device, trust or [], threads)
-        return infer_command(InferRequest(what, feed, where, labels, top_k, output), as_json=as_json)
+        asked = InferRequest(what, feed, where, labels, top_k, output)
+        return infer_command(asked, fleet, as_json=as_json)
 
     run(body)
 
@@ -144,6 +163,11 @@ def bench(
     device: Device = 0,
     trust: Trust = None,
     threads: Threads = 0,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Measure latency and throughput of engines, or of their typed models on the CPU if they cannot run here."""
@@ -152,7 +176,9 @@ def bench(
         from trtpipe.app.engines.bench_request import BenchRequest, graph_called, parsed_streams, steady_for
         from trtpipe.app.engines.choice import Where
         from trtpipe.cli.bench import bench_command
+        from trtpipe.cli.fleet_use import FleetOptions
 
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         asked = BenchRequest(
             what or [],
             Where(cpu, require_gpu, device, trust or [], threads),
@@ -167,6 +193,6 @@ def bench(
             alone=alone,
             output=output,
         )
-        return bench_command(asked, as_json=as_json)
+        return bench_command(asked, fleet, as_json=as_json)
 
     run(body)

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from trtpipe.cli.app import Json, Offline, VariantCell, app, run
+from trtpipe.cli.app import (
+    Certificates,
+    Executor,
+    Insecure,
+    Json,
+    Offline,
+    Scheduler,
+    VariantCell,
+    WaitForAgents,
+    app,
+    run,
+)
 
 Trust = Annotated[
     list[str] | None,
@@ -58,20 +69,28 @@ def validate(
         ),
     ] = 3.0,
     offline: Offline = False,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
-    """Run engines on this machine's GPU and compare their outputs with the reference's."""
+    """Run engines on a GPU, of this machine or of a fleet, and compare their outputs with the reference's."""
 
     def body() -> int:
         from trtpipe.app.prove.validate import HowToValidate
+        from trtpipe.cli.fleet_use import FleetOptions
         from trtpipe.cli.validate import propose_command, validate_command
 
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         how = HowToValidate(cpu, device, tuple(trust or ()), tuple(plugin or ()), offline)
         if propose:
-            return propose_command(
-                engines or [], seeds=seeds, first=seed, margin=margin, offline=offline, as_json=as_json
-            )
-        return validate_command(engines or [], how, as_json=as_json)
+            from trtpipe.app.prove.proposed_thresholds import Noise
+
+            noise = Noise(seeds, seed, margin)
+            return propose_command(engines or [], noise, fleet, offline=offline, as_json=as_json)
+        return validate_command(engines or [], how, fleet, as_json=as_json)
 
     run(body)
 
@@ -93,6 +112,11 @@ def golden(
     device: Device = 0,
     plugin: Plugin = None,
     offline: Offline = False,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Record samples with their outputs, as a reference for later builds."""
@@ -100,9 +124,12 @@ def golden(
     def body() -> int:
         from trtpipe.app.prove.golden import Recording
         from trtpipe.app.prove.validate import HowToValidate
+        from trtpipe.cli.fleet_use import FleetOptions
         from trtpipe.cli.validate import golden_command
 
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         how = HowToValidate(False, device, tuple(trust or ()), tuple(plugin or ()), offline)
-        return golden_command(Recording(cell, output, engine, samples, force), how, as_json=as_json)
+        recording = Recording(cell, output, engine, samples, force)
+        return golden_command(recording, how, fleet, as_json=as_json)
 
     run(body)

@@ -9,7 +9,7 @@ Independent of manifests and thresholds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -29,16 +29,14 @@ from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model
 from trtpipe.runners.cpu.onnxruntime import NoKernel, OnnxRuntimeRunner, open_runner
 from trtpipe.runners.cpu.twins import twins_in
 from trtpipe.runners.inference.delivered import DeliveredEngine
-from trtpipe.runners.inference.requests import EngineRun, HowToRun
-from trtpipe.runners.inference.results import GpuFacts
-from trtpipe.runners.inference.run import run_engine
+from trtpipe.runners.inference.requests import EngineRun
+from trtpipe.runners.inference.results import GpuFacts, Inference
 from trtpipe.runners.inference.tensors import element_type, store_tensors
 from trtpipe.runners.validation.corner_inputs import gather_rows
 from trtpipe.runners.validation.recordings import RecordedRun, Worst, read_recording
 from trtpipe.runners.validation.requests import all_corners, feed_at, rows_at, takes_one_sample, too_much
 from trtpipe.shapes import format_shape
 from trtpipe.spec.pipeline import Profile
-from trtpipe.targets.toolchain import Toolchain
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
@@ -63,14 +61,17 @@ class Infer(Protocol):
         """Outputs by name for each feed. Raises TrtpipeError when any of them fails."""
 
 
+RunEngine = Callable[[DeliveredEngine, Sequence[EngineRun], Path], Inference]
+"""Runs an engine; its outputs are files in the directory. Raises what `run_engine` raises."""
+
+
 @dataclass
 class GpuEngine:
-    """An engine on a GPU of this machine; each call is a process of its own in `folder`."""
+    """An engine on a GPU; each call is a process of its own, with a directory of its own in `folder`."""
 
-    toolchain: Toolchain
     delivered: DeliveredEngine
     folder: Path
-    how: HowToRun
+    run: RunEngine
     gpu: GpuFacts | None = None
     tensorrt: str = ""
     _calls: Iterator[int] = field(default_factory=count)
@@ -83,7 +84,7 @@ class GpuEngine:
             EngineRun(store_tensors(feed.inputs, place, f"run{number}-input"), feed.profile)
             for number, feed in enumerate(feeds)
         ]
-        found = run_engine(self.toolchain, self.delivered.engine, runs, self.how, place)
+        found = self.run(self.delivered, runs, place)
         self.gpu, self.tensorrt = found.gpu, found.tensorrt
         return [{name: tensor.array() for name, tensor in run.outputs.items()} for run in found.runs]
 

@@ -12,7 +12,7 @@ import ctypes
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -61,7 +61,7 @@ def run_worker(
     """
     (folder / "request.json").write_text(json.dumps(request.to_json()))
     with (folder / "build.log").open("ab", buffering=0) as log:
-        child = _start(python, folder, log)
+        child = _start(python, folder, log, supervision.environment)
         needs_driver = request.flavour != "tensorrt_rtx"
         hearing = _Hearing(folder / "build.log", log, supervision.on_event)
         control = supervision.control
@@ -78,12 +78,14 @@ def run_worker(
     return hearing.outcome(code, minding.ended_because)
 
 
-def _start(python: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(
+    python: Sequence[str], folder: Path, log: IO[bytes], visible: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     command = Program(WORKER.parent, WORKER.stem).command(python, "request.json")
     try:
         with _fixed_addresses() as environment:
             streams = Streams(stdout=subprocess.PIPE, stderr=log)
-            return start(command, environment_of("engine") | environment, folder, streams)
+            return start(command, {**environment_of("engine"), **environment, **visible}, folder, streams)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ToolchainError(

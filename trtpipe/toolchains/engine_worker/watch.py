@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -34,10 +34,12 @@ _TAIL_BYTES = 4000
 
 @dataclass(frozen=True, slots=True)
 class Supervision(Generic[Event]):
-    """Who hears a running child, and how it is stopped."""
+    """Who hears a running child, how it is stopped, and which GPU it sees."""
 
     on_event: Callable[[Event], None] = lambda event: None
     control: Control = field(default_factory=Control)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of its own, as `detect.only_visible` makes them."""
 
 
 @dataclass

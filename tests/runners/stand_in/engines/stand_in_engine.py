@@ -293,6 +293,12 @@ def fill(context, op, stream):
         cuda("cuMemsetD8Async", context.addresses[op["to"]], op["byte"], context.nbytes(op["to"]), stream)
 
 
+def spoil(context, op, stream):
+    """The first half of `to` becomes the bytes 63, whatever it was."""
+    if context.nbytes(op["to"]):
+        cuda("cuMemsetD8Async", context.addresses[op["to"]], 63, context.nbytes(op["to"]) // 2, stream)
+
+
 def shape_of(context, op, stream):
     """`to`, on the host, = the shape of `from`."""
     shape = context.shapes[op["from"]]
@@ -361,6 +367,7 @@ def throw(context, op, stream):
 OPS = {
     "copy": copy,
     "fill": fill,
+    "spoil": spoil,
     "shape_of": shape_of,
     "nonzero": nonzero,
     "launch": launch,
