@@ -42,17 +42,9 @@ def validate(
     cpu: Annotated[
         bool, typer.Option("--cpu", help="Validate the typed models on the CPU; the engines are not run.")
     ] = False,
-    trust: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="BLAKE3",
-            help="The BLAKE3 of an engine that is in no manifest or lockfile and may be run.",
-        ),
-    ] = None,
-    device: Annotated[int, typer.Option(min=0, help="Which GPU.")] = 0,
-    plugin: Annotated[
-        list[Path] | None, typer.Option(metavar="LIBRARY", help="A plugin library to load first.")
-    ] = None,
+    trust: Trust = None,
+    device: Device = 0,
+    plugin: Plugin = None,
     propose: Annotated[
         bool, typer.Option("--propose", help="Propose thresholds for a cell instead, without a GPU.")
     ] = False,
