@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from trtpipe.building.engines.proving import ProvedCells, Proving
 from trtpipe.building.frozen import KeptTo
 from trtpipe.building.lock_writer import refresh_lock, refuse_conflict_elsewhere
 from trtpipe.building.outcome import Outcome
 from trtpipe.building.performer import Terms
 from trtpipe.building.planned import Planned, runs
 from trtpipe.building.problem_places import placed
-from trtpipe.building.proving import ProvedCells, Proving
 from trtpipe.building.steps import Steps
 from trtpipe.delivery.cells import Delivery
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, Interrupted, TrtpipeError

@@ -107,7 +107,7 @@ def _on_machines(
         proofs = None
         if fleet is not None:
             from trtpipe.app.prove.build_proofs import build_proofs
-            from trtpipe.building.engine_jobs import EngineJobs
+            from trtpipe.building.engines.jobs import EngineJobs
 
             jobs = fleet.jobs(options.jobs)
             fleet.say = lambda text: progress.emit(Warned(text))

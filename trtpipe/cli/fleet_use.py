@@ -19,7 +19,7 @@ from trtpipe.stores.local import LocalStore
 if TYPE_CHECKING:
     from trtpipe.app.engines.choice import Where
     from trtpipe.app.engines.machine import Machine
-    from trtpipe.building.engine_jobs import EngineJobs
+    from trtpipe.building.engines.jobs import EngineJobs
     from trtpipe.building.on_fleet import FleetUse
     from trtpipe.building.planned import FleetFor, Planned
     from trtpipe.fleet.certificates import TlsFiles
@@ -78,7 +78,7 @@ def opened_jobs(
         yield None
         return
     from trtpipe.building.build import default_jobs
-    from trtpipe.building.engine_jobs import EngineJobs
+    from trtpipe.building.engines.jobs import EngineJobs
     from trtpipe.workspace.stores import open_store
 
     with opened_fleet(options, project, open_store(project), default_jobs()) as fleet:

@@ -20,7 +20,7 @@ from trtpipe.text.tables import one_line, render_table
 
 if TYPE_CHECKING:
     from trtpipe.app.prove.proposed_thresholds import Noise
-    from trtpipe.building.engine_jobs import EngineJobs
+    from trtpipe.building.engines.jobs import EngineJobs
 
 
 def validate_command(

@@ -15,14 +15,14 @@ from trtpipe.app.engines.bench_request import BenchRequest
 from trtpipe.app.engines.choice import Chosen
 from trtpipe.app.engines.machine import Built, CannotBeTold, Machine, OnEvent, built_for
 from trtpipe.app.engines.places import Place
-from trtpipe.building.engine_jobs import (
+from trtpipe.building.engines.jobs import (
     EngineJobs,
     EngineWork,
     model_files,
     need_of_engine,
     need_of_manifest,
 )
-from trtpipe.building.engine_runs import run_on_fleet
+from trtpipe.building.engines.runs import run_on_fleet
 from trtpipe.errors import Problem
 from trtpipe.fleet.answers import unusable
 from trtpipe.fleet.placement import GpuNeed, Need

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from trtpipe.app.prove.engine_places import EnginePlace
 from trtpipe.app.prove.fleet_validation import OnFleet
 from trtpipe.app.prove.validate import HowToValidate, Validated, subject_of
-from trtpipe.building.engine_jobs import EngineJobs, gpu_need, need_of_engine
+from trtpipe.building.engines.jobs import EngineJobs, gpu_need, need_of_engine
+from trtpipe.building.engines.proving import Run
 from trtpipe.building.planned import Planned
-from trtpipe.building.proving import Run
 from trtpipe.delivery.engine_proofs import PROOF, read_proof
 from trtpipe.digests import digest_file
 from trtpipe.errors import (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trtpipe.app.prove.engine_places import EngineFacts
 from trtpipe.app.prove.validate import HowToValidate, Subject, failing_folder, take_report
-from trtpipe.building.engine_jobs import (
+from trtpipe.building.engines.jobs import (
     EngineJobs,
     EngineWork,
     JobDone,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.app.prove.engine_places import EngineFacts, EnginePlace, read_facts
 from trtpipe.app.prove.fleet_validation import need_of
 from trtpipe.app.prove.validate import HowToValidate, cannot_run, runs_here, toolchain_for
-from trtpipe.building.engine_jobs import EngineJobs
-from trtpipe.building.engine_runs import run_on_fleet
+from trtpipe.building.engines.jobs import EngineJobs
+from trtpipe.building.engines.runs import run_on_fleet
 from trtpipe.building.on_fleet import FleetUse, jobs_of
 from trtpipe.building.performer import Terms
 from trtpipe.building.planned import FleetFor, Planned, on_this_machine

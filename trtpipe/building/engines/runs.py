@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trtpipe.building.engine_jobs import EngineJobs, EngineWork, JobDone, RanOn
+from trtpipe.building.engines.jobs import EngineJobs, EngineWork, JobDone, RanOn
 from trtpipe.fleet.answers import unusable
 from trtpipe.fleet.placement import Need
 from trtpipe.fleet.protocol import PLUGINS
