@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fleets import ROOT, TestFleet, stand_in_project, trtpipe
+from fleets import TestFleet, stand_in_project, trtpipe
 
 pytest.importorskip("distributed", reason="needs the extra dask")
-sys.path.insert(0, str(ROOT / "tests" / "runners"))
 
-from cells import make_cell
-from engine_bench import rows
-from test_validating_engines import engine_record, write_cell
-
+from tests.runners.cells import make_cell
+from tests.runners.engine_bench import rows
+from tests.runners.test_validating_engines import engine_record, write_cell
 from trtpipe.runners.validation.recordings import read_recording
 
 DASK = ("--executor", "dask")

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.worker_requests import worker_request
 from trtpipe.errors import StepFailed
 from trtpipe.spec.pipeline import BuilderSpec, TargetSpec
 from trtpipe.targets.compute_capability import ComputeCapability
