@@ -12,7 +12,7 @@ from typing import Any
 from typer.main import get_command
 
 from trtpipe.cli.main import app
-from trtpipe.loader.schema import dataset_schema, pipeline_schema, project_schema
+from trtpipe.loader.schema import dataset_schema, fleet_schema, pipeline_schema, project_schema
 from trtpipe.reports.schema import report_schema
 from trtpipe.workspace.workspace import known_names
 
@@ -28,7 +28,7 @@ lets your shell complete commands. {MADE}"""
 SPEC = f"""\
 # The spec, key by key
 
-What `trtpipe schema`, `trtpipe schema dataset` and `trtpipe schema project` say, for people. The README has a spec by
+What `trtpipe schema`, `trtpipe schema dataset`, `… project` and `… fleet` say, for people. The README has a spec by
 example. Keys that are not here are refused. {MADE}"""
 REPORT = f"""\
 # `report.json`, field by field
@@ -100,11 +100,12 @@ def _more(one: Any) -> str:  # noqa: ANN401
 
 
 def spec_page() -> str:
-    """Every key of pipelines, data sets and project files."""
+    """Every key of pipelines, data sets, project files and fleets."""
     page = _Page(SPEC)
     page.add("Pipelines: `pipelines/NAME.yaml`", pipeline_schema(known_names()))
     page.add("Data sets: `calibration/NAME.yaml`", dataset_schema())
     page.add("Projects: `trtpipe.yaml`", project_schema())
+    page.add("Fleets: `fleet.yaml`", fleet_schema())
     return page.text()
 
 

@@ -322,6 +322,7 @@ class Code:
     NOBODY_SERVES = _of("TP841", "No machine of the fleet can do a part of the work.")
     AGENT_LOST = _of("TP842", "Machines of the fleet died or vanished while they did a step.")
     NOT_ENCRYPTED = _of("TP843", "A connection to a fleet beyond this machine would not be encrypted.")
+    HOST_FAILED = _of("TP845", "A machine of fleet.yaml cannot be reached over SSH, or what was started there ended.")
 
     # 9xx The system: interruptions, disks, crashes
     INTERRUPTED = _of("TP901", "The user or a signal from outside stopped what was under way.")

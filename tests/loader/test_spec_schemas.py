@@ -15,16 +15,16 @@ from tests.loader.spec_workspace import KNOWN, Workspace
 from tests.schemas import whole_schema
 from trtpipe.loader.grammar import EXAMPLES, keys_of
 from trtpipe.loader.project import CALIBRATION, PIPELINES, PROJECT_FILE
-from trtpipe.loader.schema import dataset_schema, field_docs, pipeline_schema, project_schema
+from trtpipe.loader.schema import dataset_schema, field_docs, fleet_schema, pipeline_schema, project_schema
 from trtpipe.loader.yaml_reader import document_from_text, read_document
-from trtpipe.spec import dataset, pipeline, project
+from trtpipe.spec import dataset, fleet, pipeline, project
 from trtpipe.spec.fields import SpecModel
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = ("pipeline", "dataset", "project")
+SCHEMAS = ("pipeline", "dataset", "project", "fleet")
 MODELS = [
     one
-    for module in (pipeline, dataset, project)
+    for module in (pipeline, dataset, project, fleet)
     for one in vars(module).values()
     if isinstance(one, type) and issubclass(one, SpecModel) and one.__module__ == module.__name__
 ]
@@ -32,7 +32,12 @@ MODELS = [
 
 @cache
 def schema_of(name: str) -> dict[str, Any]:
-    make = {"pipeline": lambda: pipeline_schema(KNOWN), "dataset": dataset_schema, "project": project_schema}
+    make = {
+        "pipeline": lambda: pipeline_schema(KNOWN),
+        "dataset": dataset_schema,
+        "project": project_schema,
+        "fleet": fleet_schema,
+    }
     return make[name]()
 
 
@@ -140,10 +145,20 @@ def test_names_of_plug_ins_are_listed() -> None:
         ("project", "schema: 1\nreach: [/data]\nbuilder: {workspace: 1GB}\nstore: {path: /x}\n", True),
         ("project", "schema: 1\nreach: /data\n", False),
         ("project", "schema: 1\npipelines: {}\n", False),
+        ("fleet", "schema: 1\nscheduler: {address: desk}\nhosts: {gpu1: {}}\n", True),
+        (
+            "fleet",
+            "schema: 1\nhosts: {gpu1: {command: [docker, run, -i, agent], gpus: [], env: [TOKEN]}}\n",
+            True,
+        ),
+        ("fleet", "schema: 1\nhosts: {}\n", False),
+        ("fleet", "schema: 1\nhosts: {gpu1: {port: 0}}\n", False),
+        ("fleet", "schema: 1\nhosts: {gpu1: {password: x}}\n", False),
     ],
 )
 def test_data_sets_and_projects_are_judged_as_the_models_judge(schema: str, text: str, taken: bool) -> None:
-    model: Any = {"dataset": dataset.DatasetSpec, "project": project.ProjectSpec}[schema]
+    models = {"dataset": dataset.DatasetSpec, "project": project.ProjectSpec, "fleet": fleet.FleetSpec}
+    model: Any = models[schema]
 
     assert accepts(schema, text) is taken
     if taken:

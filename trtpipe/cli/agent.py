@@ -14,6 +14,7 @@ from trtpipe.cli.fleet_use import FleetOptions, require_dask
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import FleetError, Problem, SpecError
 from trtpipe.files import temporary_folder
+from trtpipe.fleet.starter import follow_starter
 from trtpipe.loader.user import load_user
 from trtpipe.permissions import ALLOW_ALL
 from trtpipe.problem_codes import Code
@@ -39,6 +40,7 @@ class AgentArguments:
     store_size: str = "50GiB"
     project_code: bool = False
     with_parent: bool = False
+    with_starter: bool = False
 
 
 def agent_command(asked: AgentArguments) -> int:
@@ -53,6 +55,8 @@ def agent_command(asked: AgentArguments) -> int:
         from trtpipe.launcher.lifeline import end_with_parent
 
         end_with_parent(None)
+    if asked.with_starter:
+        follow_starter()
     size = _size(asked.store_size)
     if asked.project_code:
         os.environ[ALLOW_ALL] = "1"
@@ -77,9 +81,13 @@ def _size(text: str) -> int:
         raise SpecError(Code.BAD_ARGUMENT, f"--store-size: {error}") from None
 
 
-def scheduler_command(address: str, certificates: Path | None, *, insecure: bool) -> int:
+def scheduler_command(
+    address: str, certificates: Path | None, *, insecure: bool, with_starter: bool = False
+) -> int:
     """Run a scheduler until it is told to end."""
     require_dask()
+    if with_starter:
+        follow_starter()
     from trtpipe.agent.scheduler import run_scheduler
     from trtpipe.fleet.places import certificates_for, parse_address
 

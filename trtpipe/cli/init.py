@@ -13,7 +13,7 @@ from trtpipe.errors import SpecError
 from trtpipe.files import temporary_folder, write_whole
 from trtpipe.frontends.recognition import refuse_companion
 from trtpipe.loader.project import PIPELINES, Project, find_project
-from trtpipe.loader.schema import dataset_schema, pipeline_schema, project_schema
+from trtpipe.loader.schema import dataset_schema, fleet_schema, pipeline_schema, project_schema
 from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import is_remote
 from trtpipe.workspace.workspace import known_names
@@ -128,6 +128,8 @@ def schema_command(kind: str) -> int:
             say_json(dataset_schema())
         case "project":
             say_json(project_schema())
+        case "fleet":
+            say_json(fleet_schema())
         case "report":
             from trtpipe.reports.schema import report_schema
 
@@ -136,6 +138,6 @@ def schema_command(kind: str) -> int:
             raise SpecError(
                 Code.UNKNOWN_VALUE,
                 f"unknown schema {kind!r}",
-                "the schemas are pipeline, dataset, project and report",
+                "the schemas are pipeline, dataset, project, fleet and report",
             )
     return EXIT_DONE

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from trtpipe.loader.grammar import EXAMPLES, KnownNames, examples_of, models_in
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
+from trtpipe.spec.fleet import FleetSpec
 from trtpipe.spec.pipeline import PipelineSpec
 from trtpipe.spec.project import ProjectSpec
 
@@ -98,6 +99,11 @@ def dataset_schema() -> dict[str, Any]:
 def project_schema() -> dict[str, Any]:
     """The JSON Schema of `trtpipe.yaml`."""
     return _schema_of(ProjectSpec, "project", "Project: what a project's pipelines share")
+
+
+def fleet_schema() -> dict[str, Any]:
+    """The JSON Schema of `fleet.yaml`."""
+    return _schema_of(FleetSpec, "fleet", "Fleet: the machines that `trtpipe fleet start` starts agents on")
 
 
 def _schema_of(model: type[BaseModel], name: str, title: str) -> dict[str, Any]:

@@ -34,6 +34,13 @@ def fleet_keygen(
 
     run(body)
 
+WithStarter = Annotated[
+    bool,
+    typer.Option(
+        "--with-starter", hidden=True, help="Take variables from standard input, and end when it is closed."
+    ),
+]
+
 
 @app.command()
 def agent(
@@ -63,6 +70,7 @@ def agent(
     with_parent: Annotated[
         bool, typer.Option("--with-parent", hidden=True, help="End when the process that started it ends.")
     ] = False,
+    with_starter: WithStarter = False,
 ) -> None:
     """Offer this machine's GPUs, TensorRT versions and cores to builds on other machines."""
 
@@ -70,7 +78,7 @@ def agent(
         from trtpipe.cli.agent import AgentArguments, agent_command
 
         asked = (scheduler, name, lanes, one, offline, host, certificates, insecure)
-        return agent_command(AgentArguments(*asked, store_size, project_code, with_parent))
+        return agent_command(AgentArguments(*asked, store_size, project_code, with_parent, with_starter))
 
     run(body)
 
@@ -82,13 +90,36 @@ def fleet_scheduler(
     ] = "tls://0.0.0.0:8786",
     certificates: Certificates = None,
     insecure: Insecure = False,
+    with_starter: WithStarter = False,
 ) -> None:
     """Run the scheduler that agents and builds connect to."""
 
     def body() -> int:
         from trtpipe.cli.agent import scheduler_command
 
-        return scheduler_command(address, certificates, insecure=insecure)
+        return scheduler_command(address, certificates, insecure=insecure, with_starter=with_starter)
+
+    run(body)
+
+
+@fleet_app.command("start")
+def fleet_start(
+    file: Annotated[
+        Path, typer.Option("--file", "-f", metavar="FILE", help="The machines: your fleet.yaml.")
+    ],
+    once: Annotated[
+        bool, typer.Option("--once", help="Start nothing again that cannot be started or ends.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run on each machine, and connect to none.")
+    ] = False,
+) -> None:
+    """Start a scheduler and agents over SSH, and keep them running until Ctrl-C."""
+
+    def body() -> int:
+        from trtpipe.cli.fleet_start import start_command
+
+        return start_command(file, once=once, dry_run=dry_run)
 
     run(body)
 

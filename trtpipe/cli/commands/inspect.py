@@ -93,7 +93,7 @@ def diff(
 @app.command()
 def schema(
     kind: Annotated[
-        str, typer.Argument(metavar="[pipeline|dataset|project|report]", help="Which file.")
+        str, typer.Argument(metavar="[pipeline|dataset|project|fleet|report]", help="Which file.")
     ] = "pipeline",
 ) -> None:
     """Print the JSON Schema of a spec, for editors, or of report.json."""

@@ -1,0 +1,172 @@
+"""Starts a process on this machine or, over SSH, on another one, and ends it with its context.
+
+The host's key is always held against your known_hosts; nothing switches that off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trtpipe.errors import FleetError
+from trtpipe.fleet.extras import missing_package
+from trtpipe.launch.launches import SENT_TO, Launch
+from trtpipe.problem_codes import Code
+
+if TYPE_CHECKING:
+    import asyncssh
+
+_CONNECT_SECONDS = 20
+_ALIVE_SECONDS = 15
+_KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("/etc/ssh/ssh_known_hosts"))
+
+
+class _Input(Protocol):
+    def write(self, data: bytes, /) -> None: ...
+    def write_eof(self) -> None: ...
+
+
+class _Output(Protocol):
+    async def read(self, n: int = -1, /) -> bytes: ...
+
+
+class Process(Protocol):
+    """A process, wherever it runs; standard output and standard error are one stream."""
+
+    @property
+    def stdin(self) -> _Input | None:
+        """Its standard input."""
+
+    @property
+    def stdout(self) -> _Output | None:
+        """Its output."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, once it has ended; negative for a signal."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+@asynccontextmanager
+async def started(launch: Launch) -> AsyncIterator[Process]:
+    """A process that runs until the context ends. Raises FleetError when it cannot be started."""
+    if launch.host is None:
+        async with _local(launch.words) as process:
+            yield process
+        return
+    async with _connected(launch) as connection:
+        if launch.files:
+            await _send(connection, launch)
+        async with connection.create_process(
+            launch.command, encoding=None, stderr=subprocess.STDOUT
+        ) as remote:
+            yield remote
+
+
+@asynccontextmanager
+async def _local(words: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
+    # In a session of its own: Ctrl-C in the terminal is for `fleet start` alone, which ends its processes in order.
+    process = await asyncio.create_subprocess_exec(
+        *words, stdin=pipe, stdout=pipe, stderr=both, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def _connected(launch: Launch) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    try:
+        import asyncssh
+    except ImportError as error:
+        raise missing_package("asyncssh") from error
+
+    try:
+        connection = await asyncssh.connect(launch.address, **_options(launch))
+    except (
+        OSError,
+        asyncssh.Error,
+        ValueError,
+    ) as error:  # ValueError: a key or known_hosts that cannot be read
+        raise _unreachable(launch, error) from error
+    async with connection:
+        yield connection
+
+
+def _options(launch: Launch) -> dict[str, Any]:
+    host = launch.host
+    assert host is not None, "a process on this machine needs no connection"
+    found: dict[str, Any] = {
+        "known_hosts": b"\n".join(_read(one.expanduser()) for one in _KNOWN_HOSTS),
+        "connect_timeout": _CONNECT_SECONDS,
+        "login_timeout": _CONNECT_SECONDS,
+        "keepalive_interval": _ALIVE_SECONDS,
+        "agent_forwarding": False,
+    }
+    if host.port is not None:
+        found["port"] = host.port
+    if host.user is not None:
+        found["username"] = host.user
+    if host.identity is not None:
+        found["client_keys"] = [str(Path(host.identity).expanduser())]
+    return found
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _unreachable(launch: Launch, error: Exception) -> FleetError:
+    import asyncssh
+
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return FleetError(
+            Code.HOST_FAILED,
+            f"the SSH key that {launch.address} shows is not the one in ~/.ssh/known_hosts: {said}",
+            f"connect once with `ssh {launch.place.partition(':')[0]}` and compare the key; if the machine was set up "
+            f"anew, remove its old key with `ssh-keygen -R {launch.address}`",
+        )
+    if isinstance(error, asyncssh.PermissionDenied):
+        user = (launch.host.user if launch.host is not None else None) or getpass.getuser()
+        return FleetError(
+            Code.HOST_FAILED,
+            f"{launch.address} does not let {user} log in: {said}",
+            "name your key in fleet.yaml (identity), add it to ssh-agent, or copy it there with `ssh-copy-id`",
+        )
+    return FleetError(Code.HOST_FAILED, f"{launch.place} cannot be reached over SSH: {said}")
+
+
+async def _send(connection: asyncssh.SSHClientConnection, launch: Launch) -> None:
+    """Copy certificates and keys to a host, readable by its user alone. Raises FleetError."""
+    import asyncssh
+
+    private = asyncssh.SFTPAttrs(permissions=0o600)
+    try:
+        async with connection.start_sftp_client() as sftp:
+            await sftp.makedirs(SENT_TO, exist_ok=True)
+            await sftp.chmod(SENT_TO, 0o700)
+            for path in launch.files:
+                target = f"{SENT_TO}/{path.name}"
+                async with sftp.open(f"{target}.new", "wb", attrs=private) as file:
+                    await file.chmod(0o600)
+                    await file.write(path.read_bytes())
+                await sftp.posix_rename(f"{target}.new", target)
+    except (OSError, asyncssh.Error) as error:
+        raise FleetError(
+            Code.HOST_FAILED, f"the certificates cannot be copied to {launch.place}: {error}"
+        ) from error
