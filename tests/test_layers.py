@@ -31,6 +31,7 @@ LAYERS = (
     "stages",
     "processes",
     "git fleet",
+    "hosts",
     "workspace",
     "delivery",
     "building",

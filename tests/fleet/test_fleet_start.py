@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,10 @@ pytest.importorskip("asyncssh", reason="needs the extra dask")
 import psutil
 from ssh_hosts import SshHosts, ssh_hosts
 
+from trtpipe.launcher.children import interpreter_command
+
 STAND_IN = [sys.executable, str(AGENT), json.dumps({"stand_ins": True})]
+HERE = shlex.join(interpreter_command("trtpipe"))
 PROGRAM = [sys.executable, str(Path(__file__).with_name("started_program.py"))]
 
 
@@ -247,10 +251,25 @@ def test_a_dry_run_shows_the_commands_and_connects_to_nobody(hosts: SshHosts):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         "scheduler on this machine:\n"
-        f"  {sys.executable} -m trtpipe fleet scheduler tcp://127.0.0.1:8786 --with-starter --insecure\n"
+        f"  {HERE} fleet scheduler tcp://127.0.0.1:8786 --with-starter --insecure\n"
         f"one on builder@127.0.0.1:{hosts.hosts['one'].port}:\n"
         "  passes on SECRET_TOKEN\n"
         "  exec env CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES= 'it'\"'\"'s here' run agent "
         "tcp://127.0.0.1:8786 --with-starter --name one --insecure\n"
     )
     assert hosts.hosts["one"].commands == []
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path):
+    (tmp_path / "fleet.yaml").write_text(
+        "schema: 1\nscheduler: {address: desk, insecure: true}\nhosts: {gpu1: {}}\n"
+    )
+    blocker = "import sys; sys.modules['asyncssh'] = None; from trtpipe.__main__ import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", blocker, "fleet", "start", "-f", "fleet.yaml"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr == "a fleet needs the package asyncssh\n  install it: pip install 'trtpipe[dask]'\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trtpipe.errors import SpecError
-from trtpipe.launch.launches import fleet_of
+from trtpipe.hosts.launches import fleet_of
 from trtpipe.loader.fleet import load_fleet
 from trtpipe.problem_codes import Code
 
@@ -38,7 +38,7 @@ def load(folder: Path, text: str):
         (f"{HEAD}hosts:\n  gpu1:\n    certificates: sent\n", 5, "'sent' is relative"),
         (
             f"{HEAD}hosts:\n  gpu1:\n    python: /usr/bin/python3\n    command: a\n",
-            5,
+            4,
             "both 'python' and 'command'",
         ),
         (f"{HEAD}hosts:\n  -a: {{}}\n", 4, "not a name: '-a'"),

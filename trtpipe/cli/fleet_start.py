@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trtpipe.cli.fleet_use import require_dask
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say
-from trtpipe.launch.launches import Fleet, Launch, fleet_of
+from trtpipe.hosts.launches import Fleet, Launch, fleet_of
 from trtpipe.loader.fleet import load_fleet
 
 
@@ -21,9 +21,9 @@ def start_command(file: Path, *, once: bool, dry_run: bool) -> int:
         for launch in (fleet.scheduler, *fleet.agents):
             _show(launch)
         return EXIT_DONE
-    require_dask()
+    require_dask("asyncssh")
     _say_how_to_use(fleet)
-    from trtpipe.launch.keeper import keep_fleet
+    from trtpipe.hosts.keeper import keep_fleet
 
     return EXIT_DONE if asyncio.run(keep_fleet(fleet, note, once=once)) else EXIT_FAILED
 

@@ -176,12 +176,12 @@ def _place(
     return str(address), files, options.wait_seconds
 
 
-def require_dask() -> None:
-    """Raises SpecError when the packages of the extra `dask` are not installed."""
+def require_dask(*more: str) -> None:
+    """Raises SpecError when the packages of the extra `dask` that are needed are not installed."""
     from importlib.util import find_spec
 
     from trtpipe.fleet.extras import missing_package
 
-    for name in ("distributed", "cryptography"):
+    for name in ("distributed", "cryptography", *more):
         if find_spec(name) is None:
             raise missing_package(name)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from trtpipe.errors import FleetError, render_problem
 from trtpipe.fleet.starter import BEAT, BEAT_SECONDS, opening
-from trtpipe.launch.launches import Fleet, Launch
-from trtpipe.launch.processes import Process, started
+from trtpipe.hosts.launches import Fleet, Launch
+from trtpipe.hosts.processes import Process, started
 
 _AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _STEADY_SECONDS = 60.0
@@ -108,7 +108,8 @@ class Keeper:
     async def _attend(self, process: Process) -> None:
         """Show what a process prints, and keep it alive, until it ends or is to end."""
         assert process.stdin is not None and process.stdout is not None, "both are pipes"
-        process.stdin.write(opening(self.launch.environment))
+        with contextlib.suppress(OSError):  # it has ended already, and its output says why
+            process.stdin.write(opening(self.launch.environment))
         reading = asyncio.create_task(self._read(process))
         try:
             while not reading.done() and not self.ending.asked.is_set():

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trtpipe.errors import SpecError
-from trtpipe.fleet.certificates import default_folder
+from trtpipe.fleet.certificates import fleet_folder
 from trtpipe.fleet.places import FleetAddress, is_loopback
+from trtpipe.launcher.children import interpreter_command
 from trtpipe.problem_codes import Code
 from trtpipe.spec.fleet import LOCAL, SEND, FleetHostSpec, FleetSpec
 
@@ -64,7 +64,7 @@ class Fleet:
 def fleet_of(spec: FleetSpec) -> Fleet:
     """What a spec asks to start. Raises SpecError when a variable or a certificate that it names is not there."""
     address = _address(spec)
-    folder = Path(spec.certificates).expanduser() if spec.certificates else default_folder()
+    folder = Path(spec.certificates).expanduser() if spec.certificates else fleet_folder()
     scheduler = _scheduler(spec, address, folder)
     return Fleet(
         address, scheduler, tuple(_agent(name, host, address, folder) for name, host in spec.hosts.items())
@@ -90,7 +90,7 @@ def _scheduler(spec: FleetSpec, address: FleetAddress, folder: Path) -> Launch:
     if asked.host == LOCAL:
         if address.encrypted:
             arguments += ["--certificates", str(folder.absolute())]
-        words = (sys.executable, "-m", "trtpipe", *arguments)
+        words = tuple(interpreter_command("trtpipe", *arguments))
         return Launch("scheduler", None, shlex.join(words), words)
     host = spec.hosts[asked.host].model_copy(update={"address": spec.hosts[asked.host].address or asked.host})
     return _there("scheduler", host, arguments, _certificates(host, address, folder, "scheduler"))

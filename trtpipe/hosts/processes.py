@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import subprocess
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trtpipe.errors import FleetError
 from trtpipe.fleet.extras import missing_package
-from trtpipe.launch.launches import SENT_TO, Launch
+from trtpipe.hosts.launches import SENT_TO, Launch
+from trtpipe.launcher.children import Streams, kill, start
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 20
 _ALIVE_SECONDS = 15
+_CLOSED_SECONDS = 5
 _KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("/etc/ssh/ssh_known_hosts"))
 
 
@@ -61,7 +65,7 @@ class Process(Protocol):
 async def started(launch: Launch) -> AsyncIterator[Process]:
     """A process that runs until the context ends. Raises FleetError when it cannot be started."""
     if launch.host is None:
-        async with _local(launch.words) as process:
+        with _local(launch.words) as process:
             yield process
         return
     async with _connected(launch) as connection:
@@ -73,19 +77,62 @@ async def started(launch: Launch) -> AsyncIterator[Process]:
             yield remote
 
 
-@asynccontextmanager
-async def _local(words: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    pipe, both = subprocess.PIPE, subprocess.STDOUT
-    # In a session of its own: Ctrl-C in the terminal is for `fleet start` alone, which ends its processes in order.
-    process = await asyncio.create_subprocess_exec(
-        *words, stdin=pipe, stdout=pipe, stderr=both, start_new_session=True
-    )
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A child of this process in the form that asyncssh gives to remote ones."""
+
+    child: subprocess.Popen[bytes]
+
+    @property
+    def stdin(self) -> _Child:
+        """Its standard input."""
+        return self
+
+    @property
+    def stdout(self) -> _Child:
+        """Its output."""
+        return self
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, once it has ended."""
+        return self.child.poll()
+
+    def write(self, data: bytes, /) -> None:
+        """Write to its standard input. Raises OSError."""
+        assert self.child.stdin is not None, "it is a pipe"
+        self.child.stdin.write(data)
+        self.child.stdin.flush()
+
+    def write_eof(self) -> None:
+        """Close its standard input. Raises OSError."""
+        assert self.child.stdin is not None, "it is a pipe"
+        self.child.stdin.close()
+
+    async def read(self, n: int = -1, /) -> bytes:
+        """What it prints next; nothing at the end."""
+        assert self.child.stdout is not None, "it is a pipe"
+        return await asyncio.to_thread(os.read, self.child.stdout.fileno(), n)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.child.terminate()
+
+    def kill(self) -> None:
+        """End it, and what it started."""
+        kill(self.child)
+
+
+@contextmanager
+def _local(words: Sequence[str]) -> Iterator[_Child]:
+    streams = Streams(subprocess.PIPE, subprocess.PIPE, subprocess.STDOUT)
+    child = start(words, dict(os.environ), streams=streams)
     try:
-        yield process
+        yield _Child(child)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_CLOSED_SECONDS)  # its output ended just now
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        kill(child)
 
 
 @asynccontextmanager
