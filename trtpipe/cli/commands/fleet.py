@@ -34,6 +34,7 @@ def fleet_keygen(
 
     run(body)
 
+
 WithStarter = Annotated[
     bool,
     typer.Option(
