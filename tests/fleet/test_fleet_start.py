@@ -56,7 +56,7 @@ class Start:
 
     def _is_scheduler(self, process: psutil.Process) -> bool:
         words = process.info["cmdline"] or []
-        return "scheduler" in words and f"tcp://127.0.0.1:{self.port}" in words
+        return "scheduler" in words and any(f"//127.0.0.1:{self.port}" in word for word in words)
 
 
 def own_tracebacks(fleet: Start) -> list[str]:
@@ -124,15 +124,21 @@ def start(hosts: SshHosts) -> Iterator[Any]:
                 process.kill()
 
 
-def test_agents_come_up_serve_a_build_and_end_with_ctrl_c(hosts: SshHosts, start: Any, tmp_path: Path):
+def test_agents_come_up_with_sent_certificates_serve_a_build_and_end_with_ctrl_c(
+    hosts: SshHosts, start: Any, tmp_path: Path
+):
     hosts.add("one"), hosts.add("two")
-    fleet = start(STAND_IN)
+    keys = tmp_path / "keys"
+    assert trtpipe(tmp_path, "fleet", "keygen", "--to", str(keys), home=tmp_path / "client").returncode == 0
+    sent = {"certificates": "send"}
+    whole = {"certificates": str(keys)}
+    fleet = start(STAND_IN, one=sent, two=sent, scheduler={"insecure": False}, whole=whole)
     wait_until(lambda: "one | one serves" in fleet.said and "two | two serves" in fleet.said, "both serve")
     project = stand_in_project(tmp_path / "project")
 
     done = trtpipe(
         project, "build", "pipelines/digits.yaml", "--only", "digits/fp32@*", "--executor", "dask",
-        home=tmp_path / "client", scheduler=f"tcp://127.0.0.1:{fleet.port}",
+        "--certificates", str(keys), home=tmp_path / "client", scheduler=f"tls://127.0.0.1:{fleet.port}",
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
