@@ -18,10 +18,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,6 +36,7 @@ from trtpipe.digests import Digest, digest_bytes  # noqa: E402
 from trtpipe.executors.local import LocalExecutor  # noqa: E402
 from trtpipe.fleet.connection import Fleet, SeenAgent, connect  # noqa: E402
 from trtpipe.fleet.executor import FleetExecutor, Wishes  # noqa: E402
+from trtpipe.fleet.labels import Labels  # noqa: E402
 from trtpipe.fleet.lanes import Lanes  # noqa: E402
 from trtpipe.fleet.placement import Need  # noqa: E402
 from trtpipe.fleet.protocol import Answer, Request  # noqa: E402
@@ -81,7 +83,6 @@ def run_agent(scheduler: str) -> None:
 
 def run_bystanders(scheduler: str, count: int) -> None:
     """So many agents that nobody gives work, as they are of another version."""
-    from dataclasses import replace
     from types import SimpleNamespace
 
     from trtpipe.agent.machine import labels_here
@@ -296,6 +297,35 @@ def measure_idle(client: Client, agents: int, scheduler: psutil.Process) -> None
     report("  its answer, as JSON", len(json.dumps(client.fleet._client.nthreads())), "bytes")
 
 
+def measure_lanes(labels: Labels, agents: int, threads: int, seconds: float = 10.0) -> None:
+    """How fast a client alone hands out lanes of many agents, when its actions take no time at all."""
+    fleet = Fleet.__new__(Fleet)
+    fleet.changed, fleet._broken = threading.Condition(), ""
+    fleet._agents = {
+        f"tcp://{number}": SeenAgent(f"tcp://{number}", replace(labels, name=f"agent{number}", lanes=1))
+        for number in range(agents)
+    }
+    lanes, need, ends = (
+        Lanes(fleet),
+        Need(dict(list(labels.packages.items())[:3])),
+        time.monotonic() + seconds,
+    )
+    handed = [0] * threads
+
+    def work(mine: int) -> None:
+        while time.monotonic() < ends:
+            lanes.give(lanes.take(need, Control()))
+            handed[mine] += 1
+
+    before = processor_seconds(psutil.Process())
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
+    used = processor_seconds(psutil.Process()) - before
+    name = f"lanes of {agents} agents, {threads} threads"
+    report(f"{name}: handed out", sum(handed) / seconds, "lanes/s")
+    report("  client: processor time", 1000 * used / max(sum(handed), 1), "ms/lane")
+
+
 def main() -> None:
     if sys.argv[1:2] == ["agent"]:
         return run_agent(sys.argv[2])
@@ -340,6 +370,9 @@ def measure(folder: Path, actions: int, agents: int) -> None:
                 )
                 report(f"{1 + agents} agents: noop", noop, "ms")
                 report(f"{1 + agents} agents: a trivial action", whole, "ms")
+        for many in (10, 100, 1000):
+            measure_lanes(client.agent.labels, many, 8)
+        measure_lanes(client.agent.labels, 1000, 512)
 
 
 if __name__ == "__main__":
