@@ -281,6 +281,7 @@ def measure_idle(client: Client, agents: int, scheduler: psutil.Process) -> None
     before = processor_seconds(scheduler), processor_seconds(us)
     time.sleep(IDLE_SECONDS)
     after = processor_seconds(scheduler), processor_seconds(us)
+    report(f"{agents} agents, idle: scheduler's open files", scheduler.num_fds(), "")
     report(f"{agents} agents, idle: scheduler's memory", scheduler.memory_info().rss / 2**20, "MiB")
     report(
         f"{agents} agents, idle: scheduler's processor", 1000 * (after[0] - before[0]) / IDLE_SECONDS, "ms/s"
@@ -297,17 +298,22 @@ def measure_idle(client: Client, agents: int, scheduler: psutil.Process) -> None
     report("  its answer, as JSON", len(json.dumps(client.fleet._client.nthreads())), "bytes")
 
 
-def measure_lanes(labels: Labels, agents: int, threads: int, seconds: float = 10.0) -> None:
-    """How fast a client alone hands out lanes of many agents, when its actions take no time at all."""
+def measure_lanes(labels: Labels, agents: int, threads: int, fitting: int, seconds: float = 10.0) -> None:
+    """How fast a client alone hands out lanes of many agents, of which some fit, when actions take no time."""
     fleet = Fleet.__new__(Fleet)
     fleet.changed, fleet._broken = threading.Condition(), ""
     fleet._agents = {
-        f"tcp://{number}": SeenAgent(f"tcp://{number}", replace(labels, name=f"agent{number}", lanes=1))
+        f"tcp://{number}": SeenAgent(
+            f"tcp://{number}",
+            replace(
+                labels, name=f"agent{number}", lanes=1, python=labels.python if number < fitting else "other"
+            ),
+        )
         for number in range(agents)
     }
     lanes, need, ends = (
         Lanes(fleet),
-        Need(dict(list(labels.packages.items())[:3])),
+        Need(dict(list(labels.packages.items())[:3]), labels.python),
         time.monotonic() + seconds,
     )
     handed = [0] * threads
@@ -321,7 +327,7 @@ def measure_lanes(labels: Labels, agents: int, threads: int, seconds: float = 10
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, range(threads)))
     used = processor_seconds(psutil.Process()) - before
-    name = f"lanes of {agents} agents, {threads} threads"
+    name = f"lanes of {agents} agents, {fitting} fit, {threads} threads"
     report(f"{name}: handed out", sum(handed) / seconds, "lanes/s")
     report("  client: processor time", 1000 * used / max(sum(handed), 1), "ms/lane")
 
@@ -371,8 +377,9 @@ def measure(folder: Path, actions: int, agents: int) -> None:
                 report(f"{1 + agents} agents: noop", noop, "ms")
                 report(f"{1 + agents} agents: a trivial action", whole, "ms")
         for many in (10, 100, 1000):
-            measure_lanes(client.agent.labels, many, 8)
-        measure_lanes(client.agent.labels, 1000, 512)
+            measure_lanes(client.agent.labels, many, 8, fitting=many)
+        measure_lanes(client.agent.labels, 1000, 512, fitting=1000)
+        measure_lanes(client.agent.labels, 1000, 512, fitting=20)
 
 
 if __name__ == "__main__":
