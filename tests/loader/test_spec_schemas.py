@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.loader.spec_corpus import HEAD, REFUSED, TAKEN, TARGETS
-from tests.loader.spec_workspace import KNOWN, Workspace
-from tests.schemas import whole_schema
-from trtpipe.loader.grammar import EXAMPLES, keys_of
+from trtpipe.loader.examples import EXAMPLES
+from trtpipe.loader.grammar import keys_of
 from trtpipe.loader.project import CALIBRATION, PIPELINES, PROJECT_FILE
 from trtpipe.loader.schema import dataset_schema, field_docs, fleet_schema, pipeline_schema, project_schema
 from trtpipe.loader.yaml_reader import document_from_text, read_document

@@ -12,8 +12,8 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from trtpipe.errors import Problem, SpecError, SpecPath, code_of
+from trtpipe.loader.examples import EXAMPLES
 from trtpipe.loader.grammar import (
-    EXAMPLES,
     annotation_at,
     choose_from,
     example_of,

@@ -19,7 +19,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from trtpipe.loader.grammar import EXAMPLES, KnownNames, examples_of, models_in
+from trtpipe.loader.examples import EXAMPLES
+from trtpipe.loader.grammar import KnownNames, examples_of, models_in
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.fleet import FleetSpec
