@@ -30,7 +30,6 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from trtpipe.digests import Digest, digest_bytes  # noqa: E402
 from trtpipe.executors.local import LocalExecutor  # noqa: E402

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from stand_ins import StandIns
 
+from tests.foreseeing.stand_ins import StandIns
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult
 from trtpipe.runners.validation.recordings import RecordedRun, write_recording

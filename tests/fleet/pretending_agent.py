@@ -98,11 +98,11 @@ def pretend_work(asked: dict[str, Any]) -> None:
     sys.path.insert(0, str(HERE.parent / "foreseeing"))
     real = Performer.__call__
     if asked.get("stand_ins"):
-        from stand_ins import StandIns
+        from tests.foreseeing.stand_ins import StandIns
 
         stand_ins = StandIns()
         if asked.get("stand_in_engines"):
-            from engine_stand_ins import EngineStandIns
+            from tests.fleet.engine_stand_ins import EngineStandIns
 
             stand_ins = EngineStandIns(wrong=asked.get("wrong", False))
         real = stand_ins.__call__

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
-from fleets import ROOT
+
+from tests.fleet.fleets import ROOT
 
 
 @dataclass

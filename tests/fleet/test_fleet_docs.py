@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fleets import AGENT, ROOT, free_port, stand_in_project, wait_until
 from jsonschema import Draft202012Validator
-from markdown_pages import blocks_of
 
+from tests.fleet.fleets import AGENT, ROOT, free_port, stand_in_project, wait_until
+from tests.markdown_pages import blocks_of
 from trtpipe.loader.schema import fleet_schema
 
 pytest.importorskip("distributed", reason="needs the extra dask")

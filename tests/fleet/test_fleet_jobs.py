@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fleets import TestFleet, stand_in_project, trtpipe
+
+from tests.fleet.fleets import TestFleet, stand_in_project, trtpipe
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import AGENT, ROOT, free_port, stand_in_project, trtpipe, wait_until
+
+from tests.fleet.fleets import AGENT, ROOT, free_port, stand_in_project, trtpipe, wait_until
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 pytest.importorskip("asyncssh", reason="needs the extra dask")
 
 import psutil
-from ssh_hosts import SshHosts, ssh_hosts
 
+from tests.fleet.ssh_hosts import SshHosts, ssh_hosts
 from trtpipe.launcher.children import interpreter_command
 
 STAND_IN = [sys.executable, str(AGENT), json.dumps({"stand_ins": True})]

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleets import ROOT, TestFleet, digits_project, stand_in_project, trtpipe, wait_until
+
+from tests.fleet.fleets import ROOT, TestFleet, digits_project, stand_in_project, trtpipe, wait_until
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from fleets import ROOT, trtpipe
 from jsonschema import Draft202012Validator
 from typer.main import get_command
 
+from tests.fleet.fleets import ROOT, trtpipe
 from trtpipe.cli.main import app
 from trtpipe.loader.fleet import load_fleet
 from trtpipe.loader.schema import fleet_schema

@@ -20,9 +20,8 @@ import pytest
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 
-from fleets import AGENT, ROOT, TestFleet, stand_in_project, wait_until
-from namespaces import Network, network, why_none
-
+from tests.fleet.fleets import AGENT, ROOT, TestFleet, stand_in_project, wait_until
+from tests.fleet.namespaces import Network, network, why_none
 from trtpipe.fleet.keygen import keygen
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_none()), reason=why_none() or "can")]

@@ -6,10 +6,10 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
-import agents
 import pytest
-from agents import Agent, add, line, some
 
+from tests.fleet import agents
+from tests.fleet.agents import Agent, add, line, some
 from trtpipe.errors import StoreError
 from trtpipe.fleet import object_client
 from trtpipe.fleet.certificates import Role, ssl_contexts, tls_files

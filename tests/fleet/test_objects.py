@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import agents
 import pytest
-from agents import TOKEN, Agent, add, line, some
 
+from tests.fleet import agents
+from tests.fleet.agents import TOKEN, Agent, add, line, some
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.fleet import object_client, uploads

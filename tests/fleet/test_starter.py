@@ -7,8 +7,8 @@ import sys
 import time
 
 import pytest
-from fleets import ROOT
 
+from tests.fleet.fleets import ROOT
 from trtpipe.fleet.starter import BEAT, opening
 
 PROGRAM = """

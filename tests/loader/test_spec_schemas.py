@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.loader.spec_corpus import HEAD, REFUSED, TAKEN, TARGETS
+from tests.loader.spec_workspace import KNOWN, Workspace
+from tests.schemas import whole_schema
 from trtpipe.loader.examples import EXAMPLES
 from trtpipe.loader.grammar import keys_of
 from trtpipe.loader.project import CALIBRATION, PIPELINES, PROJECT_FILE
