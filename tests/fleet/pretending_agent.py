@@ -18,8 +18,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-
 
 def main() -> None:
     asked: dict[str, Any] = json.loads(sys.argv[1])
@@ -95,7 +93,6 @@ def pretend_work(asked: dict[str, Any]) -> None:
     from trtpipe.errors import StepFailed
     from trtpipe.problem_codes import Code
 
-    sys.path.insert(0, str(HERE.parent / "foreseeing"))
     real = Performer.__call__
     if asked.get("stand_ins"):
         from tests.foreseeing.stand_ins import StandIns

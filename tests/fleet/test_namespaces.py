@@ -73,8 +73,8 @@ def matrix(tmp_path: Path) -> Path:
     for other in (project / "pipelines").glob("*.yaml"):
         other.unlink()
     head, rest = text[: text.index("variants:")], text[text.index("profiles:") :]
-    variants = "variants:\n  fp32: {}\n  fp16: {precision: fp16, min_low_precision: 0%}\n" + "".join(
-        f"  kept{number}: {{precision: fp16, min_low_precision: 0%, keep: {{fp32: ['op:{op}']}}}}\n"
+    variants = "variants:\n  fp32: {}\n  fp16: {precision: fp16, min_low_precision: 0}\n" + "".join(
+        f"  kept{number}: {{precision: fp16, min_low_precision: 0, keep: {{fp32: ['op:{op}']}}}}\n"
         for number, op in enumerate(("Conv", "Gemm"))
     )
     targets = "targets:\n" + "".join(f"  t{sm}: {{gpu: sm{sm}}}\n" for sm in (80, 86, 89, 120, 121))
