@@ -11,7 +11,7 @@ import pytest
 from tests.debugging.failing_models import needs_rtx
 from tests.projects import make_project
 from tests.rescaled_digits import write_rescaled
-from trtpipe.cli.debug_compare import compare_command
+from trtpipe.cli.debugging.compare import compare_command
 from trtpipe.errors import SpecError
 
 ROOT = Path(__file__).resolve().parents[2]

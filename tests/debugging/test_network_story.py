@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.debugging.failing_models import needs_rtx
-from trtpipe.cli.debug_compare_networks import compare_network_command
+from trtpipe.cli.debugging.compare_networks import compare_network_command
 from trtpipe.cli.inspect_networks import inspect_network_command
 from trtpipe.errors import SpecError, StepFailed
 from trtpipe.problem_codes import Code

@@ -14,8 +14,8 @@ import pytest
 from tests.debugging.failing_models import MXFP8_SPEC, crashing_mxfp8, make_project, needs_rtx
 from trtpipe.app.debug.reduce import BuildTrials
 from trtpipe.checks.cell_steps import CellSteps
-from trtpipe.cli.debug_reduce import reduce_command
-from trtpipe.cli.debug_repro import repro_command
+from trtpipe.cli.debugging.reduce import reduce_command
+from trtpipe.cli.debugging.repro import repro_command
 from trtpipe.errors import SpecError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging.md"

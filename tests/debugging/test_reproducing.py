@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.debugging.failing_models import dilated_pooling, make_project, needs_rtx
 from trtpipe.checks.cell_steps import CellSteps
-from trtpipe.cli.debug_repro import repro_command
+from trtpipe.cli.debugging.repro import repro_command
 from trtpipe.cli.main import app
 from trtpipe.errors import SpecError
 from trtpipe.reduction.random_weights import randomize_weights

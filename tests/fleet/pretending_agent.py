@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).resolve().parent
+
 
 def main() -> None:
     asked: dict[str, Any] = json.loads(sys.argv[1])

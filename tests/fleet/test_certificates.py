@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from trtpipe.cli.fleet_keygen import keygen_command
+from trtpipe.cli.fleets.keygen import keygen_command
 from trtpipe.errors import SpecError
 from trtpipe.fleet import keygen as making
 from trtpipe.fleet.certificates import (

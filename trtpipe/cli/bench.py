@@ -9,7 +9,7 @@ from trtpipe.app.engines.bench import Benched, bench
 from trtpipe.app.engines.bench_request import BenchRequest
 from trtpipe.app.engines.bench_runs import threads_words
 from trtpipe.app.engines.choice import ENGINE
-from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, machine_for
+from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, machine_for
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say, say_json, show_error
 from trtpipe.errors import SpecError
 from trtpipe.json_values import Json

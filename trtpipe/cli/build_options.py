@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trtpipe.cli.fleet_use import FleetOptions
+from trtpipe.cli.fleets.use import FleetOptions
 
 
 @dataclass(frozen=True, slots=True)

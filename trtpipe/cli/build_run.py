@@ -15,7 +15,7 @@ from trtpipe.building.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.cli.annotations import annotate, annotate_failures
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions
-from trtpipe.cli.fleet_use import FleetOptions, fleet_gpus, opened_fleet
+from trtpipe.cli.fleets.use import FleetOptions, fleet_gpus, opened_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, Progress, open_progress
 from trtpipe.cli.report import mend_reports, tell_reports

@@ -8,7 +8,7 @@ from typing import Any
 from trtpipe.app.engines.choice import ENGINE
 from trtpipe.app.engines.machine import NAMED_MODEL
 from trtpipe.app.engines.run import InferRequest, infer
-from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, machine_for
+from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, machine_for
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.text.tables import render_table
 

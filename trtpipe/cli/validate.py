@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trtpipe.app.prove.engine_places import engine_places
 from trtpipe.app.prove.golden import Recording, record_golden
 from trtpipe.app.prove.validate import HowToValidate, Prover, Validated, take_in, validate_places
-from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, opened_jobs, steps_on_fleet
+from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, opened_jobs, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError, TrtpipeError
 from trtpipe.json_values import Json

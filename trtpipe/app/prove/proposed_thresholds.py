@@ -72,12 +72,7 @@ def propose_thresholds(
         validate, quantize = steps.action(address), steps.action(cell.steps["quantize"])
         inputs = steps.inputs_of(validate, scratch / "in")
         inputs["typed"] = steps.inputs_of(quantize, scratch / "model")["model"]
-        asked = {
-            "precision": variant.precision,
-            "base": variant.base or _base_of(variant.precision),
-            "seeds": list(range(noise.first, noise.first + noise.seeds)),
-        }
-        options = {**validate.fingerprint.options, "propose": asked}
+        options = {**validate.fingerprint.options, "propose": _asked(variant, noise)}
         (scratch / "out").mkdir()
         task = Task("propose", options, inputs, scratch / "out", steps.performer.local_of(validate))
         reports: list[Any] = run_in_child(task, scratch, Control()).summary["reports"]
@@ -89,6 +84,16 @@ def propose_thresholds(
         raise SpecError(Problem(Code.NOTHING_TO_MEASURE, fact, details="\n".join(why)))
     judgement = judge_report(measured, thresholds)
     return Proposal(cell.name, variant.precision, tuple(thresholds), judgement)
+
+
+def _asked(variant: VariantSpec, noise: Noise) -> dict[str, Any]:
+    """What the child is asked for, besides the options of the validation."""
+    seeds = list(range(noise.first, noise.first + noise.seeds))
+    return {
+        "precision": variant.precision,
+        "base": variant.base or _base_of(variant.precision),
+        "seeds": seeds,
+    }
 
 
 def _measurable(spec: PipelineSpec, cell: Cell) -> VariantSpec:

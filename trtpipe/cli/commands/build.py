@@ -169,22 +169,10 @@ def build(
     def body() -> int:
         from trtpipe.cli.build import build_command
         from trtpipe.cli.build_options import BuildOptions
-        from trtpipe.cli.fleet_use import FleetOptions
+        from trtpipe.cli.fleets.use import FleetOptions
 
-        asked = (
-            specs or [],
-            only or [],
-            jobs,
-            keep_going,
-            force,
-            offline,
-            as_json,
-            search_again,
-            frozen,
-            check,
-            require_remote,
-            FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents),
-        )
-        return build_command(BuildOptions(*asked))
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
+        told = (jobs, keep_going, force, offline, as_json, search_again, frozen, check, require_remote)
+        return build_command(BuildOptions(specs or [], only or [], *told, fleet))
 
     run(body)

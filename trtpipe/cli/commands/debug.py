@@ -60,7 +60,7 @@ def sensitivity(
     """Rank the layers of a variant by the effect of their precision on its outputs."""
 
     def body() -> int:
-        from trtpipe.cli.debug import sensitivity_command
+        from trtpipe.cli.debugging.precision import sensitivity_command
 
         return sensitivity_command(
             cell, specs or [], metric=metric, samples=samples, kept=kept, as_json=as_json
@@ -86,14 +86,14 @@ def precision(
     """Find the fewest nodes whose precision makes a variant miss its thresholds."""
 
     def body() -> int:
-        from trtpipe.cli.fleet_use import FleetOptions
+        from trtpipe.cli.fleets.use import FleetOptions
 
         fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         if compare_all:
-            from trtpipe.cli.debug_compare import compare_command
+            from trtpipe.cli.debugging.compare import compare_command
 
             return compare_command(cell, specs or [], fleet, samples=None, as_json=as_json)
-        from trtpipe.cli.debug import debug_command
+        from trtpipe.cli.debugging.precision import debug_command
 
         return debug_command(cell, specs or [], fleet, as_json=as_json)
 
@@ -121,14 +121,14 @@ def compare(
     """Compare every tensor with the source's, or with TensorRT's network, and name the first difference."""
 
     def body() -> int:
-        from trtpipe.cli.fleet_use import FleetOptions
+        from trtpipe.cli.fleets.use import FleetOptions
 
         fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         if network:
-            from trtpipe.cli.debug_compare_networks import compare_network_command
+            from trtpipe.cli.debugging.compare_networks import compare_network_command
 
             return compare_network_command(cell, specs or [], fleet, samples=samples, as_json=as_json)
-        from trtpipe.cli.debug_compare import compare_command
+        from trtpipe.cli.debugging.compare import compare_command
 
         return compare_command(cell, specs or [], fleet, samples=samples, as_json=as_json)
 
@@ -155,7 +155,7 @@ def reduce(
     """Find the smallest part of a model that still fails in the same way."""
 
     def body() -> int:
-        from trtpipe.cli.debug_reduce import reduce_command
+        from trtpipe.cli.debugging.reduce import reduce_command
 
         return reduce_command(
             cell, specs or [], output=output, trials=max_trials, seconds=time_limit, as_json=as_json
@@ -186,7 +186,7 @@ def repro(
     """Write a cell's failing step as a directory that reproduces it elsewhere with one command."""
 
     def body() -> int:
-        from trtpipe.cli.debug_repro import repro_command
+        from trtpipe.cli.debugging.repro import repro_command
 
         return repro_command(
             cell, specs or [], output=output, stage=step, random_weights=random_weights, as_json=as_json

@@ -28,7 +28,7 @@ def fleet_keygen(
     """Make the certificates of a fleet: a CA, and one each for the scheduler, the agents and the clients."""
 
     def body() -> int:
-        from trtpipe.cli.fleet_keygen import keygen_command
+        from trtpipe.cli.fleets.keygen import keygen_command
 
         return keygen_command(to, hosts or [], days, renew=renew)
 
@@ -76,7 +76,7 @@ def agent(
     """Offer this machine's GPUs, TensorRT versions and cores to builds on other machines."""
 
     def body() -> int:
-        from trtpipe.cli.agent import AgentArguments, agent_command
+        from trtpipe.cli.fleets.agent import AgentArguments, agent_command
 
         asked = (scheduler, name, lanes, one, offline, host, certificates, insecure)
         return agent_command(AgentArguments(*asked, store_size, project_code, with_parent, with_starter))
@@ -96,7 +96,7 @@ def fleet_scheduler(
     """Run the scheduler that agents and builds connect to."""
 
     def body() -> int:
-        from trtpipe.cli.agent import scheduler_command
+        from trtpipe.cli.fleets.agent import scheduler_command
 
         return scheduler_command(address, certificates, insecure=insecure, with_starter=with_starter)
 
@@ -118,7 +118,7 @@ def fleet_start(
     """Start a scheduler and agents over SSH, and keep them running until Ctrl-C."""
 
     def body() -> int:
-        from trtpipe.cli.fleet_start import start_command
+        from trtpipe.cli.fleets.start import start_command
 
         return start_command(file, once=once, dry_run=dry_run)
 
@@ -136,8 +136,8 @@ def fleet_status(
     """Show the machines of a fleet: what each can do and is doing, and which cells none of them can serve."""
 
     def body() -> int:
-        from trtpipe.cli.agent import status_command
-        from trtpipe.cli.fleet_use import FleetOptions
+        from trtpipe.cli.fleets.agent import status_command
+        from trtpipe.cli.fleets.use import FleetOptions
 
         options = FleetOptions("dask", scheduler, certificates, insecure)
         return status_command(options, specs or [], as_json=as_json)

@@ -97,7 +97,7 @@ def run_(
         from trtpipe.app.engines.choice import Where
         from trtpipe.app.engines.inputs import FeedRequest
         from trtpipe.app.engines.run import InferRequest
-        from trtpipe.cli.fleet_use import FleetOptions
+        from trtpipe.cli.fleets.use import FleetOptions
         from trtpipe.cli.run import infer_command
 
         fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
@@ -176,7 +176,7 @@ def bench(
         from trtpipe.app.engines.bench_request import BenchRequest, graph_called, parsed_streams, steady_for
         from trtpipe.app.engines.choice import Where
         from trtpipe.cli.bench import bench_command
-        from trtpipe.cli.fleet_use import FleetOptions
+        from trtpipe.cli.fleets.use import FleetOptions
 
         fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         asked = BenchRequest(

@@ -72,7 +72,7 @@ def validate(
 
     def body() -> int:
         from trtpipe.app.prove.validate import HowToValidate
-        from trtpipe.cli.fleet_use import FleetOptions
+        from trtpipe.cli.fleets.use import FleetOptions
         from trtpipe.cli.validate import propose_command, validate_command
 
         fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
@@ -116,7 +116,7 @@ def golden(
     def body() -> int:
         from trtpipe.app.prove.golden import Recording
         from trtpipe.app.prove.validate import HowToValidate
-        from trtpipe.cli.fleet_use import FleetOptions
+        from trtpipe.cli.fleets.use import FleetOptions
         from trtpipe.cli.validate import golden_command
 
         fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from trtpipe.app.debug.compare import compare_cell_with_network
 from trtpipe.checks.cell_steps import open_cell
-from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
+from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.json_values import JsonObject, integer_in, list_in, object_in, objects_in, text_in, texts_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from trtpipe.cli.fleet_use import require_dask
+from trtpipe.cli.fleets.use import require_dask
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, note, say
 from trtpipe.hosts.launches import Fleet, Launch, fleet_of
 from trtpipe.loader.fleet import load_fleet

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.cli.fleet_use import FleetOptions, require_dask
+from trtpipe.cli.fleets.use import FleetOptions, require_dask
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import FleetError, Problem, SpecError
 from trtpipe.files import temporary_folder

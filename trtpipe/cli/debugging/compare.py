@@ -7,7 +7,7 @@ from typing import Any
 
 from trtpipe.app.debug.compare import compare_cell
 from trtpipe.checks.cell_steps import open_cell
-from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
+from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.text.tables import render_table

@@ -14,7 +14,7 @@ from trtpipe.app.debug.reduce_accuracy import (
 )
 from trtpipe.app.debug.repro import require_new_directory
 from trtpipe.checks.cell_steps import CellSteps, Failing, open_cell
-from trtpipe.cli.debug_repro import default_directory
+from trtpipe.cli.debugging.repro import default_directory
 from trtpipe.cli.output import EXIT_DONE, EXIT_INTERRUPTED, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError, ToolchainError

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from trtpipe.app.debug.layers import Diagnosis, debug_variant
 from trtpipe.app.debug.sensitivity import Ranking, rank_units
 from trtpipe.app.debug.subjects import Subject, open_subject
-from trtpipe.cli.fleet_use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
+from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError
