@@ -6,6 +6,7 @@ agent, and this module watches whether that agent is still there, because dask w
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -113,7 +114,7 @@ class Fleet:
         future.add_done_callback(lambda _: done.set())
         try:
             self._wait(agent, request, control, done)
-            yield _answer(future, agent)
+            yield _read(self._result(future, agent), agent)
         finally:
             del self._hearers[request.id]
             with contextlib.suppress(Exception):  # the connection may be gone
@@ -166,6 +167,23 @@ class Fleet:
                 self._stop(agent, request, now=True)
             if time.monotonic() > ends:
                 raise Interrupted(Code.INTERRUPTED, "interrupted")
+
+    def _result(self, future: Future[str], agent: SeenAgent) -> str:
+        """The text of an answer that is there: dask brings it from the agent, which may die meanwhile.
+
+        Raises AgentLost, FleetError, or the exception of a bug on the agent, with the agent's traceback.
+        """
+        while True:
+            try:
+                return str(future.result(timeout=_TICK_SECONDS))
+            except (TimeoutError, asyncio.TimeoutError):  # noqa: PERF203 - that is what the loop is for
+                self._require()
+                if not self.has(agent):
+                    raise AgentLost(f"{agent.name} vanished") from None
+            except Exception as error:
+                if not _is_dasks(error):
+                    raise
+                raise AgentLost(f"{agent.name} vanished") from error
 
     def _stop(self, agent: SeenAgent, request: Request, *, now: bool) -> None:
         with contextlib.suppress(Exception):  # an agent that is gone has stopped
@@ -240,19 +258,17 @@ def _labels_in(text: object) -> Labels | str:
         return f"an agent of another version: {error}"
 
 
-def _answer(future: Future[str], agent: SeenAgent) -> Answer:
-    """Raises AgentLost, FleetError for an answer that cannot be read, or the exception of a bug on the agent."""
-    if future.status == "error":
-        error = future.exception()
-        if type(error).__module__.split(".")[0] in ("distributed", "dask"):
-            raise AgentLost(f"{agent.name} vanished")
-        raise error  # a bug in trtpipe, with the agent's traceback
-    if future.status != "finished":
-        raise AgentLost(f"{agent.name} vanished")
+def _read(text: str, agent: SeenAgent) -> Answer:
+    """Raises FleetError for an answer that cannot be read."""
     try:
-        return Answer.from_text(str(future.result()))
+        return Answer.from_text(text)
     except ValueError as error:
         raise FleetError(Code.AGENT_ANSWER, f"the answer of {agent.name} cannot be read: {error}") from error
+
+
+def _is_dasks(error: Exception) -> bool:
+    """Whether dask itself raised an error, because an agent or the connection is gone."""
+    return type(error).__module__.split(".")[0] in ("distributed", "dask")
 
 
 @contextlib.contextmanager
