@@ -101,6 +101,7 @@ def test_what_nobody_serves_is_said_before_anything_starts(fleet: TestFleet, pro
     assert "old has onnx 1.0.0, this machine has" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_agent_of_another_version_is_named(fleet: TestFleet, project: Path, tmp_path: Path):
     fleet.agent("old", trtpipe="0.0.1")
 
@@ -110,13 +111,15 @@ def test_an_agent_of_another_version_is_named(fleet: TestFleet, project: Path, t
     assert "old has trtpipe 0.0.1, this machine " in done.stderr
 
 
+@pytest.mark.slow
 def test_without_agents_it_says_how_to_start_one(fleet: TestFleet, project: Path, tmp_path: Path):
     done = trtpipe(project, "build", *FP32, *DASK, home=tmp_path / "client", scheduler=fleet.address)
 
     assert done.returncode == 2
-    assert "no agent is connected: start one with `trtpipe agent`" in done.stderr
+    assert "no agent is connected: start one with `trtpipe agent ADDRESS`" in done.stderr
 
 
+@pytest.mark.slow
 def test_it_waits_for_agents(fleet: TestFleet, project: Path, tmp_path: Path):
     building = start(project, tmp_path, fleet, "--wait-for-agents", "60")
     time.sleep(2)
@@ -125,6 +128,7 @@ def test_it_waits_for_agents(fleet: TestFleet, project: Path, tmp_path: Path):
     assert building.wait(120) == 0
 
 
+@pytest.mark.slow
 def test_no_scheduler_is_one_error(project: Path, tmp_path: Path):
     done = trtpipe(project, "build", *FP32, *DASK, home=tmp_path / "client", scheduler="tcp://127.0.0.1:9")
 
@@ -161,6 +165,7 @@ def test_the_scheduler_dies_and_the_next_build_goes_on(fleet: TestFleet, project
     assert "start    digits:import" not in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_agents_work(fleet: TestFleet, project: Path, tmp_path: Path):
     fleet.agent("a", stand_ins=True, slow=30.0)
     building = start(project, tmp_path, fleet)
@@ -182,6 +187,7 @@ def test_a_client_that_is_killed_leaves_no_work(fleet: TestFleet, project: Path,
     wait_until(lambda: running(fleet, tmp_path) == [], "the agent has stopped")
 
 
+@pytest.mark.slow
 def test_an_agent_for_one_piece_of_work_ends(fleet: TestFleet, project: Path, tmp_path: Path):
     one = fleet.agent("one", "--one", stand_ins=True)
     fleet.agent("other", stand_ins=True)
@@ -218,6 +224,7 @@ def said(folder: Path) -> str:
     return (folder / "said").read_text(errors="replace")
 
 
+@pytest.mark.slow
 def test_an_agent_that_cannot_be_dialled_is_an_error_that_names_a_remote(
     fleet: TestFleet, project: Path, tmp_path: Path
 ):
