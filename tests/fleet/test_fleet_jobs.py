@@ -51,6 +51,7 @@ def test_an_engine_is_validated_on_the_agent_that_has_its_gpu(fleet: TestFleet, 
     assert proof["outcome"] == "passed" and len(proof["places"]) == 4
 
 
+@pytest.mark.slow
 def test_what_misses_a_threshold_on_an_agent_fails_here_and_its_inputs_come_back(
     fleet: TestFleet, tmp_path: Path
 ):
@@ -84,6 +85,7 @@ def test_an_engine_that_nobody_can_run_is_named_before_anything_is_sent(fleet: T
     assert not (tmp_path / "cell" / "proof.json").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_engine_is_an_error_as_on_this_machine(fleet: TestFleet, tmp_path: Path):
     gpu_agent(fleet, "gpu-box", ADA)
     record = engine_record()
@@ -155,6 +157,7 @@ def test_an_engine_that_misses_its_thresholds_on_the_gpu_fails_the_build(fleet: 
     assert again.returncode == 1, again.stderr
 
 
+@pytest.mark.slow
 def test_inputs_are_sent_and_outputs_come_back(fleet: TestFleet, tmp_path: Path):
     make_cell(tmp_path)
     np.save(tmp_path / "x.npy", rows(3))
@@ -169,6 +172,7 @@ def test_inputs_are_sent_and_outputs_come_back(fleet: TestFleet, tmp_path: Path)
     assert np.array_equal(np.load(tmp_path / "out.npz")["y"], rows(3))  # its typed model would negate
 
 
+@pytest.mark.slow
 def test_a_benchmark_is_measured_by_one_agent_and_lands_beside_the_engine(fleet: TestFleet, tmp_path: Path):
     cell = make_cell(tmp_path)
     gpu_agent(fleet, "gpu-box", ADA)
@@ -186,6 +190,7 @@ def test_a_benchmark_is_measured_by_one_agent_and_lands_beside_the_engine(fleet:
     assert [one["streams"] for one in record["throughput"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_what_no_agent_can_run_falls_back_to_the_typed_model_as_here(fleet: TestFleet, tmp_path: Path):
     make_cell(tmp_path)
     gpu_agent(fleet, "old-box", TURING)

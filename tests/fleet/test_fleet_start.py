@@ -168,6 +168,7 @@ def test_an_agent_ends_with_its_connection_and_is_started_again(hosts: SshHosts,
     assert fleet.processes() == []
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_starter_that_is_killed(hosts: SshHosts, start: Any):
     hosts.add("one"), hosts.add("two")
     fleet = start(STAND_IN)
@@ -179,6 +180,7 @@ def test_nothing_outlives_a_starter_that_is_killed(hosts: SshHosts, start: Any):
     wait_until(lambda: fleet.processes() == [], "all end", 40)
 
 
+@pytest.mark.slow
 def test_hosts_that_refuse_are_named_while_the_others_serve(hosts: SshHosts, start: Any):
     hosts.add("good")
     hosts.add("stranger", is_known=False)
@@ -194,6 +196,7 @@ def test_hosts_that_refuse_are_named_while_the_others_serve(hosts: SshHosts, sta
     assert own_tracebacks(fleet) == []
 
 
+@pytest.mark.slow
 def test_without_retries_a_program_that_ends_is_named_with_its_last_words(hosts: SshHosts, start: Any):
     hosts.add("one")
 
@@ -223,6 +226,7 @@ def test_no_secret_is_in_a_command_line_or_shown(hosts: SshHosts, start: Any):
     assert running and not any("tok-4711" in word for word in [*running, *one.commands])
 
 
+@pytest.mark.slow
 def test_certificates_are_copied_for_the_user_alone(hosts: SshHosts, start: Any):
     one = hosts.add("one")
     folder = hosts.folder / "certificates"
