@@ -342,11 +342,13 @@ def slow(place: Place) -> None:
 def starting(module: str) -> Callable[[Place], object]:
     """Start the interpreter of a toolchain, which lies in `env`."""
     import importlib
+    import inspect
 
     def ask(place: Place) -> None:
         start = importlib.import_module(module)._start
+        visible = [{}] if "visible" in inspect.signature(start).parameters else []
         with (place.root / "log").open("wb") as log:
-            child = start((str(place.root / "env/python"),), place.root, log)
+            child = start((str(place.root / "env/python"),), place.root, log, *visible)
             child.kill()
             child.communicate()
 
