@@ -205,7 +205,7 @@ class TestKeygen:
         assert out == f"{tmp_path / 'trtpipe' / 'fleet'}\n"
         assert "can run any code on every agent" in err
         assert "keep ca.key offline" in err
-        assert tls_files(fleet_folder(), "client")
+        assert tls_files(fleet_folder("--to"), "client")
 
 
 class TestLoading:

@@ -191,7 +191,7 @@ def test_hosts_that_refuse_are_named_while_the_others_serve(hosts: SshHosts, sta
 
     wait_until(lambda: "stranger: the SSH key that 127.0.0.1 shows" in fleet.said, "the wrong key is said")
     wait_until(lambda: "strict: 127.0.0.1 does not let builder log in" in fleet.said, "the refusal is said")
-    assert "ssh-keygen -R 127.0.0.1" in fleet.said and "ssh-copy-id" in fleet.said
+    assert "ssh-keygen -R '[127.0.0.1]:" in fleet.said and "ssh-copy-id" in fleet.said
     assert hosts.hosts["stranger"].commands == [] and hosts.hosts["strict"].commands == []
     assert own_tracebacks(fleet) == []
 

@@ -233,4 +233,4 @@ def test_an_agent_that_cannot_be_dialled_is_an_error_that_names_a_remote(
     done = trtpipe(project, "build", *FP32, *DASK, home=tmp_path / "client", scheduler=fleet.address)
 
     assert done.returncode == 2, done.stderr
-    assert "hidden cannot be sent artifacts" in done.stderr and "store: {remote:" in done.stderr
+    assert "hidden cannot be sent artifacts" in done.stderr and "TRTPIPE_REMOTE=s3://" in done.stderr

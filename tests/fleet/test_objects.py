@@ -617,7 +617,7 @@ class TestReach:
         assert code is Code.AGENT_UNREACHABLE
         assert caught.value.exit_code == 2
         assert f"the agent 127.0.0.1:{port} cannot be reached: connection refused" in said
-        assert "store: {remote: s3://BUCKET/PREFIX}" in said
+        assert "TRTPIPE_REMOTE=s3://BUCKET/PREFIX" in said
 
     @pytest.mark.parametrize(
         "address", ["", "host", "host:", "host:x", "host:99999", "a@host:1", "host:1/x", "[::1:1"]

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -103,6 +104,22 @@ def with_another_recording(place: Place) -> None:
     manifest_with(validation={**record, "recorded": recorded})(place)
 
 
+def with_another_gpu(place: Place) -> None:
+    """The step that built the engine says of its GPU what cannot be."""
+    record = json.loads((place.root / MANIFEST).read_bytes())
+    record["steps"]["build_engine"]["fingerprint"]["options"]["gpu"] = 5
+    place.write(MANIFEST, json.dumps(record))
+
+
+def needed(place: Place) -> object:
+    """What the engine needs of an agent."""
+    from trtpipe.app.prove.fleet_validation import need_of
+    from trtpipe.app.prove.validate import HowToValidate
+
+    facts = SimpleNamespace(manifest=json.loads((place.root / MANIFEST).read_bytes()))
+    return need_of(facts, HowToValidate()) and None  # type: ignore[arg-type]
+
+
 def reported(folder: str) -> Callable[[Place], object]:
     from trtpipe.app.report.reports import report_directory
 
@@ -111,6 +128,7 @@ def reported(folder: str) -> Callable[[Place], object]:
 
 RECORDS = [
     row("capabilities of no GPU", Code.MANIFEST_DAMAGED, manifest_with(compute_capabilities=["sm"]), ("run", CELL, "--random"), "build the cell again", AGAIN),
+    row("a manifest with a GPU that is none", Code.MANIFEST_DAMAGED, with_another_gpu, needed, "build the cell again", AGAIN),
     row("a manifest without steps", Code.MANIFEST_DAMAGED, manifest_with(steps=5), MEASURED, "build the cell again", AGAIN, ends=-1),
     row("thresholds of no metric", Code.MANIFEST_DAMAGED, with_damaged_thresholds, MEASURED, "build the cell again", AGAIN, ends=-1),
     row("a recording of another model", Code.MANIFEST_DAMAGED, with_another_recording, MEASURED, "build the cell again", AGAIN, ends=-1),

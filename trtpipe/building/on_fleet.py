@@ -164,7 +164,8 @@ def _unserved(need: Need, lanes: Lanes, plan: Plan, addresses: Collection[Addres
     fact = (
         f"no agent of the fleet serves {shown or min(map(str, served))}: it takes one with {need_words(need)}"
     )
-    return Problem(Code.NOBODY_SERVES, fact, "\n".join(reasons) or NO_AGENT)
+    remedy = "" if reasons else NO_AGENT
+    return Problem(Code.NOBODY_SERVES, fact, remedy, details="\n".join(reasons))
 
 
 def _may_leave(step: Step) -> bool:

@@ -122,7 +122,7 @@ class Delivery:
         except OSError as error:
             what = (error.strerror or str(error)).lower()
             raise TrtpipeError(
-                Code.CANNOT_DELIVER, f"cannot take back {cell.name}: {path}: {what}", _remedy(error)
+                Code.CANNOT_DELIVER, f"cannot take back {cell.name}: {path}: {what}", f"remove {path.parent}"
             ) from error
 
     def entry_of(self, cell: Cell, keys: Mapping[Stage, str]) -> dict[str, Fact]:

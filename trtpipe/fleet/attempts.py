@@ -76,8 +76,8 @@ def _given_up(what: str, lost: list[str], last: TrtpipeError | None) -> TrtpipeE
     where = "; ".join(lost)
     if last is not None:
         first = last.problems[0]
-        remedy = "\n".join(filter(None, [f"tried {len(lost)} times: {where}", first.remedy]))
+        details = "\n".join(filter(None, [f"tried {len(lost)} times: {where}", first.details]))
         if isinstance(last, ToolchainError):
-            return ToolchainError(replace(first, remedy=remedy))
-        return StepFailed(replace(first, remedy=remedy), log=getattr(last, "log", ""))
+            return ToolchainError(replace(first, details=details))
+        return StepFailed(replace(first, details=details), log=getattr(last, "log", ""))
     return StepFailed(Problem(Code.AGENT_LOST, f"{what} was lost {len(lost)} times: {where}"))

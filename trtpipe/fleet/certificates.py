@@ -46,14 +46,14 @@ class TlsContexts:
     client: ssl.SSLContext
 
 
-def fleet_folder() -> Path:
-    """Where a user's certificates are unless another directory is named. Raises SpecError."""
+def fleet_folder(named_by: str) -> Path:
+    """Where a user's certificates are unless another directory is named, by what `named_by` says. Raises SpecError."""
     home = config_home()
     if home is None:
         raise SpecError(
             Code.NO_SUCH_FILE,
             "there is no home directory to keep certificates in",
-            "name a directory with --to",
+            f"name a directory with {named_by}",
         )
     return home / "fleet"
 
@@ -125,7 +125,7 @@ def _certificate(path: Path) -> Certificate:
         raise SpecError(
             Code.FLEET_CERTIFICATE,
             f"{path} is not valid before {found.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
-            "look at this machine's clock",
+            "set this machine's clock right",
         )
     if now > found.not_valid_after_utc:
         raise SpecError(

@@ -194,7 +194,7 @@ class Fleet:
             raise FleetError(
                 Code.FLEET_UNREACHABLE,
                 f"the connection to the scheduler {self.address} broke: {self._broken}",
-                "what was finished is kept; when the scheduler runs again, build again to go on",
+                "start it again, and build again: what was finished is kept",
             )
 
     def _hear(self, event: tuple[float, object]) -> None:

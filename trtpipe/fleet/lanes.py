@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Condition
 
-from trtpipe.errors import FleetError
+from trtpipe.errors import FleetError, Problem
 from trtpipe.fleet.connection import Fleet, SeenAgent
 from trtpipe.fleet.placement import Need, fitting_gpus, reason_lines, why_not
 from trtpipe.plan.control import Control
@@ -101,12 +101,10 @@ class Lanes:
 
     def _nobody(self, need: Need) -> FleetError:
         """The error for work that no agent can do, with the reason of each."""
-        reasons = {one.name: self.why_not(one, need) for one in self.fleet.agents()}
-        return FleetError(
-            Code.NOBODY_SERVES,
-            f"no agent of the fleet can do a step, which needs {need_words(need)}",
-            "\n".join(reason_lines(reasons)) or NO_AGENT,
-        )
+        reasons = reason_lines({one.name: self.why_not(one, need) for one in self.fleet.agents()})
+        fact = f"no agent of the fleet can do a step, which needs {need_words(need)}"
+        remedy = "" if reasons else NO_AGENT
+        return FleetError(Problem(Code.NOBODY_SERVES, fact, remedy, details="\n".join(reasons)))
 
     def give(self, lane: Lane) -> None:
         """A lane is free again."""

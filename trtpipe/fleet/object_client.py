@@ -42,6 +42,12 @@ _READ_SECONDS = 60.0
 _STORED_BYTES = 50e6
 """How many bytes a second an agent checks and flushes to its disk at least, before it answers that it has them."""
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+_SAME_FLEET = "give both the certificates of the same fleet"
+USE_A_REMOTE = (
+    "set TRTPIPE_REMOTE=s3://BUCKET/PREFIX and TRTPIPE_REMOTE_MODE=read-write here and for the agent: "
+    "artifacts then go through that store"
+)
+"""The remedy where an agent cannot be sent artifacts directly."""
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/\d{1,18}", re.ASCII)
 
 
@@ -299,7 +305,7 @@ class Peer:
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             raise _Broken("the agent hung up") from error
         except ssl.SSLError as error:
-            raise self._refused(_words_of(error)) from error
+            raise self._refused(_words_of(error), _SAME_FLEET) from error
         except (BrokenPipeError, ConnectionResetError) as error:
             if hung_up:
                 raise
@@ -323,30 +329,20 @@ class Peer:
             raise StoreError(
                 Code.DISK_FULL,
                 f"the agent {self.address} has no space left on its disk",
-                "free some space there (`trtpipe cache gc`), or start the agent with its store on another disk",
+                "free some space there",
             )
         raise self._odd(f"answered {response.status}" + (f": {why}" if why else ""))
 
-    def _refused(self, why: str) -> StoreError:
-        return StoreError(
-            Code.AGENT_REFUSED,
-            f"the agent {self.address} and this client do not trust each other: {why}",
-            "give both certificates, or the token, of the same fleet",
-        )
+    def _refused(self, why: str, remedy: str = "") -> StoreError:
+        fact = f"the agent {self.address} and this client do not trust each other: {why}"
+        return StoreError(Code.AGENT_REFUSED, fact, remedy)
 
     def _odd(self, what: str) -> StoreError:
-        return StoreError(
-            Code.AGENT_ANSWER,
-            f"the agent {self.address} {what}",
-            "try again; if it stays so, look at the agent's machine, and whether it runs the same trtpipe",
-        )
+        return StoreError(Code.AGENT_ANSWER, f"the agent {self.address} {what}")
 
     def _unreachable(self, fact: str) -> StoreError:
         return StoreError(
-            Code.AGENT_UNREACHABLE,
-            fact,
-            "where clients cannot connect to agents, have all machines share a store: in trtpipe.yaml write "
-            "store: {remote: s3://BUCKET/PREFIX}",
+            Code.AGENT_UNREACHABLE, fact, f"where clients cannot connect to agents, {USE_A_REMOTE}"
         )
 
 
@@ -358,7 +354,9 @@ def _host_and_port(address: str) -> tuple[str, int]:
         host, port = None, None
     if not host or port is None or parts.username is not None or parts.netloc != address:
         raise StoreError(
-            Code.AGENT_UNREACHABLE, f"{address!r} is not the address of an agent", "write HOST:PORT"
+            Code.AGENT_UNREACHABLE,
+            f"{address!r} is not the address of an agent",
+            "start the agent with --host and the name or IP address of its machine",
         )
     return host, port
 

@@ -72,7 +72,7 @@ def certificates_for(
     """The certificates for a connection, or None for a plain one. Raises FleetError and what reading them raises."""
     if address.encrypted:
         named = os.environ.get(CERTIFICATES)
-        return tls_files(folder or (Path(named) if named else fleet_folder()), role)
+        return tls_files(folder or (Path(named) if named else fleet_folder("--certificates")), role)
     if not insecure and not is_loopback(address.host):
         raise FleetError(
             Code.NOT_ENCRYPTED,

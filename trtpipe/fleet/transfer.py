@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from trtpipe.digests import Digest
 from trtpipe.errors import FleetError
 from trtpipe.fleet.connection import SeenAgent
-from trtpipe.fleet.object_client import Peer
+from trtpipe.fleet.object_client import USE_A_REMOTE, Peer
 from trtpipe.json_values import Malformed, read_object, text_in
 from trtpipe.plan.graph import Action, Source
 from trtpipe.problem_codes import Code
@@ -153,7 +153,7 @@ class Routes:
             raise FleetError(
                 Code.FLEET_UNREACHABLE,
                 f"{agent.name} serves no objects, and uses no remote store that this project writes to",
-                "name a remote in trtpipe.yaml (store: {remote: ...}) and in the configuration of the agent's user",
+                USE_A_REMOTE,
             )
         return Direct(
             Peer(said.address, self.context, said.token or None, is_there=lambda: self.is_there(agent)),

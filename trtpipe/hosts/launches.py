@@ -64,7 +64,8 @@ class Fleet:
 def fleet_of(spec: FleetSpec) -> Fleet:
     """What a spec asks to start. Raises SpecError when a variable or a certificate that it names is not there."""
     address = _address(spec)
-    folder = Path(spec.certificates).expanduser() if spec.certificates else fleet_folder()
+    named = spec.certificates
+    folder = Path(named).expanduser() if named else fleet_folder("'certificates' in fleet.yaml")
     scheduler = _scheduler(spec, address, folder)
     return Fleet(
         address, scheduler, tuple(_agent(name, host, address, folder) for name, host in spec.hosts.items())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import shlex
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 20
 _ALIVE_SECONDS = 15
 _CLOSED_SECONDS = 5
+_PORT = 22
 _KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("/etc/ssh/ssh_known_hosts"))
 
 
@@ -185,8 +187,8 @@ def _unreachable(launch: Launch, error: Exception) -> FleetError:
         return FleetError(
             Code.HOST_FAILED,
             f"the SSH key that {launch.address} shows is not the one in ~/.ssh/known_hosts: {said}",
-            f"connect once with `ssh {launch.place.partition(':')[0]}` and compare the key; if the machine was set up "
-            f"anew, remove its old key with `ssh-keygen -R {launch.address}`",
+            f"connect once with `{_by_hand(launch)}` and compare the key; if the machine was set up anew, first remove "
+            f"its old key with `ssh-keygen -R {shlex.quote(_known_as(launch))}`",
         )
     if isinstance(error, asyncssh.PermissionDenied):
         user = (launch.host.user if launch.host is not None else None) or getpass.getuser()
@@ -196,6 +198,20 @@ def _unreachable(launch: Launch, error: Exception) -> FleetError:
             "name your key in fleet.yaml (identity), add it to ssh-agent, or copy it there with `ssh-copy-id`",
         )
     return FleetError(Code.HOST_FAILED, f"{launch.place} cannot be reached over SSH: {said}")
+
+
+def _by_hand(launch: Launch) -> str:
+    """The command that logs in to a host."""
+    host = launch.host
+    assert host is not None, "a process on this machine needs no connection"
+    port = ["-p", str(host.port)] if host.port is not None else []
+    return shlex.join(["ssh", *port, f"{host.user}@{launch.address}" if host.user else launch.address])
+
+
+def _known_as(launch: Launch) -> str:
+    """How known_hosts names a host."""
+    port = launch.host.port if launch.host is not None else None
+    return launch.address if port in (None, _PORT) else f"[{launch.address}]:{port}"
 
 
 async def _send(connection: asyncssh.SSHClientConnection, launch: Launch) -> None:

@@ -103,7 +103,7 @@ def need_of(facts: EngineFacts, how: HowToValidate) -> Need:
         raise ModelError(
             Code.MANIFEST_DAMAGED,
             f"the manifest of {facts.manifest['cell']} is damaged: {error}",
-            "build the cell again, or copy it again",
+            "build the cell again",
         ) from error
 
 

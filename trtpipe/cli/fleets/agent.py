@@ -194,6 +194,7 @@ def _status_json(
         record["exchange"].pop("token", None)
         agents.append({"address": agent.address, "labels": record, "running": running})
     unserved = [
-        {"code": str(one.code), "fact": one.fact, "reasons": one.remedy.splitlines()} for one in problems
+        {"code": str(one.code), "fact": one.fact, "reasons": (one.details or one.remedy).splitlines()}
+        for one in problems
     ]
     return {"schema": 1, "agents": agents, "others": others, "unserved": unserved}

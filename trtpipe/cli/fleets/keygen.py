@@ -20,7 +20,7 @@ what it receives"""
 
 def keygen_command(folder: Path | None, hosts: Sequence[str], days: int, *, renew: bool) -> int:
     """Write the certificates of a fleet, and say where each belongs and what it allows."""
-    folder = folder if folder is not None else fleet_folder()
+    folder = folder if folder is not None else fleet_folder("--to")
     end = keygen(folder, hosts, days, renew=renew)
     note(f"wrote certificates that are valid until {end:%Y-%m-%d}")
     note(_WHAT_NEXT)

@@ -62,7 +62,7 @@ class FleetOptions:
             return self
         if self.executor == "dask":
             fact = f"{given[0]} is about this machine, and --executor dask runs engines on others"
-            raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave one out; a fleet finds a free GPU by itself")
+            raise SpecError(Code.OPTIONS_EXCLUDE, fact, "leave one out")
         return replace(self, executor="local")
 
 
