@@ -24,6 +24,7 @@ from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.fleet import object_client, uploads
 from trtpipe.fleet.object_client import Peer
 from trtpipe.fleet.object_server import MOST_DIGESTS
+from trtpipe.fleet.places import bracketed
 from trtpipe.fleet.uploads import Upload
 from trtpipe.problem_codes import Code
 from trtpipe.stores.local import LocalStore
@@ -625,6 +626,10 @@ class TestReach:
     def test_an_address_that_is_none_is_refused(self, address: str):
         with pytest.raises(StoreError, match="is not the address of an agent"):
             Peer(address)
+
+    @pytest.mark.parametrize("host", ["gpu1", "10.0.0.7", "fd00::7", "[fd00::7]"])
+    def test_an_agent_s_host_may_be_any(self, host: str):
+        assert Peer(f"{bracketed(host)}:40000").address in (f"{host}:40000", f"[{host}]:40000")
 
     def test_an_agent_that_says_nothing_is_given_up(self, store: LocalStore, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(object_client, "_READ_SECONDS", 0.2)

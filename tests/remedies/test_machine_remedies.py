@@ -20,7 +20,7 @@ from trtpipe.problem_codes import Code
 
 @pytest.fixture(autouse=True)
 def _alone(place: Place) -> None:
-    pytest.importorskip("distributed", reason="needs the extra dask")
+    pytest.importorskip("distributed", reason="not run: needs the extra dask")
     for name in [
         one for one in os.environ if one.startswith(("TRTPIPE_REMOTE", "TRTPIPE_SCHEDULER", "SSH_"))
     ]:
@@ -301,7 +301,7 @@ def test_a_scheduler_that_is_not_named(place: Place, fleet: TestFleet):
 
 
 def test_a_host_that_shows_another_key(place: Place):
-    pytest.importorskip("asyncssh", reason="needs the extra dask")
+    pytest.importorskip("asyncssh", reason="not run: needs the extra dask")
     from tests.fleet.ssh_hosts import ssh_hosts
 
     def compared(place: Place, match: re.Match[str]) -> None:
@@ -323,7 +323,7 @@ def test_a_host_that_shows_another_key(place: Place):
 
 
 def test_a_host_that_lets_nobody_in(place: Place):
-    pytest.importorskip("asyncssh", reason="needs the extra dask")
+    pytest.importorskip("asyncssh", reason="not run: needs the extra dask")
     from tests.fleet.ssh_hosts import ssh_hosts
 
     with ssh_hosts(place.root / "ssh") as hosts:

@@ -26,7 +26,7 @@ from trtpipe.errors import FleetError
 from trtpipe.fleet import entry
 from trtpipe.fleet.dask_settings import LOOPBACK, WORKER, quiet_dask
 from trtpipe.fleet.labels import Exchange
-from trtpipe.fleet.places import FleetAddress
+from trtpipe.fleet.places import FleetAddress, bracketed
 from trtpipe.homes import cache_home
 from trtpipe.json_values import Malformed, read_object, text_in
 from trtpipe.problem_codes import Code
@@ -185,7 +185,7 @@ class AgentService:
         host = self.options.host or _own_address(self.options.address)
         remote = self.store.remote.shown if isinstance(self.store, LayeredStore) and self.store.remote else ""
         return Exchange(
-            f"{host}:{port}", token, _identity(self.store), str(self.store.root.resolve()), remote
+            f"{bracketed(host)}:{port}", token, _identity(self.store), str(self.store.root.resolve()), remote
         )
 
 

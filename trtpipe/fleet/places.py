@@ -83,6 +83,11 @@ def certificates_for(
     return None
 
 
+def bracketed(host: str) -> str:
+    """A host as it stands in front of a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine itself."""
     if host == "localhost":

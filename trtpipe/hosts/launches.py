@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trtpipe.errors import SpecError
 from trtpipe.fleet.certificates import fleet_folder
-from trtpipe.fleet.places import FleetAddress, is_loopback
+from trtpipe.fleet.places import FleetAddress, bracketed, is_loopback
 from trtpipe.launcher.children import interpreter_command
 from trtpipe.problem_codes import Code
 from trtpipe.spec.fleet import LOCAL, SEND, FleetHostSpec, FleetSpec
@@ -76,7 +76,7 @@ def _address(spec: FleetSpec) -> FleetAddress:
     asked = spec.scheduler
     there = spec.hosts.get(asked.host)
     host = asked.address or (there.address if there is not None else None) or asked.host
-    return FleetAddress("tcp" if asked.insecure else "tls", f"[{host}]" if ":" in host else host, asked.port)
+    return FleetAddress("tcp" if asked.insecure else "tls", bracketed(host), asked.port)
 
 
 def _scheduler(spec: FleetSpec, address: FleetAddress, folder: Path) -> Launch:
