@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.fleet.fleets import TestFleet, stand_in_project, trtpipe
+from tests.fleet.fleets import TestFleet, stand_in_project, trtpipe, wait_until
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 
+from tests.fleet.engine_processes import Watched, runs, started_client
 from tests.runners.cells import make_cell
-from tests.runners.engine_bench import rows
+from tests.runners.engine_bench import copying, rows
 from tests.runners.test_validating_engines import engine_record, write_cell
 from trtpipe.runners.validation.recordings import read_recording
 
@@ -205,3 +207,24 @@ def test_what_no_agent_can_run_falls_back_to_the_typed_model_as_here(fleet: Test
     assert "not run: copy/fp16@here as an engine: needs sm89" in done.stderr
     assert required.returncode == 2
     assert "old-box has no sm89, but Tesla T4 (sm75)" in required.stderr
+
+
+@pytest.mark.parametrize("who", ["scheduler", "agent"])
+def test_an_engine_does_not_go_on_when_its_scheduler_is_gone_or_its_agent_ends(
+    fleet: TestFleet, tmp_path: Path, who: str
+):
+    """It has the GPU, for which others wait."""
+    record = copying()
+    record["ops"].insert(0, {"op": "sleep", "seconds": 60})
+    make_cell(tmp_path, record)
+    gpu_agent(fleet, "gpu-box", ADA)
+    box, scheduler = fleet.agents["gpu-box"], fleet.scheduler
+    assert scheduler is not None
+
+    with Watched(fleet) as watched, started_client(fleet, tmp_path, "run", "copy/fp16@here", "--random"):
+        wait_until(lambda: any(map(runs, list(watched.seen))), "the engine runs")
+        began = time.monotonic()
+        scheduler.kill() if who == "scheduler" else box.end()
+        wait_until(lambda: not any(map(runs, list(watched.seen))), "the engine's process is gone")
+
+    assert max(one.ended for one in watched.seen.values()) - began < 4

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from trtpipe.agent.jobs import ASKED, RESULT, job_command
 from trtpipe.agent.lanes import AgentLanes
 from trtpipe.errors import Interrupted
 from trtpipe.fleet.clocks import held_down
 from trtpipe.json_values import Malformed
+from trtpipe.launcher.children import run_to_end
 from trtpipe.plan.control import Control
+from trtpipe.processes.stage_runs import environment
 
 
 def test_a_leased_gpu_is_waited_for_also_by_another_agent(tmp_path: Path):
@@ -53,6 +58,20 @@ def test_waiting_for_a_gpu_can_be_stopped(tmp_path: Path):
         AgentLanes(1, tmp_path).hold("GPU-1", control),
     ):
         pass
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="children end with their parent on Linux only"
+)
+def test_a_job_is_not_begun_when_its_agent_has_died_meanwhile(tmp_path: Path):
+    """The lease ended with the agent: what its job's process did now would run beside somebody else's work."""
+    (tmp_path / ASKED).write_text('{"name": "run", "options": {}}')
+    somebody_else = {**environment(), "TRTPIPE_PARENT": str(os.getppid())}
+
+    done = run_to_end([*job_command(), str(tmp_path)], somebody_else, seconds=60)
+
+    assert done.returncode == 1 and not done.stderr
+    assert not (tmp_path / RESULT).exists()
 
 
 def test_clocks_that_were_held_down_are_told():

@@ -7,6 +7,7 @@ It reads `job.json` and the files there, does what the command of the same name 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from trtpipe.processes.child import error_json, of_os_error
 
 def main(folder: str) -> int:
     """Do the job of a directory; returns 0 when a result was written, even if that is an error."""
-    end_with_parent(None)
+    end_with_parent(int(os.environ["TRTPIPE_PARENT"]))
     place = Path(folder)
     asked = read_object((place / ASKED).read_bytes())
     (place / FILES).mkdir(exist_ok=True)

@@ -129,11 +129,14 @@ class AgentService:
         )
         entry.serve(agent)
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(agent.stop_all)
+            stack.callback(agent.stop_all)  # what began while the worker was being closed
             exchange = await self._objects(stack)
             agent.known = replace(agent.known, exchange=exchange)
             await worker
             stack.push_async_callback(worker.close, nanny=False, timeout=5)
+            # Before that: closing waits for the worker's threads, half a minute when the scheduler is gone, and they
+            # wait for what runs, which keeps its GPU meanwhile.
+            stack.callback(agent.stop_all)
             self.say(f"{self.options.name} serves {self.options.address}")
             watching = _Watch(worker, agent)
             while not ended.is_set() and worker.status.name in ("running", "paused"):
