@@ -5,7 +5,8 @@
 `stand_ins`: stages take no time (`tests/foreseeing/stand_ins.py`). `slow`: seconds that each action takes longer.
 `dies_in`: the stage in which the whole agent dies. `crashes_in`: the stage whose worker process is said to crash.
 `packages`: versions that it says it has. `trtpipe`: the version that it says it is. `bytes`: what it sends for objects.
-`stand_in_engines`: engines are those of `tests/runners/stand_in`, which run without a GPU.
+`stand_in_engines`: engines are those of `tests/runners/stand_in`, which run without a GPU. `real_gpu`: GPUs, driver and
+TensorRT are those that it finds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def main() -> None:
     pretend_work(asked)
     if asked.get("lies"):
         pretend_bytes()
-    if asked.get("stand_in_engines"):
+    if asked.get("stand_in_engines") and not asked.get("real_gpu"):
         pretend_engines(asked)
     if sys.argv[1] == "job":
         from trtpipe.agent.job_process import main as do
@@ -56,7 +57,8 @@ def pretend_machine(asked: dict[str, Any]) -> None:
         )
         for index, (name, sm) in enumerate(asked.get("gpus", []))
     )
-    machine.detect_gpus = lambda: gpus
+    if not asked.get("real_gpu"):
+        machine.detect_gpus = lambda: gpus
     packages_here = machine.packages_here
     machine.packages_here = lambda: packages_here() | asked.get("packages", {})
     if "trtpipe" in asked:

@@ -16,33 +16,13 @@ import numpy as np
 import pytest
 
 from tests.runners.engine_bench import STAND_IN, Bench, copying, rows, tensor
+from tests.runners.gpu_kernels import compiled_kernels
 from trtpipe.errors import Interrupted, StepFailed, ToolchainError
 from trtpipe.runners.inference.run import cuda_site
 from trtpipe.toolchains.detect import detect_gpus
 
 pytestmark = pytest.mark.skipif(not detect_gpus(), reason="not run: needs a CUDA GPU")
 
-KERNELS = r"""
-extern "C" __global__ void axpy(float *y, const float *x, float *scratch, long long n, float a) {
-    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (i < n) y[i] = a * x[i] + 1.0f;
-}
-extern "C" __global__ void add_to(float *y, const float *x, float *scratch, long long n, float a) {
-    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (i < n) y[i] += a * x[i];
-}
-extern "C" __global__ void spin(float *y, const float *x, float *scratch, long long n, float microseconds) {
-    unsigned long long began, now;
-    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(began));
-    do asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
-    while (now - began < (unsigned long long)(microseconds * 1000.0f));
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < n; i += gridDim.x * (long long)blockDim.x)
-        y[i] = x[i];
-}
-extern "C" __global__ void crash(float *y, const float *x, float *scratch, long long n, float a) {
-    *(volatile float *)16 = a;
-}
-"""
 TYPES = {
     "FLOAT": np.float32,
     "HALF": np.float16,
@@ -66,20 +46,7 @@ WIDE = [{"x": [[1, 4], [2, 4], [1 << 24, 4]]}]
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The kernels, compiled for the GPU at hand."""
-    from cuda.bindings import nvrtc
-
-    number = str(detect_gpus()[0].compute_capability.sm).removeprefix("sm")
-    error, program = nvrtc.nvrtcCreateProgram(KERNELS.encode(), b"kernels.cu", 0, [], [])
-    assert not int(error)
-    (error,) = nvrtc.nvrtcCompileProgram(program, 1, [f"--gpu-architecture=sm_{number}".encode()])
-    assert not int(error)
-    error, size = nvrtc.nvrtcGetCUBINSize(program)
-    code = b" " * size
-    (error,) = nvrtc.nvrtcGetCUBIN(program, code)
-    assert not int(error)
-    path = tmp_path_factory.mktemp("kernels") / "kernels.cubin"
-    path.write_bytes(code)
-    return str(path)
+    return compiled_kernels(tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture
