@@ -183,3 +183,19 @@ def test_an_agent_for_one_piece_of_work_gets_no_second():
 
 def test_the_total_counts_lanes_and_gpus():
     assert lanes_of(labels("a", gpus=(T4, L4)), labels("b")).total() == 6
+
+
+def test_clients_that_do_not_know_of_each_other_spread_over_equal_gpus():
+    agents = [labels(name, gpus=(L4,)) for name in "abcdefgh"]
+
+    taken = {str(lanes_of(*agents).take(Need(gpu=GpuNeed()), Control())) for _ in range(40)}
+
+    assert len(taken) > 2
+
+
+def test_one_client_spreads_over_agents():
+    lanes = lanes_of(labels("a", gpus=(T4, L4)), labels("b", gpus=(T4, L4)))
+
+    taken = [str(lanes.take(Need(gpu=GpuNeed()), Control()))[0] for _ in range(2)]
+
+    assert sorted(taken) == ["a", "b"]

@@ -6,6 +6,7 @@ of each other: an agent that serves several keeps the rest waiting (`agent/lanes
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Collection
@@ -48,6 +49,8 @@ class Lanes:
 
     _spent: set[str] = field(default_factory=set)
     """Agents that were given work; those that take one piece of work only get no second one."""
+    _luck: dict[tuple[str, str], float] = field(default_factory=dict)
+    """This client's order of lanes that are equal otherwise."""
     _unreachable: dict[str, str] = field(default_factory=dict)
     """Address of an agent that this client cannot exchange artifacts with → why."""
 
@@ -113,19 +116,33 @@ class Lanes:
             self._changed.notify_all()
 
     def _free(self, agents: Collection[SeenAgent], need: Need) -> Lane | None:
-        free: list[tuple[float, Lane]] = []
-        for agent in agents:
-            if agent.labels.one and agent.address in self._spent:
-                continue
-            if need.gpu is not None:
-                free += [
-                    (float(agent.labels.lanes), Lane(agent, gpu))
-                    for gpu in fitting_gpus(agent.labels, need)
-                    if not self._used[agent.address, gpu]
-                ]
-            elif (used := self._used[agent.address, ""]) < agent.labels.lanes:
-                free.append((used / agent.labels.lanes, Lane(agent)))
-        return min(free, key=lambda one: (one[0], one[1].agent.name, one[1].gpu))[1] if free else None
+        """The best free lane: of an agent for one piece of work, else of the least busy one, else any.
+
+        Among equals each client has an order of its own, so that clients which do not know of each other spread.
+        """
+        free = [
+            lane
+            for agent in agents
+            if not (agent.labels.one and agent.address in self._spent)
+            for lane in self._free_of(agent, need)
+        ]
+        return min(free, key=self._worth) if free else None
+
+    def _free_of(self, agent: SeenAgent, need: Need) -> list[Lane]:
+        if need.gpu is not None:
+            gpus = fitting_gpus(agent.labels, need)
+            return [Lane(agent, gpu) for gpu in gpus if not self._used[agent.address, gpu]]
+        return [Lane(agent)] if self._used[agent.address, ""] < agent.labels.lanes else []
+
+    def _worth(self, lane: Lane) -> tuple[bool, float, float]:
+        labels, address = lane.agent.labels, lane.agent.address
+        used = sum(
+            count
+            for (where, gpu), count in self._used.items()
+            if where == address and bool(gpu) == bool(lane.gpu)
+        )
+        places = len(labels.gpus) if lane.gpu else labels.lanes
+        return not labels.one, used / places, self._luck.setdefault((address, lane.gpu), random.random())  # noqa: S311
 
 
 def need_words(need: Need) -> str:
