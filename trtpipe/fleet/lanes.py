@@ -47,6 +47,8 @@ class Lanes:
     _used: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(agent's address, GPU or nothing) → how many pieces of work of this client are there."""
 
+    _busy: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    """(agent's address, whether on a GPU) → the same, added up."""
     _spent: set[str] = field(default_factory=set)
     """Agents that were given work; those that take one piece of work only get no second one."""
     _luck: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Lanes:
                     raise self._nobody(need)
                 lane = self._free(others, need)
                 if lane is not None:
-                    self._used[lane.agent.address, lane.gpu] += 1
+                    self._count(lane, 1)
                     self._spent.add(lane.agent.address)
                     return lane
                 self._changed.wait(_TICK_SECONDS)
@@ -112,8 +114,12 @@ class Lanes:
     def give(self, lane: Lane) -> None:
         """A lane is free again."""
         with self._changed:
-            self._used[lane.agent.address, lane.gpu] -= 1
+            self._count(lane, -1)
             self._changed.notify_all()
+
+    def _count(self, lane: Lane, change: int) -> None:
+        self._used[lane.agent.address, lane.gpu] += change
+        self._busy[lane.agent.address, bool(lane.gpu)] += change
 
     def _free(self, agents: Collection[SeenAgent], need: Need) -> Lane | None:
         """The best free lane: of an agent for one piece of work, else of the least busy one, else any.
@@ -136,11 +142,7 @@ class Lanes:
 
     def _worth(self, lane: Lane) -> tuple[bool, float, float]:
         labels, address = lane.agent.labels, lane.agent.address
-        used = sum(
-            count
-            for (where, gpu), count in self._used.items()
-            if where == address and bool(gpu) == bool(lane.gpu)
-        )
+        used = self._busy[address, bool(lane.gpu)]
         places = len(labels.gpus) if lane.gpu else labels.lanes
         return not labels.one, used / places, self._luck.setdefault((address, lane.gpu), random.random())  # noqa: S311
 
