@@ -13,7 +13,7 @@ import pytest
 import yaml
 from onnx import numpy_helper
 
-from trtpipe.precisions import find_precision
+from trtpipe.precisions import Choices, find_precision
 from trtpipe.precisions.casts.files import rewrite_file
 from trtpipe.precisions.quantization.places import tensors_to_scale
 
@@ -127,7 +127,8 @@ def quantized(table, row, folder):
     precision = find_precision(asked.get("precision", "fp32"))
     source, out = table.root / "models" / f"{model}.onnx", folder / f"{model}-{name}.onnx"
     amax = dict.fromkeys(tensors_to_scale(ir.load(source)), 4.0) if precision.needs_calibration else None
-    rewrite_file(precision, source, out, base=asked.get("base"), amax=amax, block=asked.get("block_size"))
+    choices = Choices(base=asked.get("base"), amax=amax, block=asked.get("block_size"))
+    rewrite_file(precision, source, out, choices=choices)
     return out
 
 
