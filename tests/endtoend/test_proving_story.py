@@ -215,7 +215,7 @@ def test_what_an_engine_gives_is_recorded_where_its_gpu_is(project, a_gpu, monke
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("/tmp/a.npz", "outside the project"), ("a.txt", "not an .npz"), (".", "no .npz")]
+    ("name", "why"), [("/tmp/a.npz", "outside the project"), ("a.txt", "not an .npz"), (".", "not an .npz")]
 )
 def test_a_recording_goes_into_the_project_or_nowhere(project, name, why):
     with pytest.raises(SpecError, match=why):

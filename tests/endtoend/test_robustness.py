@@ -195,7 +195,7 @@ def victim(project, worker):
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if inside and (b"from worker import main" if worker else b"trtpipe.processes.") in command:
+            if inside and (b"\0worker\0" if worker else b"trtpipe.processes.") in command:
                 return int(entry.name)
         time.sleep(0.005)
     raise AssertionError("it never ran")
@@ -506,7 +506,7 @@ def test_what_stands_in_the_way_of_a_cell_is_told_and_kept(again):
     refused = again.run("build")
 
     assert refused.code == 1
-    assert "another file is there: move it away and build again" in refused.err
+    assert "another file is in the way: move it away and build again" in refused.err
     assert cell.read_text() == "mine"
 
 
