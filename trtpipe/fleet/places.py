@@ -59,7 +59,7 @@ def parse_address(text: str, source: str) -> FleetAddress:
 def scheduler_address(given: str | None, user: UserSpec) -> FleetAddress | None:
     """The scheduler that the user names: on the command line, in the environment, in the configuration; or None."""
     if given:
-        return parse_address(given, "--scheduler")
+        return parse_address(given, "on the command line")
     named = os.environ.get(VARIABLE)
     if named:
         return parse_address(named, f"${VARIABLE}")
