@@ -52,7 +52,8 @@ class Start:
 
     def processes(self) -> list[psutil.Process]:
         """All that it started, here and on the hosts, which still runs."""
-        found = [psutil.Process(pid) for one in self.hosts.hosts.values() for pid in one.pids if alive(pid)]
+        started = [living(pid) for one in self.hosts.hosts.values() for pid in one.pids]
+        found = [one for one in started if one is not None]
         return found + [one for one in psutil.process_iter(["cmdline"]) if self._is_scheduler(one)]
 
     def _is_scheduler(self, process: psutil.Process) -> bool:
@@ -65,11 +66,13 @@ def own_tracebacks(fleet: Start) -> list[str]:
     return [line for line in fleet.said.splitlines() if "Traceback" in line and " | " not in line]
 
 
-def alive(pid: int) -> bool:
+def living(pid: int) -> psutil.Process | None:
+    """A process that still runs, looked up once: it may end at any moment."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        found = psutil.Process(pid)
+        return found if found.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
-        return False
+        return None
 
 
 def write_spec(hosts: SshHosts, command: list[str], port: int, **more: Any) -> Path:
@@ -159,7 +162,7 @@ def test_an_agent_ends_with_its_connection_and_is_started_again(hosts: SshHosts,
 
     hosts.drop("one")
 
-    wait_until(lambda: not alive(first), "the agent ends", 30)
+    wait_until(lambda: living(first) is None, "the agent ends", 30)
     wait_until(lambda: "trying again in 1 s" in fleet.said, "the broken connection is said")
     wait_until(lambda: fleet.said.count("one | one serves") == 2, "it serves again")
     assert len(one.pids) == 2

@@ -59,13 +59,12 @@ def test_a_build_on_two_agents_is_what_a_local_build_is(fleet: TestFleet, tmp_pa
 
 def test_an_agent_that_dies_is_replaced_by_another(fleet: TestFleet, project: Path, tmp_path: Path):
     fleet.agent("dying", stand_ins=True, dies_in="quantize")
-    fleet.agent("living", waits=True, stand_ins=True)
+    building = start(project, tmp_path, fleet, "--wait-for-agents", "60")
+    assert fleet.agents["dying"].child.wait(60) == -signal.SIGKILL
+    fleet.agent("living", stand_ins=True)
 
-    done = trtpipe(project, "build", *FP32, *DASK, home=tmp_path / "client", scheduler=fleet.address)
-
-    assert done.returncode == 0, done.stderr
-    assert fleet.agents["dying"].child.wait(30) == -signal.SIGKILL
-    assert "dying vanished; it is tried again" in done.stderr
+    assert building.wait(120) == 0, said(tmp_path)
+    assert "dying vanished; it is tried again" in said(tmp_path)
 
 
 def test_an_action_that_crashes_everywhere_is_given_up(fleet: TestFleet, project: Path, tmp_path: Path):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import socket
 import sys
 from importlib import metadata
 
 from trtpipe import __version__
-from trtpipe.fleet.labels import Exchange, InstalledToolchain, Labels, Machine
+from trtpipe.building.build import default_jobs
+from trtpipe.fleet.labels import Exchange, InstalledToolchain, Labels, Machine, package_key
 from trtpipe.permissions import ALLOW_ALL
 from trtpipe.processes.processor import processor_kind
 from trtpipe.targets.toolchain import FLAVOURS, Toolchain
@@ -40,10 +40,8 @@ def labels_here(name: str, lanes: int, exchange: Exchange, *, installs: bool, on
 
 def machine_here() -> Machine:
     """This machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(
-        socket.gethostname(), sys.platform, platform.machine(), processor_kind(), cores, memory_here()
-    )
+    about = (socket.gethostname(), sys.platform, platform.machine(), processor_kind())
+    return Machine(*about, default_jobs(), memory_here())
 
 
 def memory_here() -> int:
@@ -60,15 +58,10 @@ def packages_here() -> dict[str, str]:
     for one in metadata.distributions():
         name = one.metadata["Name"]
         if name:
-            found.setdefault(normal_name(name), one.version)
+            found.setdefault(package_key(name), one.version)
     if "onnxruntime" not in found and "onnxruntime-gpu" in found:
         found["onnxruntime"] = found["onnxruntime-gpu"]  # it holds the same library
     return found
-
-
-def normal_name(name: str) -> str:
-    """A distribution's name as PEP 503 normalises it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def toolchains_here() -> tuple[InstalledToolchain, ...]:

@@ -225,7 +225,7 @@ class _Task:
     def _performer(self, action: Action) -> Performer:
         store, root, request = self.agent.store, self.root, self.request
         if request.toolchain is not None and request.toolchain.wheels:
-            WheelLock(root / WHEEL_LOCK).learn(_name_of(request.toolchain), request.toolchain.wheels)
+            WheelLock(root / WHEEL_LOCK).learn(request.toolchain.name, request.toolchain.wheels)
         toolchains = {} if request.toolchain is None else {action.address: toolchain_for(request.toolchain)}
         site = Site(
             store,
@@ -245,7 +245,7 @@ class _Task:
     def _wheels(self) -> Mapping[str, str]:
         if self.request.toolchain is None:
             return {}
-        return WheelLock(self.root / WHEEL_LOCK).wheels(_name_of(self.request.toolchain))
+        return WheelLock(self.root / WHEEL_LOCK).wheels(self.request.toolchain.name)
 
 
 def toolchain_for(need: ToolchainNeed) -> Toolchain:
@@ -262,7 +262,3 @@ def toolchain_for(need: ToolchainNeed) -> Toolchain:
         )
         raise ToolchainError(Code.OTHER_VERSION, fact)
     return found
-
-
-def _name_of(need: ToolchainNeed) -> str:
-    return f"{need.flavour}-{need.version}"

@@ -28,11 +28,10 @@ from trtpipe.fleet.dask_settings import LOOPBACK, WORKER, quiet_dask
 from trtpipe.fleet.labels import Exchange
 from trtpipe.fleet.places import FleetAddress, bracketed
 from trtpipe.homes import cache_home
-from trtpipe.json_values import Malformed, read_object, text_in
 from trtpipe.problem_codes import Code
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.marks import read_mark
+from trtpipe.stores.marks import store_id
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -188,7 +187,11 @@ class AgentService:
         host = self.options.host or _own_address(self.options.address)
         remote = self.store.remote.shown if isinstance(self.store, LayeredStore) and self.store.remote else ""
         return Exchange(
-            f"{bracketed(host)}:{port}", token, _identity(self.store), str(self.store.root.resolve()), remote
+            f"{bracketed(host)}:{port}",
+            token,
+            store_id(self.store.root),
+            str(self.store.root.resolve()),
+            remote,
         )
 
 
@@ -210,13 +213,6 @@ class _Watch:
         """Whether the one piece of work is done, and its client has taken the result."""
         kept = any(name.startswith("trtpipe-") for name in map(str, self.worker.state.tasks))
         return self.agent.taken > 0 and not kept and not self.agent.identities()
-
-
-def _identity(store: LocalStore) -> str:
-    try:
-        return text_in(read_object(read_mark(store.root)), "id")
-    except (OSError, Malformed):
-        return ""
 
 
 def _leases() -> Path:

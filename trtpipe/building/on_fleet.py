@@ -7,7 +7,7 @@ neither connects nor imports dask.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import FleetError, Problem
@@ -15,7 +15,7 @@ from trtpipe.fleet.connection import Fleet
 from trtpipe.fleet.dialling import greet
 from trtpipe.fleet.executor import FleetExecutor, Wishes
 from trtpipe.fleet.lanes import NO_AGENT, Lanes, need_words
-from trtpipe.fleet.placement import AT_CLIENT, GpuNeed, Need, WorkFacts, need_of, reason_lines
+from trtpipe.fleet.placement import GpuNeed, Need, WorkFacts, gpu_need, need_of, reason_lines
 from trtpipe.fleet.protocol import ToolchainNeed
 from trtpipe.fleet.records import Timeline
 from trtpipe.fleet.transfer import Routes
@@ -25,7 +25,6 @@ from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Plan, Step
 from trtpipe.plan.ports import Executor
 from trtpipe.problem_codes import Code
-from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains.lookup import python_version
 from trtpipe.toolchains.verification import name_of
 from trtpipe.toolchains.wheel_lock import WheelLock
@@ -61,7 +60,7 @@ class FleetUse:
         lock = WheelLock(site.wheel_lock, not terms.frozen)
 
         def learn(toolchain: ToolchainNeed, wheels: Mapping[str, str]) -> None:
-            lock.learn(f"{toolchain.flavour}-{toolchain.version}", wheels)
+            lock.learn(toolchain.name, wheels)
 
         def from_lock(action: Action) -> bool:
             if action.stage != "calibrate" or action.address in terms.forced:
@@ -117,15 +116,21 @@ class _Needs:
 
     here: HereOf
     site: Site
+    _known: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """A toolchain's name → its wheels in the project's lock, read once for all steps that are asked about together."""
 
     def of(self, address: Address, work: WorkFacts, options: Record) -> Need:
         """The need of a step or an action."""
         if work.stage not in _WITH_TOOLCHAIN:
             return need_of(work, python_version(), None, None)
         found = self.here.toolchains[address]
-        lock = WheelLock(self.site.wheel_lock, learns=False)
-        toolchain = ToolchainNeed(found.flavour, found.version, found.facts(), lock.wheels(name_of(found)))
+        toolchain = ToolchainNeed(found.flavour, found.version, found.facts(), self._wheels(name_of(found)))
         return need_of(work, "", toolchain, _gpu_of(options) if work.stage == "build_engine" else None)
+
+    def _wheels(self, toolchain: str) -> Mapping[str, str]:
+        if toolchain not in self._known:
+            self._known[toolchain] = WheelLock(self.site.wheel_lock, learns=False).wheels(toolchain)
+        return self._known[toolchain]
 
 
 Wanted = Sequence[tuple[Need, Collection[Address]]]
@@ -140,8 +145,9 @@ def needs_of_plan(planned: Planned) -> Wanted:
 def _needs_of(steps: Mapping[Address, Step], needs: _Needs) -> Wanted:
     found: dict[str, tuple[Need, list[Address]]] = {}
     for address, step in steps.items():
-        if _may_leave(step):
-            need = needs.of(address, WorkFacts.of_step(step), step.options.record())
+        work = WorkFacts.of_step(step)
+        if work.may_leave:
+            need = needs.of(address, work, step.options.record())
             found.setdefault(repr(need), (need, []))[1].append(address)
     return list(found.values())
 
@@ -168,19 +174,9 @@ def _unserved(need: Need, lanes: Lanes, plan: Plan, addresses: Collection[Addres
     return Problem(Code.NOBODY_SERVES, fact, remedy, details="\n".join(reasons))
 
 
-def _may_leave(step: Step) -> bool:
-    """Whether a step is for a fleet: not one that the client runs anyway."""
-    if step.stage in AT_CLIENT:
-        return False
-    return step.stage == "build_engine" or not WorkFacts.of_step(step).runs_project_code
-
-
 def _gpu_of(options: Record) -> GpuNeed | None:
     """The GPU that an engine is built on: only engines of the flavour tensorrt need one."""
-    gpu = options.get("gpu")
-    if gpu is None:
+    if options.get("gpu") is None:
         return None
-    capabilities = tuple(ComputeCapability.parse(one) for one in options["compute_capabilities"])
-    name = gpu.get("name")
-    newer = options.get("hardware_compatibility") == "ampere_plus"
-    return GpuNeed((str(name),) if name else (), capabilities, newer, str(gpu.get("driver_cuda_major") or ""))
+    need = gpu_need(options["compute_capabilities"], options)
+    return replace(need, cuda_major=str(options["gpu"].get("driver_cuda_major") or ""))

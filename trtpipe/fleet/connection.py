@@ -77,14 +77,6 @@ class Fleet:
         """dask's topic for reports to this client; the scheduler forgets it with the client."""
         return str(self._client.id)
 
-    @property
-    def dashboard(self) -> str:
-        """The address of dask's own dashboard; empty if the scheduler has none."""
-        try:
-            return str(self._client.dashboard_link or "")
-        except (KeyError, ValueError):
-            return ""
-
     def agents(self) -> tuple[SeenAgent, ...]:
         """The agents that are connected now, by name. Raises FleetError when the connection is broken."""
         with self.changed:

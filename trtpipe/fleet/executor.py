@@ -1,8 +1,7 @@
 """Runs actions on the agents of a fleet; the `Executor` of a build with `--executor dask`.
 
-For each action: take a lane, bring the inputs to that agent, ask, bring the results back, record the trace here. What
-an agent's death, memory or disk may have caused is tried on other agents, three times in all; what an action itself
-causes fails at once, as it would on this machine.
+For each action: take a lane, bring the inputs to that agent, ask, bring the results back, record the trace here.
+`attempts.py` says what is tried again on another agent.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class FleetExecutor:
         """Whether an action is run by the client itself."""
         if action.stage in AT_CLIENT or self.wishes.here_first(action):
             return True
-        if action.stage == "build_engine" or not WorkFacts.of_action(action).runs_project_code:
+        if WorkFacts.of_action(action).may_leave:
             return False
         return not any(one.labels.project_code for one in self.fleet.agents())
 

@@ -7,6 +7,7 @@ alone which agent gets which work (`placement.py`), and an agent checks a reques
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -189,6 +190,11 @@ def gpu_from_json(record: JsonObject) -> DetectedGpu:
         text_in(record, "driver"),
         text_in(record, "cuda"),
     )
+
+
+def package_key(name: str) -> str:
+    """A distribution's name as PEP 503 normalises it: labels name packages so."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def gpu_key(gpu: DetectedGpu) -> str:

@@ -15,6 +15,7 @@ from threading import Condition
 
 from trtpipe.errors import FleetError, Problem
 from trtpipe.fleet.connection import Fleet, SeenAgent
+from trtpipe.fleet.labels import gpu_key
 from trtpipe.fleet.placement import Need, fitting_gpus, reason_lines, why_not
 from trtpipe.plan.control import Control
 from trtpipe.problem_codes import Code
@@ -31,9 +32,7 @@ class Lane:
     gpu: str = ""
 
     def __str__(self) -> str:
-        found = [
-            gpu for gpu in self.agent.labels.gpus if self.gpu and self.gpu in (gpu.uuid, f"index-{gpu.index}")
-        ]
+        found = [gpu for gpu in self.agent.labels.gpus if gpu_key(gpu) == self.gpu]
         return f"{self.agent.name} gpu {found[0].index}" if found else self.agent.name
 
 
@@ -46,7 +45,6 @@ class Lanes:
     """How long to wait for agents that can do what none can do now."""
     _used: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(agent's address, GPU or nothing) → how many pieces of work of this client are there."""
-
     _busy: Counter[tuple[str, bool]] = field(default_factory=Counter)
     """(agent's address, whether on a GPU) → the same, added up."""
     _spent: set[str] = field(default_factory=set)

@@ -7,13 +7,13 @@ versions of trtpipe, Python and the packages that are in their key; TensorRT-RTX
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from trtpipe import __version__
-from trtpipe.fleet.labels import Labels, gpu_key
+from trtpipe.fleet.labels import Labels, gpu_key, package_key
 from trtpipe.fleet.protocol import ToolchainNeed
+from trtpipe.json_values import JsonObject, object_in, text_in
 from trtpipe.plan.address import Stage
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Step
@@ -84,6 +84,11 @@ class WorkFacts:
         return cls(step.stage, step.tools, step.sources())
 
     @property
+    def may_leave(self) -> bool:
+        """Whether it is for any fleet: not what the client runs itself, as it does project code other than engines'."""
+        return self.stage not in AT_CLIENT and (self.stage == "build_engine" or not self.runs_project_code)
+
+    @property
     def runs_project_code(self) -> bool:
         """Whether it runs code of the project: plugins, a data set in Python, or lowerings in a Python file."""
         if self.names.get("plugins") or any(
@@ -103,6 +108,14 @@ def need_of(work: WorkFacts, python: str, toolchain: ToolchainNeed | None, gpu: 
     return Need(packages, python, toolchain, gpu, work.runs_project_code)
 
 
+def gpu_need(compute_capabilities: Collection[str], options: JsonObject) -> GpuNeed:
+    """The GPU that an engine runs on, by its build's options: those of tensorrt name a model. Raises ValueError."""
+    tied = object_in(options, "gpu") if options.get("gpu") is not None else {}
+    names = (text_in(tied, "name"),) if "name" in tied else ()
+    newer = options.get("hardware_compatibility") == "ampere_plus"
+    return GpuNeed(names, tuple(map(ComputeCapability.parse, compute_capabilities)), newer)
+
+
 def why_not(labels: Labels, need: Need) -> str:
     """Why an agent cannot do this work, as a clause about the agent; empty if it can."""
     if labels.trtpipe != __version__:
@@ -110,7 +123,7 @@ def why_not(labels: Labels, need: Need) -> str:
     if need.python and _without_patch(labels.python) != _without_patch(need.python):
         return f"has {labels.python}, this machine {need.python}"
     for name, version in need.packages.items():
-        found = labels.packages.get(re.sub(r"[-_.]+", "-", name).lower())
+        found = labels.packages.get(package_key(name))
         if found != version:
             has = f"has {name} {found}" if found else f"lacks {name}"
             return f"{has}, this machine has {version}"

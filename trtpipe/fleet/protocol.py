@@ -43,6 +43,11 @@ class ToolchainNeed:
     wheels: Mapping[str, str] = field(default_factory=dict)
     """File name of a wheel → its SHA-256; wheels that the project does not know yet are missing."""
 
+    @property
+    def name(self) -> str:
+        """`tensorrt_rtx-1.6.1.120`, as the project's lock and `toolchain ls` call it."""
+        return f"{self.flavour}-{self.version}"
+
     def to_json(self) -> dict[str, Json]:
         """The need as a JSON object."""
         facts, wheels = dict(self.facts), dict(self.wheels)

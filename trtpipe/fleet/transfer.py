@@ -19,12 +19,11 @@ from trtpipe.digests import Digest
 from trtpipe.errors import FleetError
 from trtpipe.fleet.connection import SeenAgent
 from trtpipe.fleet.object_client import USE_A_REMOTE, Peer
-from trtpipe.json_values import Malformed, read_object, text_in
 from trtpipe.plan.graph import Action, Source
 from trtpipe.problem_codes import Code
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.local import LocalStore
-from trtpipe.stores.marks import read_mark
+from trtpipe.stores.marks import store_id
 from trtpipe.stores.remote import Remote
 
 if TYPE_CHECKING:
@@ -182,11 +181,7 @@ def put_copy(store: LocalStore, path: Path) -> None:
 
 def _is_same_store(store: LocalStore, identity: str, root: str) -> bool:
     """Whether a store's directory is, with the same `store.json`, also this machine's."""
-    if not identity:
-        return False
     try:
-        return text_in(read_object(read_mark(store.root)), "id") == identity and Path(root).samefile(
-            store.root
-        )
-    except (OSError, Malformed):
+        return bool(identity) and store_id(store.root) == identity and Path(root).samefile(store.root)
+    except OSError:
         return False

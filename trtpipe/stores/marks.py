@@ -32,6 +32,14 @@ def read_mark(root: Path) -> bytes:
     return read_regular(root / MARK, _MOST_BYTES)
 
 
+def store_id(root: Path) -> str:
+    """The id in a directory's `store.json`; empty if there is none that can be read."""
+    try:
+        return text_in(read_object(read_mark(root)), "id")
+    except (OSError, Malformed):
+        return ""
+
+
 def lay_mark(root: Path, schema: int) -> None:
     """Create a directory with its `store.json`, unless another process does so first. Raises OSError.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from trtpipe.app.prove.engine_places import EnginePlace
 from trtpipe.app.prove.fleet_validation import OnFleet
 from trtpipe.app.prove.validate import HowToValidate, Validated, subject_of
-from trtpipe.building.engines.jobs import EngineJobs, gpu_need, need_of_engine
+from trtpipe.building.engines.jobs import EngineJobs, need_of_engine
 from trtpipe.building.engines.proving import Run
 from trtpipe.building.planned import Planned
 from trtpipe.delivery.engine_proofs import PROOF, read_proof
@@ -28,7 +28,7 @@ from trtpipe.errors import (
     ToolchainError,
     TrtpipeError,
 )
-from trtpipe.fleet.placement import Need
+from trtpipe.fleet.placement import Need, gpu_need
 from trtpipe.json_values import object_in
 from trtpipe.plan.events import EngineNotProved, EngineProved
 from trtpipe.plan.graph import Cell

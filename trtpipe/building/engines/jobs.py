@@ -19,14 +19,13 @@ from trtpipe.fleet.attempts import Attempts
 from trtpipe.fleet.dialling import dialled, greet, route_to
 from trtpipe.fleet.labels import Machine, gpu_key
 from trtpipe.fleet.lanes import Lane, need_words
-from trtpipe.fleet.placement import GpuNeed, Need, reason_lines
+from trtpipe.fleet.placement import GpuNeed, Need, gpu_need, reason_lines
 from trtpipe.fleet.protocol import PLUGINS, Answer, Job, Request, ToolchainNeed
-from trtpipe.json_values import Json, JsonObject, Malformed, object_in, text_in
+from trtpipe.json_values import Json, JsonObject, Malformed, object_in
 from trtpipe.plan.control import Control
 from trtpipe.plan.task import GOLDEN, MODEL
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import ENGINE, MANIFEST, Told
-from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.targets.toolchain import Flavour
 from trtpipe.toolchains.detect import DetectedGpu
 
@@ -173,14 +172,6 @@ def need_of_manifest(manifest: JsonObject, *, plugins: bool = False) -> Need:
         options = object_in(options, name) if name in options else {}
     gpu = gpu_need(told.built_for.compute_capabilities, options)
     return need_of_engine(told.flavour, told.built_for.version, gpu, plugins=plugins)
-
-
-def gpu_need(compute_capabilities: Collection[str], options: JsonObject) -> GpuNeed:
-    """The GPU that an engine runs on, by its build's options: those of tensorrt name a model. Raises ValueError."""
-    tied = object_in(options, "gpu") if options.get("gpu") is not None else {}
-    names = (text_in(tied, "name"),) if "name" in tied else ()
-    newer = options.get("hardware_compatibility") == "ampere_plus"
-    return GpuNeed(names, tuple(map(ComputeCapability.parse, compute_capabilities)), newer)
 
 
 def need_of_engine(flavour: Flavour, version: str, gpu: GpuNeed, *, plugins: bool = False) -> Need:
