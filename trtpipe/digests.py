@@ -16,6 +16,7 @@ from pathlib import Path
 from blake3 import blake3
 
 _PARALLEL_FROM = 4 << 20  # below this, starting threads costs more than it saves
+_CHUNK = 4 << 20
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -58,6 +59,19 @@ def digest_file(path: Path) -> Digest:
     if size:
         hasher.update_mmap(path)
     return Digest(hasher.hexdigest(), size)
+
+
+def both_digests(path: Path) -> tuple[Digest, str]:
+    """A file's digest and its SHA-256 in hex, for tools that have no BLAKE3, from one reading. Raises OSError."""
+    import hashlib  # imported here, because a build with nothing to do needs no SHA-256
+
+    one, other, size = blake3(), hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            one.update(chunk)
+            other.update(chunk)
+            size += len(chunk)
+    return Digest(one.hexdigest(), size), other.hexdigest()
 
 
 def same_digest(one: Digest, other: Digest) -> bool:

@@ -1,0 +1,152 @@
+"""Reads and writes `index.json`: the same package has the same bytes, and what was written elsewhere is not believed.
+
+An index is data of somebody else. Its size, its depth and its numbers are limited, each path stays inside the package,
+and every file that a model names must be among `files`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from trtpipe.digests import Digest, digest_bytes
+from trtpipe.errors import PackageError
+from trtpipe.files import read_regular
+from trtpipe.json_values import Malformed, integer_in, read_object
+from trtpipe.packages.index import INDEX, SCHEMA, Index, PackedFile, as_json
+from trtpipe.problem_codes import Code
+
+LARGEST_INDEX = 16 << 20
+MOST_MODELS, MOST_ENGINES, MOST_FILES = 1_000, 10_000, 60_000
+LONGEST_PATH, DEEPEST_PATH = 400, 12
+LARGEST_FILE = 1 << 40
+_HEX = re.compile(r"[0-9a-f]{64}")
+_PART = re.compile(r"[^/\\:\x00-\x1f\x7f<>\"|?*]+(?<![. ])")
+"""What a name may be on Linux and on Windows."""
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices."""
+SIGNATURE = "model.sig"
+"""The package's signature beside the index, in the form of OpenSSF Model Signing."""
+UNLISTED = frozenset({INDEX, SIGNATURE})
+"""What stands at the top of a package and not among its index's files."""
+
+
+def index_bytes(index: Index) -> bytes:
+    """The text of `index.json`: sorted keys, indented by two, UTF-8, with a final newline."""
+    text = json.dumps(as_json(index), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def digest_of(index: Index) -> Digest:
+    """The digest of the whole package: that of its index, which has a digest of every other file."""
+    return digest_bytes(index_bytes(index))
+
+
+def read_index(package: Path) -> Index:
+    """The index of a package's directory. Raises PackageError."""
+    path = package / INDEX
+    try:
+        text = read_regular(path, LARGEST_INDEX)
+    except FileNotFoundError:
+        raise PackageError(Code.PACKAGE_DAMAGED, f"'{package}' has no {INDEX}, so it is no package") from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise PackageError(Code.PACKAGE_DAMAGED, f"cannot read '{path}': {why}") from error
+    return parse_index(text, str(package))
+
+
+def parse_index(text: bytes, name: str) -> Index:
+    """The index in this text; `name` is the package's in messages. Raises PackageError."""
+    try:
+        record = read_object(text)
+        _refuse_schema(integer_in(record, "schema"), name)
+        index = Index.from_json(record)
+        _refuse_odd(index)
+    except Malformed as error:
+        raise PackageError(
+            Code.PACKAGE_DAMAGED, f"{INDEX} of package '{name}' is damaged: {error}"
+        ) from error
+    return index
+
+
+def refuse_path(path: str) -> None:
+    """Raises Malformed for a path that leads out of a package, or that not every system can have."""
+    parts = path.split("/")
+    if len(os.fsencode(path)) > LONGEST_PATH or len(parts) > DEEPEST_PATH:
+        raise Malformed(f"the path {path[:60]!r}… is too long")
+    if not all(_PART.fullmatch(part) and not _DEVICE.fullmatch(part) for part in parts):
+        raise Malformed(f"{path!r} is no path inside a package")
+
+
+def refuse_alike(paths: Iterable[str]) -> None:
+    """Raises Malformed for two paths that are one file where case does not count, or a file and its own folder."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        other = seen.setdefault(path.casefold(), path)
+        if other is not path:
+            raise Malformed(f"{other!r} and {path!r} are one file on some systems")
+    folders = {folder for path in seen for folder in _folders(path)}
+    for path in seen.keys() & folders:
+        raise Malformed(f"{seen[path]!r} is both a file and a folder")
+
+
+def _folders(path: str) -> Iterable[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:count]) for count in range(1, len(parts)))
+
+
+def _refuse_schema(schema: int, name: str) -> None:
+    if schema != SCHEMA:
+        instead = (
+            "a newer trtpipe wrote it" if schema > SCHEMA else "it was written before there were packages"
+        )
+        fact = f"package '{name}' has an index of schema {schema}, and this trtpipe reads schema {SCHEMA}: {instead}"
+        raise PackageError(Code.PACKAGE_SCHEMA, fact)
+
+
+def _refuse_odd(index: Index) -> None:
+    """Raises Malformed for what no package of ours contains."""
+    engines = sum(len(model.engines) for model in index.models)
+    for count, most, what in (
+        (len(index.models), MOST_MODELS, "models"),
+        (engines, MOST_ENGINES, "engines"),
+        (len(index.files), MOST_FILES, "files"),
+    ):
+        if count > most:
+            raise Malformed(f"it has {count} {what}, more than {most}")
+    for path, file in index.files.items():
+        _refuse_file(path, file)
+    refuse_alike([*index.files, *UNLISTED])
+    _refuse_unlisted(index)
+    _refuse_dangling(index)
+
+
+def _refuse_file(path: str, file: PackedFile) -> None:
+    refuse_path(path)
+    if not _HEX.fullmatch(file.blake3) or not _HEX.fullmatch(file.sha256):
+        raise Malformed(f"the digest of {path!r} is none")
+    if not 0 <= file.bytes <= LARGEST_FILE:
+        raise Malformed(f"the size of {path!r} is none")
+
+
+def _refuse_unlisted(index: Index) -> None:
+    """Raises Malformed for a file that a model names and `files` does not."""
+    for model in index.models:
+        for name in model.files:
+            if name not in index.files:
+                raise Malformed(f"{name!r} of model {model.name!r} is not among its files")
+
+
+def _refuse_dangling(index: Index) -> None:
+    """Raises Malformed for two models of one name, and for a target that names what is not there."""
+    names = [model.name for model in index.models]
+    if len(set(names)) < len(names):
+        raise Malformed("two models have one name")
+    cells = {(model.name, engine.cell) for model in index.models for engine in model.engines}
+    for target, chosen in index.targets.items():
+        for pair in chosen.items():
+            if pair not in cells:
+                raise Malformed(f"target {target!r} names {pair[1]!r} of {pair[0]!r}, which is not there")
