@@ -78,6 +78,24 @@ def open_beside(path: Path) -> tuple[int, Path]:
     return handle, Path(name)
 
 
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A new directory beside `path`, which is renamed or else removed afterwards. Raises OSError.
+
+    Also removes those that killed processes of this machine left beside it.
+    """
+    prefix = f".{os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])}."
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in [one for one in entries if one.name.startswith(prefix) and _is_left(one.name)]:
+            if _is_mine(entry):
+                shutil.rmtree(entry.path, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=prefix + owner_prefix(), dir=path.parent))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def sweep_files(folder: Path) -> int:
     """Remove the temporary files in a directory that processes of this machine left when they were killed."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
