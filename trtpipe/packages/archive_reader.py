@@ -16,7 +16,7 @@ from trtpipe.errors import PackageError
 from trtpipe.files import open_regular
 from trtpipe.json_values import Malformed
 from trtpipe.packages.index import INDEX, Index
-from trtpipe.packages.index_file import LARGEST_INDEX, parse_index, refuse_path
+from trtpipe.packages.index_file import LARGEST_INDEX, parse_index, reason_of, refuse_path
 from trtpipe.problem_codes import Code
 
 BLOCK, RECORD = 512, 10240
@@ -95,7 +95,7 @@ class ArchiveReader:
     def _header(self, header: bytes) -> tuple[bytes, str, int]:
         """Kind, path and size of the next member."""
         total = sum(header) - sum(header[148:156]) + 8 * 32  # the checksum counts itself as blanks
-        if header[257:263] != b"ustar\0" or self._number(header[148:156]) != total:
+        if header[257:263] != b"ustar\0" or header[148:156] != b"%06o\0 " % total:
             raise self.refused("it is not a tar archive as trtpipe writes it, or it is damaged or compressed")
         name, prefix = (self._text(header[a:b].split(b"\0", 1)[0]) for a, b in ((0, 100), (345, 500)))
         path = f"{prefix}/{name}" if prefix else name
@@ -141,7 +141,7 @@ class ArchiveReader:
         try:
             data = self._file.read(size)
         except OSError as error:
-            raise self.refused((error.strerror or str(error)).lower()) from error
+            raise self.refused(reason_of(error)) from error
         if len(data) < size:
             raise self.refused("it ends too early")
         return data
@@ -170,5 +170,5 @@ def open_archive(path: Path) -> BinaryIO:
     try:
         return open_regular(path)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise PackageError(Code.PACKAGE_DAMAGED, f"cannot read archive '{path}': {why}") from error
+        fact = f"cannot read archive '{path}': {reason_of(error)}"
+        raise PackageError(Code.PACKAGE_DAMAGED, fact) from error

@@ -171,9 +171,10 @@ def built_cells(names: Sequence[str], build: Path, lock: Mapping[str, Entry]) ->
         else:
             wrong[name] = cell
     if wrong:
-        raise PackageError(
-            [Problem(Code.NOT_BUILT, fact, f"run `trtpipe build {name}`") for name, fact in wrong.items()]
-        )
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        fact, details = next(iter(wrong.values())), "\n".join(wrong.values()) if more else ""
+        remedy = f"run `trtpipe build {' '.join(wrong)}`"
+        raise PackageError(Problem(Code.NOT_BUILT, f"{fact}{more}", remedy, details=details))
     return tuple(found)
 
 

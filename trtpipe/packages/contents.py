@@ -22,7 +22,7 @@ from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.lockfile import read_lock
 from trtpipe.packages.cells import EXTERNAL_DATA, MODEL, BuiltCell, built_cells
 from trtpipe.packages.index import Fallback, Index, PackedEngine, PackedFile, PackedModel
-from trtpipe.packages.index_file import index_bytes, parse_index
+from trtpipe.packages.index_file import index_bytes, parse_index, reason_of
 from trtpipe.problem_codes import Code
 from trtpipe.workspace.workspace import BUILD_DIRECTORY, Workspace, cell_names, open_workspace
 
@@ -195,6 +195,5 @@ def packed_file(source: Source) -> PackedFile:
     try:
         digest, sha256 = both_digests(source)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise PackageError(Code.NOT_BUILT, f"cannot read '{source}': {why}") from error
+        raise PackageError(Code.NOT_BUILT, f"cannot read '{source}': {reason_of(error)}") from error
     return PackedFile(digest.hex, sha256, digest.size)

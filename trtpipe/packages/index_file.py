@@ -53,9 +53,14 @@ def read_index(package: Path) -> Index:
     except FileNotFoundError:
         raise PackageError(Code.PACKAGE_DAMAGED, f"'{package}' has no {INDEX}, so it is no package") from None
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise PackageError(Code.PACKAGE_DAMAGED, f"cannot read '{path}': {why}") from error
+        raise PackageError(Code.PACKAGE_DAMAGED, f"cannot read '{path}': {reason_of(error)}") from error
     return parse_index(text, str(package))
+
+
+def reason_of(error: OSError) -> str:
+    """The system's words for an error, as they stand in the middle of a sentence."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
 
 
 def parse_index(text: bytes, name: str) -> Index:

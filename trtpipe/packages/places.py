@@ -17,6 +17,7 @@ from blake3 import blake3
 from trtpipe.errors import PackageError
 from trtpipe.files import folder_beside
 from trtpipe.packages.index import PackedFile
+from trtpipe.packages.index_file import reason_of
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
@@ -41,16 +42,17 @@ def new_place(out: Path, is_ours: Callable[[Path], bool], *, force: bool = False
             yield made
             _replace(made, out, folder)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
         code = Code.DISK_FULL if error.errno in _FULL else Code.CANNOT_WRITE
-        raise PackageError(code, f"cannot write package '{out}': {why}; nothing was changed there") from error
+        raise PackageError(
+            code, f"cannot write package '{out}': {reason_of(error)}; nothing was changed there"
+        ) from error
 
 
 def _refuse_existing(out: Path, is_ours: Callable[[Path], bool], force: bool) -> None:
     if not os.path.lexists(out):
         return
     if not force:
-        remedy = "write elsewhere with --output, or replace it with --force"
+        remedy = "choose another place, or replace the package there with --force"
         raise PackageError(Code.EXISTS_ALREADY, f"'{out}' exists already", remedy)
     if out.is_symlink() or not is_ours(out):
         fact = f"'{out}' exists already and is no package, so --force does not replace it"

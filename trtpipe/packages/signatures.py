@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import PackageError, SpecError
-from trtpipe.packages.index_file import SIGNATURE
+from trtpipe.packages.index_file import SIGNATURE, reason_of
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def signer(key: Path) -> Callable[[Path], None]:
 
     try:
         config = signing.Config().use_elliptic_key_signer(private_key=key)
+    except OSError as error:
+        raise SpecError(Code.CANNOT_READ, f"cannot read key '{key}': {reason_of(error)}") from error
     except _UNUSABLE as error:
         fact = f"'{key}' is no private key of an elliptic curve (P-256, P-384 or P-521) in PEM without a password"
         raise SpecError(Code.NOT_SIGNED, fact) from error
@@ -50,6 +52,8 @@ def verify_signature(folder: Path, key: Path, name: str) -> None:
 
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=key)
+    except OSError as error:
+        raise SpecError(Code.CANNOT_READ, f"cannot read key '{key}': {reason_of(error)}") from error
     except _UNUSABLE as error:
         fact = f"'{key}' is no public key of an elliptic curve (P-256, P-384 or P-521) in PEM"
         raise SpecError(Code.NOT_SIGNED, fact) from error

@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from trtpipe.errors import PackageError
 from trtpipe.files import temporary_folder
+from trtpipe.packages.directory import is_package_directory
+from trtpipe.packages.index_file import reason_of
 from trtpipe.packages.places import new_place, settle
 from trtpipe.packages.verification import Verified, verify_archive, verify_files
 from trtpipe.problem_codes import Code
@@ -29,13 +31,13 @@ def verify_package(package: Path, key: Path | None = None) -> Verified:
         return _unpacked(package, folder / "package", key)
 
 
-def unpack(package: Path, out: Path, key: Path | None = None) -> Verified:
+def unpack(package: Path, out: Path, key: Path | None = None, *, force: bool = False) -> Verified:
     """Unpacks an archive to a new directory, once it is verified. Raises TrtpipeError."""
     if package.is_dir():
         raise PackageError(
             Code.BAD_ARGUMENT, f"package '{package}' is a directory, so there is nothing to unpack"
         )
-    with new_place(out, lambda path: False) as place:
+    with new_place(out, is_package_directory, force=force) as place:
         return _unpacked(package, place, key)
 
 
@@ -83,5 +85,5 @@ def _temporary() -> Iterator[Path]:
         with temporary_folder("package") as folder:
             yield folder
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise PackageError(Code.CANNOT_WRITE, f"cannot unpack the package to verify it: {why}") from error
+        fact = f"cannot unpack the package to verify it: {reason_of(error)}"
+        raise PackageError(Code.CANNOT_WRITE, fact) from error

@@ -18,7 +18,15 @@ from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import PackageError
 from trtpipe.packages.archive_reader import ArchiveReader, Member, index_of, open_archive
 from trtpipe.packages.index import INDEX, Index
-from trtpipe.packages.index_file import DEEPEST_PATH, SIGNATURE, UNLISTED, digest_of, parse_index, read_index
+from trtpipe.packages.index_file import (
+    DEEPEST_PATH,
+    SIGNATURE,
+    UNLISTED,
+    digest_of,
+    parse_index,
+    read_index,
+    reason_of,
+)
 from trtpipe.problem_codes import Code
 
 LARGEST_SIGNATURE = 64 << 20
@@ -58,9 +66,7 @@ def _verify_directory(package: Path) -> Verified:
         try:
             same = digest_file(package / path) == Digest(promised.blake3, promised.bytes)
         except OSError as error:
-            raise _damaged(
-                package, f"cannot read {path}: {(error.strerror or str(error)).lower()}"
-            ) from error
+            raise _damaged(package, f"cannot read {path}: {reason_of(error)}") from error
         if not same:
             raise _changed(package, path)
     return Verified(package, index, SIGNATURE in found)
@@ -75,9 +81,7 @@ def _walk(package: Path) -> Iterator[str]:
         try:
             entries = sorted(os.scandir(folder), key=lambda one: one.name)
         except OSError as error:
-            raise _damaged(
-                package, f"cannot list '{folder}': {(error.strerror or str(error)).lower()}"
-            ) from error
+            raise _damaged(package, f"cannot list '{folder}': {reason_of(error)}") from error
         if not entries or depth >= DEEPEST_PATH:
             raise _extra(package, folder.relative_to(package).as_posix() or ".")
         for entry in entries:
