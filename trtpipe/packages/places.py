@@ -43,9 +43,8 @@ def new_place(out: Path, is_ours: Callable[[Path], bool], *, force: bool = False
             _replace(made, out, folder)
     except OSError as error:
         code = Code.DISK_FULL if error.errno in _FULL else Code.CANNOT_WRITE
-        raise PackageError(
-            code, f"cannot write package '{out}': {reason_of(error)}; nothing was changed there"
-        ) from error
+        fact = f"cannot write package '{out}': {reason_of(error)}; nothing was changed there"
+        raise PackageError(code, fact) from error
 
 
 def _refuse_existing(out: Path, is_ours: Callable[[Path], bool], force: bool) -> None:
