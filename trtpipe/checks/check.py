@@ -19,8 +19,9 @@ from trtpipe.building.remote_files import unpinned
 from trtpipe.checks.report import CheckReport
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.files import temporary_folder
+from trtpipe.loader.all_specs import load_all
 from trtpipe.loader.project import find_pipelines
-from trtpipe.loader.specs import LoadedPipeline, load_all, load_dataset
+from trtpipe.loader.specs import LoadedPipeline, load_dataset
 from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.plan.ports import Observer
 from trtpipe.workspace.stores import use_remote
@@ -57,9 +58,9 @@ def check_specs(
     cwd = cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
     specs = [text for text in arguments if text not in cells]
-    loaded, problems = load_all(find_pipelines(specs, cwd), known_names())
-    report, resolver = CheckReport(list(problems)), TargetResolver()
-    for pipeline in loaded:
+    loaded = load_all(find_pipelines(specs, cwd), known_names())
+    report, resolver = CheckReport(list(loaded.problems)), TargetResolver()
+    for pipeline in loaded.pipelines:
         workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
         refuse_foreign_places(workspace.root)
         use_remote(workspace.store, offline=offline, required=False)

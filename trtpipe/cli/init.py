@@ -13,7 +13,7 @@ from trtpipe.errors import SpecError
 from trtpipe.files import temporary_folder, write_whole
 from trtpipe.frontends.recognition import refuse_companion
 from trtpipe.loader.project import PIPELINES, Project, find_project
-from trtpipe.loader.schema import dataset_schema, fleet_schema, pipeline_schema, project_schema
+from trtpipe.loader.schema import bundle_schema, dataset_schema, fleet_schema, pipeline_schema, project_schema
 from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import is_remote
 from trtpipe.workspace.workspace import known_names
@@ -124,6 +124,8 @@ def schema_command(kind: str) -> int:
     match kind:
         case "pipeline":
             say_json(pipeline_schema(known_names()))
+        case "bundle":
+            say_json(bundle_schema())
         case "dataset":
             say_json(dataset_schema())
         case "project":
@@ -138,6 +140,6 @@ def schema_command(kind: str) -> int:
             raise SpecError(
                 Code.UNKNOWN_VALUE,
                 f"unknown schema {kind!r}",
-                "the schemas are pipeline, dataset, project, fleet and report",
+                "the schemas are pipeline, bundle, dataset, project, fleet and report",
             )
     return EXIT_DONE
