@@ -1,8 +1,8 @@
-"""Makes the example of a bundle: a detector, a classifier and a recogniser of digits, and the data that they are tried on.
+"""Makes the example of a bundle: a detector, a classifier and a recogniser of digits, and data to try them on.
 
-`python -m tests.bundles.make_nets` writes `tests/bundles/project/pipelines/models/*.onnx` and `calibration/ocr.npz` from
-the digits in `calibration/digits`. Nothing is trained step by step: filters are drawn from a fixed seed, and the last
-layer of each net is a ridge regression in closed form, so it takes a second.
+`python -m tests.bundles.make_nets` writes the models and the data of `tests/bundles/project` from the digits in
+`calibration/digits`. Nothing is trained step by step: filters are drawn from a fixed seed, and the last layer of each
+net is a ridge regression in closed form, so it takes a second.
 """
 
 from __future__ import annotations
