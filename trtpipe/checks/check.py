@@ -101,6 +101,10 @@ def prove_before_building(
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if errors:
         raise SpecError(errors)
+    if planned.workspace.bundles:
+        _prove_bundles(planned.workspace, report, offline=offline, observer=observer)
+        if report.problems and any(problem.severity == "error" for problem in report.problems):
+            raise SpecError([problem for problem in report.problems if problem.severity == "error"])
     return [problem for problem in report.problems if problem.severity == "warning"]
 
 
