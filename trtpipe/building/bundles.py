@@ -160,23 +160,26 @@ class BundleWork:
         return key_of({"key": self.key(keys), "steps": used})
 
     def key(self, keys: Mapping[str, str]) -> str:
-        """The digest of what the bundle is, for the lockfile: without versions of packages, which may differ."""
-        data = {name: value for name, value in (self.facts.data or {}).items() if name != "packages"}
-        spec = self.bundle.spec
-        asked = spec.validate_
-        return key_of(
-            {
-                "schema": 1,
-                "facts": json_ready(self.facts.facts()),
-                "order": list(spec.members),
-                "outputs": list(spec.outputs),
-                "data": data,
-                "validate": json_ready(asked.model_dump(mode="json")) if asked is not None else None,
-                "package": json_ready(spec.package.model_dump(mode="json")),
-                "cells": {target: dict(cells) for target, cells in self.choice.items()},
-                "keys": {cell: keys[cell] for cells in self.choice.values() for cell in cells.values()},
-            }
-        )
+        """The digest of what the bundle is."""
+        return identity_of(self.facts, self.choice, keys)
+
+
+def identity_of(facts: BundleFacts, choice: Choice, keys: Mapping[str, str]) -> str:
+    """The digest of what a bundle is, for the lockfile: without versions of packages, which may differ."""
+    spec, asked = facts.bundle.spec, facts.bundle.spec.validate_
+    return key_of(
+        {
+            "schema": 1,
+            "facts": json_ready(facts.facts()),
+            "order": list(spec.members),
+            "outputs": list(spec.outputs),
+            "data": {name: value for name, value in (facts.data or {}).items() if name != "packages"},
+            "validate": json_ready(asked.model_dump(mode="json")) if asked is not None else None,
+            "package": json_ready(spec.package.model_dump(mode="json")),
+            "cells": {target: dict(cells) for target, cells in choice.items()},
+            "keys": {cell: keys[cell] for cells in choice.values() for cell in cells.values()},
+        }
+    )
 
 
 def work_on(planned: Planned, bundle: LoadedBundle, delivered: Collection[str]) -> BundleWork | None:
@@ -350,16 +353,24 @@ def compare_bundles(
         if locked is None:
             found.append(Difference(bundle.name, "bundle", "not in the lockfile", "to be built"))
             continue
-        facts = facts_of(bundle, FactFinder(planned.workspace.state, planned.targets)).facts()
-        facts["members"] = _members_now(bundle, known)
-        found += between(bundle.name, locked, facts, _ASKED)
+        found += between(bundle.name, locked, _facts_now(planned, bundle, known), _ASKED)
     declared = {one.name for one in planned.workspace.bundles}
     is_bundle = bundles_of(planned)
     gone = [name for name in lock.bundles if name not in declared and not is_bundle(name)]
     return found + [Difference(name, "bundle", "in the lockfile", "not in the project") for name in gone]
 
 
-_ASKED = frozenset({"edges", "driver", "data", "golden", "labels", "members"})
+_ASKED = frozenset({"key", "edges", "driver", "data", "golden", "labels", "members"})
+
+
+def _facts_now(planned: Planned, bundle: LoadedBundle, known: Mapping[str, Entry]) -> dict[str, Fact]:
+    """What the lockfile would say of a bundle, without the outcome of its validation."""
+    facts = facts_of(bundle, FactFinder(planned.workspace.state, planned.targets))
+    choice = choice_of(bundle, known)
+    key = "to be built"
+    if choice is not None:
+        key = identity_of(facts, choice, {name: str(entry["key"]) for name, entry in known.items()})
+    return {**facts.facts(), "key": key, "members": _members_now(bundle, known)}
 
 
 def _members_now(bundle: LoadedBundle, known: Mapping[str, Entry]) -> dict[str, str]:

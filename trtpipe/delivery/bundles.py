@@ -6,14 +6,14 @@ A bundle that misses a threshold is not delivered, and the error names the membe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.errors import Problem, TrtpipeError, ValidationFailed
+from trtpipe.errors import ArtifactDamaged, Problem, TrtpipeError, ValidationFailed
 from trtpipe.files import write_whole
-from trtpipe.json_values import Json, JsonObject, number_in, objects_in, text_in
+from trtpipe.json_values import Json, JsonObject, Malformed, number_in, object_in, objects_in, text_in
 from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.lockfile import Entry, Fact
 from trtpipe.plan.trace import Trace
@@ -50,11 +50,17 @@ def deliver_bundle(
 
     Raises ValidationFailed when the whole missed a threshold, TrtpipeError when the files cannot be written.
     """
-    judged = {target: _judged(result, target) for target in result.choice}
-    problems = [one for target, judgement in judged.items() for one in _failures(result, target, judgement)]
-    if problems:
-        raise ValidationFailed(list({one.fact: one for one in problems}.values()))
-    record = _record(result, judged, entry_of)
+    try:
+        judged = {target: _judged(result, target) for target in result.choice}
+        problems = [
+            one for target, judgement in judged.items() for one in _failures(result, target, judgement)
+        ]
+        if problems:
+            raise ValidationFailed(list({one.fact: one for one in problems}.values()))
+        record = _record(result, judged, entry_of)
+    except Malformed as error:
+        fact = f"the trace of {result.bundle.name}:validate in the store is damaged: {error}"
+        raise ArtifactDamaged(Code.ARTIFACT_DAMAGED, fact) from error
     folder = build / result.bundle.name
     files = {SUMMARY: bundle_summary(record), RECORD: json.dumps(record, indent=2, sort_keys=True) + "\n"}
     try:
@@ -96,7 +102,8 @@ def _failures(result: BundleResult, target: str, judgement: Judgement | None) ->
     """The thresholds that the whole missed; the first with the cost of each member's precision."""
     if judgement is None:
         return
-    rows = blame_rows(result.traces[target].summary)
+    missed = {str(one["output"]) for one in judgement.verdicts if one["outcome"] == "failed"}
+    rows = blame_rows(result.traces[target].summary, missed)
     for number, problem in enumerate(judgement.problems):
         located = result.bundle.locate(problem) if problem.path else problem
         if number or not rows:
@@ -111,7 +118,7 @@ def _failures(result: BundleResult, target: str, judgement: Judgement | None) ->
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a member's precision costs."""
+    """What a member's precision costs, at the output where it costs most."""
 
     member: str
     output: str
@@ -119,22 +126,25 @@ class Cost:
     """Of that output with every member typed: the root mean square, as a share of the largest value."""
     without: float
     """The same with this member at its reference precision."""
-    share: float
-    """The share of the error that goes away."""
+
+    @property
+    def share(self) -> float:
+        """The share of the error that goes away."""
+        return (self.error - self.without) / self.error if self.error else 0.0
 
 
-def blame_rows(report: JsonObject) -> list[Cost]:
-    """The members of a validation's report, the most expensive first. Raises Malformed."""
-    return [
-        Cost(
-            text_in(one, "member"),
-            text_in(one, "output"),
-            number_in(one, "error"),
-            number_in(one, "without"),
-            number_in(one, "share"),
-        )
-        for one in objects_in(report, "blame")
-    ]
+def blame_rows(report: JsonObject, outputs: Collection[str] = ()) -> list[Cost]:
+    """The members of a report, the most expensive for these outputs (or for any) first. Raises Malformed."""
+    found = []
+    for one in objects_in(report, "blame"):
+        measured = object_in(one, "outputs")
+        errors = {name: object_in(measured, name) for name in measured if not outputs or name in outputs}
+        costs = [
+            Cost(text_in(one, "member"), name, number_in(each, "error"), number_in(each, "without"))
+            for name, each in errors.items()
+        ]
+        found += [max(costs, key=lambda cost: cost.error - cost.without)] if costs else []
+    return sorted(found, key=lambda cost: cost.without - cost.error)
 
 
 def blame_lines(rows: Sequence[Cost]) -> list[str]:
@@ -196,8 +206,18 @@ def _validation(
         "reference": report["reference"],
         "samples": next((place["samples"] for place in report["places"]), None),
         "outputs": {name: one["metrics"] for name, one in measured.items()},
-        "blame": report["blame"],
+        "blame": [_cost_json(one) for one in blame_rows(report)],
         "not_run": [*judgement.not_run, *not_run],
+    }
+
+
+def _cost_json(cost: Cost) -> dict[str, Json]:
+    return {
+        "member": cost.member,
+        "output": cost.output,
+        "error": cost.error,
+        "without": cost.without,
+        "share": round(cost.share, 4),
     }
 
 

@@ -17,6 +17,9 @@ from trtpipe.json_values import (
 )
 from trtpipe.plan.options.stage_options import UNPLACED, StageOptions, if_given
 
+VERSION = 1
+"""Raised when the same members would be measured otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeOptions:
@@ -65,6 +68,7 @@ class BundleOptions(StageOptions):
     def record(self) -> dict[str, Json]:
         """The options as recorded in a fingerprint."""
         return {
+            "bundle": VERSION,
             "members": list(self.members),
             "edges": [edge.record() for edge in self.edges],
             "joined": list(self.joined),

@@ -8,7 +8,7 @@ applied elsewhere. One batch is in memory at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,25 +242,19 @@ def names_in(known: Iterable[str], free: Iterable[str]) -> dict[str, str]:
 
 
 def blame(whole: _Measured, without: Mapping[str, _Measured]) -> list[Json]:
-    """What each member's precision costs, the most expensive first: the error of the worst output, with all members
-    typed and with this one at its reference precision.
-
-    Errors are root mean squares, as shares of the output's largest value.
+    """What each member's precision costs, output by output: the error with all members typed, and with this one at its
+    reference precision. Errors are root mean squares, as shares of the output's largest value.
     """
-    rows = [_row(member, whole, measured) for member, measured in without.items()]
-    ranked: Sequence[tuple[float, Json]] = sorted(rows, key=lambda row: -row[0])
-    return [row for _, row in ranked]
-
-
-def _row(member: str, whole: _Measured, without: _Measured) -> tuple[float, Json]:
-    costs = {name: (_error(one), _error(without.outputs[name])) for name, one in whole.outputs.items()}
-    output, (all_typed, one_less) = max(costs.items(), key=lambda item: item[1][0] - item[1][1])
-    cost = all_typed - one_less
-    share = cost / all_typed if all_typed else 0.0
-    row: dict[str, Json] = {
-        "member": member, "output": output, "error": all_typed, "without": one_less, "share": round(share, 4),
-    }  # fmt: skip
-    return cost, row
+    return [
+        {
+            "member": member,
+            "outputs": {
+                name: {"error": _error(one), "without": _error(measured.outputs[name])}
+                for name, one in whole.outputs.items()
+            },
+        }
+        for member, measured in without.items()
+    ]
 
 
 def _error(one: Accumulator) -> float:
