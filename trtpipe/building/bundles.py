@@ -232,7 +232,7 @@ def _options(facts: BundleFacts) -> BundleOptions:
     return BundleOptions(
         members=in_order(spec) if spec.python is None else list(spec.members),
         edges=[EdgeOptions(source, edge.to, edge.reshape, edge.cast) for source, edge in spec.all_edges()],
-        joined=[],
+        joined=[edge.to for member in facts.bundle.joined for _, edge in facts.bundle.changes_into(member)],
         outputs=spec.outputs,
         data=facts.data,
         samples=asked.samples,
