@@ -41,10 +41,14 @@ def _joined(bundle: LoadedBundle, workspace: Workspace) -> Iterator[LoadedPipeli
     ports = _outputs(bundle, workspace)
     for member in bundle.joined:
         pipeline = bundle.pipeline_of(member)
-        profiles = profiles_for(bundle, member, ports)
-        spec = pipeline.spec.model_copy(
-            update={"pipeline": bundle.pipeline_name(member), "profiles": profiles}
-        )
+        targets = {bundle.target_of(member, target) for target in bundle.targets}
+        own = {
+            "pipeline": bundle.pipeline_name(member),
+            "profiles": profiles_for(bundle, member, ports),
+            "variants": {name: pipeline.spec.variants[name] for name in bundle.variants_of(member)},
+            "targets": {name: one for name, one in pipeline.spec.targets.items() if name in targets},
+        }
+        spec = pipeline.spec.model_copy(update=own)
         joint = Joint(pipeline.spec.pipeline, graft_for(bundle, member, ports))
         yield replace(pipeline, spec=spec, joint=joint)
 

@@ -155,7 +155,7 @@ def _selected(
             made, declared = steps_of(spec, facts[name])
         else:
             own = steps_of(specs[joint.pipeline], facts[name])
-            made, declared = joined_steps(name, joint.graft, spec.profiles, *own)
+            made, declared = joined_steps(spec, joint.graft, *own)
         addresses |= made.keys()
         wanted = [cell for cell in declared if workspace.wants(cell.name)]
         needed = with_upstream(made, {address for cell in wanted for address in cell.steps.values()})

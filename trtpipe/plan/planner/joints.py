@@ -16,25 +16,27 @@ from trtpipe.plan.graph import Cell, FromStep, Step
 from trtpipe.plan.options import EngineOptions, QuantizeOptions
 from trtpipe.plan.planner.facts import MODEL_FILES
 from trtpipe.plan.planner.spec_values import profiles_record
-from trtpipe.spec.pipeline import Profile
+from trtpipe.spec.pipeline import PipelineSpec
 
 
 def joined_steps(
-    name: str,
+    spec: PipelineSpec,
     graft: JsonObject,
-    profiles: Sequence[Profile],
     made: Mapping[Address, Step],
     cells: Sequence[Cell],
 ) -> tuple[dict[Address, Step], tuple[Cell, ...]]:
-    """The steps and cells of the member called `name`, from those of its pipeline, which are among the result."""
-    steps, found = dict(made), list[Cell]()
+    """The steps and cells of the member with this spec, from those of its pipeline; these steps are in the result."""
+    steps, found, name = dict(made), list[Cell](), spec.pipeline
+    profiles = [*profiles_record(spec.profiles)]
     for cell in cells:
+        if cell.variant not in spec.variants or cell.target not in spec.targets:
+            continue
         typed = _typed(steps, cell, name, graft)
         parse = _reading(steps, cell.steps["parse"], name, typed)
         place = address("build_engine", name, cell.variant, cell.target)
         built = made[cell.steps["build_engine"]]
         assert isinstance(built.options, EngineOptions), "an engine is built with them"
-        options = replace(built.options, profiles=[*profiles_record(tuple(profiles))])
+        options = replace(built.options, profiles=profiles)
         inputs = {**built.inputs, "model": (FromStep(typed, MODEL_FILES),)}
         steps[place] = replace(built, address=place, options=options, inputs=inputs, after=(parse,))
         own = {**cell.steps, "quantize": typed, "parse": parse, "build_engine": place}

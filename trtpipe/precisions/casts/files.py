@@ -76,8 +76,8 @@ def rewrite_file(
     """Writes the typed model of `source` to `out` (and `out`.data when large) and returns what was done.
 
     A quantized precision needs the magnitudes of activations (`choices.amax`). `graft` changes the typed model last.
-    Raises SpecError when a glob of `keep` matches nothing or `choices` refuse an overflow, ModelError when a file cannot
-    be read or written.
+    Raises SpecError when a glob of `keep` matches nothing or `choices` refuse an overflow, ModelError when a file
+    cannot be read or written.
     """
     choices = choices or Choices()
     skeleton = read_skeleton(source)
