@@ -360,6 +360,55 @@ def compare_bundles(
     return found + [Difference(name, "bundle", "in the lockfile", "not in the project") for name in gone]
 
 
+@dataclass(frozen=True, slots=True)
+class ForeseenBundle:
+    """What a build would do with a bundle."""
+
+    name: str
+    current: bool
+    """Whether it is complete as it is asked for now."""
+    facts: Mapping[str, Fact]
+    """What the lockfile would say of it, as far as that is known."""
+    reasons: tuple[str, ...]
+    """What differs from the lockfile."""
+
+    def line(self) -> str:
+        """One line below a plan's table."""
+        if self.current:
+            return f"bundle {self.name} is up to date"
+        return f"bundle {self.name} would be completed: {'; '.join(self.reasons) or 'its results are not in build/'}"
+
+    def story(self) -> str:
+        """Everything that it is made of."""
+        lines = [self.line(), ""]
+        for field, fact in self.facts.items():
+            inner = fact.items() if isinstance(fact, Mapping) else ()
+            lines += (
+                [f"{field}:", *(f"  {name}: {text}" for name, text in inner)]
+                if inner
+                else [f"{field}: {fact}"]
+            )
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """The same as a JSON object."""
+        return {"current": self.current, "reasons": list(self.reasons), "facts": dict(self.facts)}
+
+
+def foreseen_bundles(planned: Planned) -> list[ForeseenBundle]:
+    """What a build would do with the selected bundles. Raises SpecError."""
+    lock, state, current = planned.site.lock, planned.workspace.state, current_bundles(planned)
+    known = {name: state.lock_entry(name) for name in delivered_cells(planned)}
+    found = []
+    for bundle in planned.workspace.whole_bundles:
+        facts = _facts_now(planned, bundle, known)
+        locked = lock.bundles.get(bundle.name)
+        differences = between(bundle.name, locked, facts, _ASKED) if locked is not None else []
+        reasons = [one.line() for one in differences] if locked is not None else ["it is not in the lockfile"]
+        found.append(ForeseenBundle(bundle.name, bundle.name in current, facts, tuple(reasons)))
+    return found
+
+
 _ASKED = frozenset({"key", "edges", "driver", "data", "golden", "labels", "members"})
 
 
