@@ -14,7 +14,7 @@ from trtpipe.building.facts import FactFinder, stage_tools
 from trtpipe.building.performer import Terms
 from trtpipe.building.steps import open_steps
 from trtpipe.digests import Digest, key_of
-from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.json_values import Json
 from trtpipe.loader.bundles import LoadedBundle, driver_spec, in_order
 from trtpipe.loader.project import PIPELINES, beginning, holding, specs_in
@@ -292,8 +292,14 @@ def complete_bundles(
                 _hold(bundle.name, planned.workspace.state.lock_entry(bundle.name), frozen)
             done.append(bundle.name)
         except TrtpipeError as error:
+            error.problems = tuple(_placed(bundle, problem) for problem in error.problems)
             outcome.failures.append((bundle.name, error))
     return done
+
+
+def _placed(bundle: LoadedBundle, problem: Problem) -> Problem:
+    """A problem of the driver, with its place in the bundle's file; a data set's are in another file."""
+    return bundle.locate(problem) if problem.path[:1] == ("python",) and bundle.spec.python else problem
 
 
 def _hold(name: str, entry: Entry, lock: Lock) -> None:
