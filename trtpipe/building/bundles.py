@@ -28,6 +28,7 @@ from trtpipe.plan.options.stage_options import UNPLACED
 from trtpipe.plan.planner import profiles_record
 from trtpipe.plan.planner.facts import MODEL_FILES
 from trtpipe.plan.ports import Observer
+from trtpipe.plan.task import GOLDEN
 from trtpipe.workspace.site import HereOf
 
 if TYPE_CHECKING:
@@ -324,8 +325,20 @@ def _complete(
     traces = _validated(planned, work, observer, terms)
     result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
     files, entry = deliver_bundle(result, planned.workspace.build, state.lock_entry)
+    files += _recorded(planned, files[0].parent, traces)
     state.remember_cell(bundle.name, content, files, entry)
     return True
+
+
+def _recorded(planned: Planned, folder: Path, traces: Mapping[str, Trace]) -> list[Path]:
+    """The first samples with the reference's outputs beside the bundle's files: a recording for `validate.golden`."""
+    path = folder / GOLDEN
+    digest = next((one.outputs[GOLDEN] for one in traces.values() if GOLDEN in one.outputs), None)
+    path.unlink(missing_ok=True)
+    if digest is None:
+        return []
+    planned.workspace.store.fetch(digest, path)
+    return [path]
 
 
 def _validated(planned: Planned, work: BundleWork, observer: Observer, terms: Terms) -> dict[str, Trace]:

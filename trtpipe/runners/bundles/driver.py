@@ -39,7 +39,8 @@ class Models(SimpleNamespace):
 def open_driver(text: str, files: Mapping[str, Path], read: Iterable[Path]) -> Iterator[Run]:
     """The driver of `module:function`; `files` are its module and what it declares, by their names in the project.
 
-    `read` are files that others read meanwhile, the data set's. Raises SpecError when the user has not allowed it, when it raises, and when it reads undeclared files.
+    `read` are files that others read meanwhile, the data set's. Raises SpecError when the user has not allowed it, when
+    it raises, and when it reads undeclared files.
     """
     spec = DatasetSpec(schema=1, python=text)
     name = text.partition(":")[0].replace(".", "/") + ".py"
