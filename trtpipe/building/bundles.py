@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.building.facts import FactFinder, stage_tools
@@ -272,6 +273,14 @@ def current_bundles(planned: Planned) -> list[str]:
         return []
     stale = {one.name for one in stale_bundles(planned)}
     return [one.name for one in planned.workspace.whole_bundles if one.name not in stale]
+
+
+def complete_now(planned: Planned) -> set[str]:
+    """The selected bundles that are complete, also just after a build: by what is delivered, not by decisions."""
+    state = planned.workspace.state
+    delivered = {cell.name for cell in planned.plan.cells if cell.name in state.cells}
+    keys = engine_keys(planned)
+    return {one.name for one in planned.workspace.whole_bundles if _is_current(planned, one, delivered, keys)}
 
 
 def complete_bundles(
