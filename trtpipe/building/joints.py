@@ -30,7 +30,7 @@ Ends = tuple[Mapping[str, "TensorInfo"], Mapping[str, "TensorInfo"]]
 def with_joints(workspace: Workspace) -> Workspace:
     """The workspace, with the pipelines of such members. Raises TrtpipeError if a model cannot be read."""
     joined = [one for bundle in workspace.bundles for one in _joined(bundle, workspace)]
-    return replace(workspace, pipelines=(*workspace.pipelines, *joined)) if joined else workspace
+    return workspace.with_pipelines((*workspace.pipelines, *joined)) if joined else workspace
 
 
 def _joined(bundle: LoadedBundle, workspace: Workspace) -> Iterator[LoadedPipeline]:

@@ -83,6 +83,12 @@ class Workspace:
         usual = site_of(self.project, self.store, self.state)
         return replace(usual, lockfile=self.lockfile, wheel_lock=self.wheel_lock)
 
+    def with_pipelines(self, pipelines: tuple[LoadedPipeline, ...]) -> Workspace:
+        """The same with other pipelines; with the same store and state, which may have been read or changed."""
+        made = replace(self, pipelines=pipelines)
+        made.__dict__.update(store=self.store, state=self.state)
+        return made
+
     def wants(self, cell: str) -> bool:
         """Whether the command selects this cell, by itself or as one of a bundle's."""
         if self.scope and cell not in self.scope:
