@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trtpipe.building.joints import view_of
+from trtpipe.building.bundles.joints import view_of
 from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.loader.specs import LoadedPipeline

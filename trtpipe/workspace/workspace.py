@@ -222,6 +222,18 @@ def cell_names(workspace: Workspace) -> list[str]:
     return list(_cells_of(workspace.pipelines))
 
 
+def cells_for(workspace: Workspace, pipeline: LoadedPipeline, target: str) -> Iterator[str]:
+    """A pipeline's cells for a target, and those of bundles' members that are built from it."""
+    name = pipeline.spec.pipeline
+    yield from (f"{name}/{variant}@{target}" for variant in pipeline.spec.variants)
+    for bundle in workspace.bundles:
+        for member in bundle.joined:
+            served = {bundle.target_of(member, one) for one in bundle.targets}
+            if bundle.pipeline_of(member) is pipeline and target in served:
+                own = bundle.pipeline_name(member)
+                yield from (f"{own}/{variant}@{target}" for variant in bundle.variants_of(member))
+
+
 def _cells_of(pipelines: Iterable[LoadedPipeline]) -> Iterator[str]:
     for one in pipelines:
         for variant in one.spec.variants:
