@@ -36,7 +36,7 @@ def with_joints(workspace: Workspace) -> Workspace:
 def _joined(bundle: LoadedBundle, workspace: Workspace) -> Iterator[LoadedPipeline]:
     if not bundle.joined:
         return
-    from trtpipe.proofs.joints import graft_for, profiles_for
+    from trtpipe.proofs.bundles.joints import graft_for, profiles_for
 
     ports = _outputs(bundle, workspace)
     for member in bundle.joined:

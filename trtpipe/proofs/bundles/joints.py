@@ -13,8 +13,8 @@ from trtpipe.errors import Problem, SpecError
 from trtpipe.json_values import Json
 from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.problem_codes import Code
+from trtpipe.proofs.bundles.edges import Dims, border_type, changed_dims, format_dims
 from trtpipe.proofs.corners import CORNERS, corner_of
-from trtpipe.proofs.edges import Dims, border_type, changed_dims, format_dims
 from trtpipe.shapes import Shape
 from trtpipe.spec.bundle import EdgeSpec, port
 from trtpipe.spec.pipeline import Profile, ProfileInput
