@@ -171,7 +171,7 @@ def _place(
     if address is None:
         from trtpipe.agent.local_fleet import local_fleet
 
-        return (*stack.enter_context(local_fleet(store.root, lanes)), max(options.wait_seconds, 60.0))
+        return (*stack.enter_context(local_fleet(store.root, lanes)), options.wait_seconds)
     files = certificates_for(address, "client", options.certificates, insecure=options.insecure)
     return str(address), files, options.wait_seconds
 
