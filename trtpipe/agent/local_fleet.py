@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING
 from trtpipe.errors import FleetError, Problem
 from trtpipe.files import temporary_folder
 from trtpipe.fleet.certificates import TlsFiles, dask_security, tls_files
-from trtpipe.fleet.dask_settings import SCHEDULER, quiet_dask
+from trtpipe.fleet.dask_settings import (
+    DASHBOARD,
+    SCHEDULER,
+    announce_dashboard,
+    has_dashboard,
+    quiet_dask,
+)
 from trtpipe.fleet.keygen import keygen
 from trtpipe.fleet.starter import opening
 from trtpipe.launcher.children import Streams, interpreter_command, kill, start
@@ -53,16 +59,19 @@ def _scheduler(files: TlsFiles) -> Iterator[LocalCluster]:
     import dask
     from distributed import LocalCluster
 
+    shows = has_dashboard()
     with dask.config.set(SCHEDULER):
         cluster = LocalCluster(
             n_workers=0,
             processes=False,
             protocol="tls://",
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address=DASHBOARD if shows else None,
             security=dask_security(files),
             silence_logs=50,
         )
+    if shows:
+        announce_dashboard(cluster.scheduler)
     try:
         yield cluster
     finally:

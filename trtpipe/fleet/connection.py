@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import FleetError, Interrupted
 from trtpipe.fleet import entry
-from trtpipe.fleet.dask_settings import quiet_dask
+from trtpipe.fleet.dask_settings import dashboard_of, quiet_dask
 from trtpipe.fleet.labels import Labels
 from trtpipe.fleet.progress import reported
 from trtpipe.fleet.protocol import Answer, Request
@@ -86,6 +86,10 @@ class Fleet:
         with self.changed:
             self._require()
             return self._by_name
+
+    def dashboard(self) -> str:
+        """The link to dask's dashboard, which is good on the scheduler's machine; empty if there is none."""
+        return dashboard_of(self._client)
 
     def others(self) -> Mapping[str, str]:
         """dask workers that are no agents of a version that can be talked to: address → why."""

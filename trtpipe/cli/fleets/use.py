@@ -136,6 +136,9 @@ def opened_fleet(
         security = None if files is None else dask_security(files)
         fleet = stack.enter_context(open_fleet(address, security))
         context = None if files is None else ssl_contexts(files).client
+        dashboard = fleet.dashboard()
+        if dashboard:
+            note(f"dask's dashboard is at {dashboard} on the machine of the scheduler")
         yield FleetUse(fleet, Lanes(fleet, wait_seconds), Routes(store, context, fleet.has), say=note)
 
 
