@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import FleetError, Interrupted
 from trtpipe.fleet import entry
-from trtpipe.fleet.dask_settings import quiet_dask
+from trtpipe.fleet.dask_settings import dashboard_of, quiet_dask
 from trtpipe.fleet.labels import Labels
 from trtpipe.fleet.progress import reported
 from trtpipe.fleet.protocol import Answer, Request
@@ -63,6 +63,7 @@ class Fleet:
         """Notified whenever agents come or go, or work ends."""
         self._client = client
         self._agents: dict[str, SeenAgent] = {}
+        self._by_name: tuple[SeenAgent, ...] = ()
         self._others: dict[str, str] = {}
         self._hearers: dict[str, Hear] = {}
         self._broken = ""
@@ -78,10 +79,17 @@ class Fleet:
         return str(self._client.id)
 
     def agents(self) -> tuple[SeenAgent, ...]:
-        """The agents that are connected now, by name. Raises FleetError when the connection is broken."""
+        """The agents that are connected now, by name: the same tuple until one comes or goes.
+
+        Raises FleetError when the connection is broken.
+        """
         with self.changed:
             self._require()
-            return tuple(sorted(self._agents.values(), key=lambda one: (one.name, one.address)))
+            return self._by_name
+
+    def dashboard(self) -> str:
+        """The link to dask's dashboard, which is good on the scheduler's machine; empty if there is none."""
+        return dashboard_of(self._client)
 
     def others(self) -> Mapping[str, str]:
         """dask workers that are no agents of a version that can be talked to: address → why."""
@@ -229,6 +237,7 @@ class Fleet:
                 self._agents.pop(gone, None)
                 self._others.pop(gone, None)
             if set(self._agents) != before:
+                self._by_name = tuple(sorted(self._agents.values(), key=lambda one: (one.name, one.address)))
                 self.changed.notify_all()
 
     def _introduced(self, addresses: list[str]) -> dict[str, Labels | str]:
