@@ -52,7 +52,7 @@ def cache_home() -> Path | None:
         return None
 
 
-def seal_of(data: bytes) -> str:
+def seal_of(data: bytes | memoryview) -> str:
     """A keyed digest of these bytes that only this user can compute: 64 hex digits."""
     return blake3(data, key=_secret() or bytes(_BYTES)).hexdigest()
 

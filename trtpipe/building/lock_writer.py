@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
     """Update the lockfile for the delivered cells; returns whether it changed."""
-    entries = {name: planned.workspace.state.lock_entry(name) for name in delivered}
+    found = {name: planned.workspace.state.lock_entry(name) for name in delivered}
+    entries = {name: entry for name, entry in found.items() if entry is not None}
     return write_entries(planned, entries)
 
 

@@ -2,30 +2,46 @@
 
 If the same command finds all of these files unchanged, and the reports complete, the result is the same: there is
 nothing to do. A build with nothing to do is then as fast as reading one file and calling stat on the others. A stamp is
-written only when a full plan has found nothing to do, and covers everything that this plan read: specs (and the folders
-where a new one could appear), data sets, sources, delivered files, the lockfile, the packages whose versions are part
-of keys. No stamp is written if the plan depends on something that is not a file: a target `this`, or an interpreter
-that had to be run.
+written only when a full plan has found nothing to do, or a build has done it all, and covers everything that this plan
+read: specs (and the folders where a new one could appear), data sets, sources, delivered files, the lockfile, the
+packages whose versions are part of keys. No stamp is written if the plan depends on something that is not a file: a
+target `this`, or an interpreter that had to be run; nor if a file was changed after the plan began to read.
+
+Stamps are sealed files in `.trtpipe/stamps`, one for each command of the last few; options that change no result, such
+as `--json` and `--jobs`, do not make another command. A stamp holds names, and a digest of all signatures.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trtpipe import __version__
 from trtpipe.building.reports_mark import is_marked
+from trtpipe.digests import digest_bytes
+from trtpipe.files import sweep_files, write_whole
 from trtpipe.homes import user_file
-from trtpipe.stores.state import STATE_FILE, ProjectState, signature_of
+from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
+from trtpipe.stores.state import STATE_FILE, Signature, signature_of
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
 
-_SCHEMA = "2"
+_SCHEMA = "3"
 """Increase it when a build would write something else from the same files, such as another lockfile."""
+_FOLDER = "stamps"
+_MOST_STAMPS = 16
+_MOST_BYTES = 1 << 28
+_ABSENT = ((1 << 64) - 1,) * 3
+
+Groups: TypeAlias = Sequence[tuple[Sequence[str], Sequence[str]]]
+"""Names of files, and the folders that have files of all these names. Nearly all cells have the same names."""
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
 _CODE = (
     "plan/graph.py",
@@ -44,29 +60,91 @@ _CODE = (
 
 def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
     """Whether the last build of this command left nothing to do and nothing has changed since."""
-    state = _state_above(Path.cwd())
-    entry = state.stamps.get(_name(arguments, only)) if state is not None else None
-    if state is None or entry is None or entry["environment"] != _environment():
+    root = _root_of(Path.cwd())
+    text = read_sealed(_stamp(root, arguments, only), _MOST_BYTES) if root is not None else b""
+    if root is None or not text or is_marked(root):
         return False
-    if is_marked(state.root):
+    try:
+        told = json.loads(text[CONTENT_AT:])
+        environment, groups, seen = told["environment"], told["groups"], told["seen"]
+        return bool(environment == _environment() and _signatures_now(root, groups) == seen)
+    except (ValueError, KeyError, TypeError, OverflowError):  # written by this user, with another trtpipe
         return False
-    if any(signature_of(path) != known for path, known in entry["files"].items()):
-        return False
-    return all(
-        state.delivered(cell, state.cells[cell]["content"]) for cell in entry["cells"] if cell in state.cells
-    )
 
 
 def take(planned: Planned, arguments: Sequence[str], only: Sequence[str]) -> None:
-    """Record that this command has nothing to do."""
+    """Record that this command has nothing to do; left out in a project that is not writable."""
     workspace = planned.workspace
-    name = _name(arguments, only)
     if workspace.root != _root_of(Path.cwd()) or not _only_files_matter(planned):
         return
-    files = {str(path): signature_of(str(path)) for path in _looked_at(planned)}
-    cells = [cell.name for cell in planned.plan.cells]
-    entry: dict[str, Any] = {"environment": _environment(), "files": files, "cells": cells}
-    workspace.state.remember_stamp(name, entry)
+    known = _known_signatures(planned)
+    if known is None:
+        return
+    groups = _grouped(known)
+    signatures = array("Q")
+    for names, folders in groups:
+        for folder in folders:
+            for name in names:
+                signatures.extend(known[folder][name] or _ABSENT)
+    entry = {"environment": _environment(), "groups": groups, "seen": _digest(signatures)}
+    _write(_stamp(workspace.root, arguments, only), sealed(json.dumps(entry, separators=(",", ":")).encode()))
+
+
+def _known_signatures(planned: Planned) -> dict[str, dict[str, Signature | None]] | None:
+    """Folder → name → signature of every file that the plan depends on; None if one changed since the plan was begun.
+
+    Folders below the root are relative to it. Delivered files have the signatures with which they were delivered.
+    """
+    workspace = planned.workspace
+    known: dict[str, dict[str, Signature | None]] = {}
+    for path in _looked_at(planned):
+        signature = signature_of(str(path))
+        if signature is not None and signature[1] >= workspace.opened and path != workspace.lockfile:
+            return None
+        folder, name = str(path.parent), path.name
+        known.setdefault(folder, {})[name] = signature
+    for cell in planned.plan.cells:
+        folder, files = workspace.state.delivered_files(cell.name)
+        known.setdefault(folder, {}).update(files)
+    return known
+
+
+def _grouped(known: Mapping[str, Mapping[str, object]]) -> Groups:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for folder, files in known.items():
+        groups.setdefault(tuple(files), []).append(folder)
+    return list(groups.items())
+
+
+def _signatures_now(root: Path, groups: Groups) -> str:
+    """The digest of the files' signatures. Plain loops: this is most of what a build with nothing to do takes."""
+    signatures = array("Q")
+    for names, folders in groups:
+        for folder in folders:
+            place = os.path.join(root, folder)  # noqa: PTH118 - a Path for each costs more than the stat
+            for name in names:
+                signatures.extend(signature_of(f"{place}/{name}") or _ABSENT)
+    return _digest(signatures)
+
+
+def _digest(signatures: array[int]) -> str:
+    return digest_bytes(signatures.tobytes()).hex
+
+
+def _write(path: Path, text: bytes) -> None:
+    """Write a stamp, and remove the oldest ones beyond the number that is kept."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_files(path.parent)
+        write_whole(path, text, durable=False)
+        kept = sorted(path.parent.iterdir(), key=lambda one: one.stat().st_mtime_ns, reverse=True)
+        for old in kept[_MOST_STAMPS:]:
+            old.unlink()
+
+
+def _stamp(root: Path, arguments: Sequence[str], only: Sequence[str]) -> Path:
+    name = digest_bytes(_name(arguments, only).encode(errors="surrogateescape")).hex[:32]
+    return (root / STATE_FILE).with_name(_FOLDER) / name
 
 
 def _name(arguments: Sequence[str], only: Sequence[str]) -> str:
@@ -80,11 +158,6 @@ def _environment() -> list[str]:
 
 def _root_of(start: Path) -> Path | None:
     return next((one for one in (start, *start.parents) if (one / STATE_FILE).is_file()), None)
-
-
-def _state_above(start: Path) -> ProjectState | None:
-    root = _root_of(start)
-    return ProjectState.load(root / STATE_FILE) if root is not None else None
 
 
 def _only_files_matter(planned: Planned) -> bool:

@@ -59,11 +59,17 @@ def check_specs(
     specs = [text for text in arguments if text not in cells]
     loaded, problems = load_all(find_pipelines(specs, cwd), known_names())
     report, resolver = CheckReport(list(problems)), TargetResolver()
+    projects: dict[Path, list[LoadedPipeline]] = {}
     for pipeline in loaded:
-        workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
-        refuse_foreign_places(workspace.root)
-        use_remote(workspace.store, offline=offline, required=False)
-        _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
+        projects.setdefault(pipeline.project.root, []).append(pipeline)
+    for root, pipelines in projects.items():
+        project = Workspace(pipelines[0].project, tuple(pipelines), (*cells, *only))
+        refuse_foreign_places(root)
+        use_remote(project.store, offline=offline, required=False)
+        with project.state.saving_once():
+            for pipeline in pipelines:
+                workspace = project.of(pipeline)
+                _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
     return report
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,8 @@ class Workspace:
     pipelines: tuple[LoadedPipeline, ...]
     globs: tuple[str, ...] = ()
     """Cells that the command is about; all when empty."""
+    opened: int = field(default_factory=time.time_ns, compare=False)
+    """When its files were begun to be read, in nanoseconds since 1970."""
 
     @property
     def root(self) -> Path:
@@ -62,6 +65,12 @@ class Workspace:
     def state(self) -> ProjectState:
         """What this project's last builds saw."""
         return self._state_in(self.root)
+
+    def of(self, pipeline: LoadedPipeline) -> Workspace:
+        """The same project with one pipeline only; store, state and lockfile are shared, so they are read once."""
+        found = Workspace(self.project, (pipeline,), self.globs, self.opened)
+        vars(found).update(store=self.store, state=self.state, site=self.site)
+        return found
 
     def _state_in(self, folder: Path) -> ProjectState:
         found = ProjectState.load(folder / STATE_FILE)
@@ -148,13 +157,13 @@ def open_workspace(
     `only_to_look` allows links that lead out of the project, because nothing is written then. Raises SpecError with
     every problem of every spec.
     """
-    cwd = cwd or Path.cwd()
+    opened, cwd = time.time_ns(), cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
     specs = [text for text in arguments if text not in cells]
     loaded, problems = load_all(find_pipelines(specs, cwd), known_names())
     if problems:
         raise SpecError(problems)
-    workspace = Workspace(_one_project(loaded), tuple(loaded), (*cells, *only))
+    workspace = Workspace(_one_project(loaded), tuple(loaded), (*cells, *only), opened)
     _refuse_unmatched(workspace)
     if not only_to_look:
         refuse_foreign_places(workspace.root)

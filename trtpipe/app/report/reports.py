@@ -220,10 +220,10 @@ class _Reporter:
         name = record.cell
         if name in self.last:
             return _keep_changes(record, self.last[name])
-        entries = self.planned.workspace.state.cells
-        if name not in entries:
+        entry = self.planned.workspace.state.lock_entry(name)
+        if entry is None:
             return record
-        changes = changes_between(self.locked.get(name), entries[name]["lock"])
+        changes = changes_between(self.locked.get(name), entry)
         return replace(record, changes=changes, new=name not in self.locked)
 
 

@@ -92,7 +92,7 @@ class Upgrade:
     def new(self, cells: tuple[str, ...] | None = None) -> BesideWorkspace:
         """The workspace in which every target of the flavour has the new toolchain, for these cells or all."""
         loaded = tuple(_moved(one, self.name, self.spec) for one in self.old.pipelines)
-        return BesideWorkspace(self.old.project, loaded, cells or self.cells, self.output)
+        return BesideWorkspace(self.old.project, loaded, cells or self.cells, output=self.output)
 
 
 def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgrade:
