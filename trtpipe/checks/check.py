@@ -23,9 +23,10 @@ from trtpipe.loader.project import find_pipelines
 from trtpipe.loader.specs import LoadedPipeline, load_all, load_dataset
 from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.plan.ports import Observer
+from trtpipe.workspace.known_names import known_names
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.target_facts import TargetResolver
-from trtpipe.workspace.workspace import Workspace, known_names
+from trtpipe.workspace.workspace import Workspace
 from trtpipe.workspace.written_places import refuse_foreign_places
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 from trtpipe.errors import Problem, SpecError
-from trtpipe.loader.grammar import KnownNames, Parser
 from trtpipe.loader.project import LOCK_FILE, Project, find_pipelines
 from trtpipe.loader.specs import LoadedPipeline, load_all
 from trtpipe.problem_codes import Code
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
+from trtpipe.workspace.known_names import known_names
 from trtpipe.workspace.site import Site, site_of
 from trtpipe.workspace.stores import open_store
 from trtpipe.workspace.written_places import refuse_foreign_places
@@ -86,67 +86,6 @@ class Workspace:
     def wants(self, cell: str) -> bool:
         """Whether the command selects this cell."""
         return not self.globs or any(fnmatchcase(cell, glob) for glob in self.globs)
-
-
-def known_names() -> KnownNames:
-    """The parsers and precisions that are installed; none is imported."""
-    from trtpipe.calibration.calibrators import calibrator_names
-    from trtpipe.frontends import frontend_names
-    from trtpipe.precisions import precision_names
-
-    return KnownNames(
-        parsers=frontend_names(),
-        precisions=precision_names(),
-        parser=_parser,
-        calibrators=calibrator_names(),
-        methods=_methods,
-        needs_calibration=_needs_calibration,
-        misfits=_misfits,
-        has_blocks=_has_blocks,
-        computes_in_half=_computes_in_half,
-    )
-
-
-def _methods(calibrator: str) -> tuple[str, ...]:
-    from trtpipe.calibration.calibrators import find_calibrator
-
-    found = find_calibrator(calibrator)
-    return found.methods if found is not None else ()
-
-
-def _needs_calibration(precision: str) -> bool:
-    from trtpipe.precisions import find_precision
-
-    found = find_precision(precision)
-    return found is not None and found.needs_calibration
-
-
-def _misfits(precision: str, base: object, block: object) -> tuple[Problem, ...]:
-    from trtpipe.precisions import find_precision
-
-    found = find_precision(precision)
-    return found.misfits(base, block) if found is not None else ()
-
-
-def _has_blocks(precision: str) -> bool:
-    from trtpipe.precisions import find_precision
-
-    found = find_precision(precision)
-    return found is not None and found.block > 0
-
-
-def _computes_in_half(precision: str) -> bool:
-    from trtpipe.precisions import find_precision
-
-    found = find_precision(precision)
-    return found is not None and found.computes_in_half()
-
-
-def _parser(name: str) -> Parser:
-    from trtpipe.frontends import frontend_called
-
-    found = frontend_called(name)
-    return Parser(found.Options, found.needs_source, found.takes_directory)
 
 
 def open_workspace(

@@ -34,7 +34,8 @@ from trtpipe.problem_codes import Code
 from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.proofs.proposals import Hints
 from trtpipe.spec.pipeline import PipelineSpec, Profile
-from trtpipe.workspace.workspace import Workspace, known_names
+from trtpipe.workspace.known_names import known_names
+from trtpipe.workspace.workspace import Workspace
 
 _CHANGE = "Lines with a comment are those that you may want to change."
 _HALF = ("variants", "fp16")
