@@ -12,7 +12,13 @@ from typing import Any
 from typer.main import get_command
 
 from trtpipe.cli.main import app
-from trtpipe.loader.schema import dataset_schema, fleet_schema, pipeline_schema, project_schema
+from trtpipe.loader.schema import (
+    bundle_schema,
+    dataset_schema,
+    fleet_schema,
+    pipeline_schema,
+    project_schema,
+)
 from trtpipe.reports.schema import report_schema
 from trtpipe.workspace.known_names import known_names
 
@@ -28,8 +34,8 @@ lets your shell complete commands. {MADE}"""
 SPEC = f"""\
 # The spec, key by key
 
-What `trtpipe schema`, `trtpipe schema dataset`, `… project` and `… fleet` say, for people. The README has a spec by
-example. Keys that are not here are refused. {MADE}"""
+What `trtpipe schema`, `trtpipe schema bundle`, `… dataset`, `… project` and `… fleet` say, for people. The README
+has a spec by example. Keys that are not here are refused. {MADE}"""
 REPORT = f"""\
 # `report.json`, field by field
 
@@ -100,9 +106,10 @@ def _more(one: Any) -> str:  # noqa: ANN401
 
 
 def spec_page() -> str:
-    """Every key of pipelines, data sets, project files and fleets."""
+    """Every key of pipelines, bundles, data sets, project files and fleets."""
     page = _Page(SPEC)
     page.add("Pipelines: `pipelines/NAME.yaml`", pipeline_schema(known_names()))
+    page.add("Bundles: `pipelines/NAME.yaml` too", bundle_schema())
     page.add("Data sets: `calibration/NAME.yaml`", dataset_schema())
     page.add("Projects: `trtpipe.yaml`", project_schema())
     page.add("Fleets: `fleet.yaml`", fleet_schema())

@@ -8,9 +8,10 @@ import pytest
 from tests.loader.spec_corpus import HEAD, REFUSED, TARGETS
 from tests.loader.spec_workspace import KNOWN, Workspace
 from trtpipe.errors import Problem, SpecError
+from trtpipe.loader.all_specs import load_all
 from trtpipe.loader.project import find_project
 from trtpipe.loader.refusals import MAX_PROBLEMS
-from trtpipe.loader.specs import load_all, load_dataset
+from trtpipe.loader.specs import load_dataset
 from trtpipe.problem_codes import Code
 
 
@@ -62,10 +63,10 @@ def test_fields_that_do_not_go_together_are_told(workspace: Workspace, lines: st
 
 def test_an_almost_empty_spec_is_told_everything_it_needs(workspace: Workspace) -> None:
     assert workspace.errors("schema: 1\n") == dedent("""\
-        pipelines/net.yaml:1:1: missing key 'pipeline'
+        pipelines/net.yaml:1:1: missing key 'pipeline' or 'bundle'
             schema: 1
             ^
-          for example pipeline: ocr-det
+          for example pipeline: ocr-det; or, for several pipelines as one product, bundle: ocr
         pipelines/net.yaml:1:1: missing key 'model'
             schema: 1
             ^
@@ -176,7 +177,8 @@ def test_ten_wrong_specs_are_told_in_one_pass(workspace: Workspace) -> None:
     ]
     right = workspace.write("pipelines/right.yaml", HEAD + TARGETS)
 
-    loaded, problems = load_all([*wrong, right], KNOWN)
+    found = load_all([*wrong, right], KNOWN)
+    loaded, problems = found.pipelines, found.problems
 
     assert [one.spec.pipeline for one in loaded] == ["net"]
     assert [(str(problem.where), problem.fact) for problem in problems] == [
@@ -187,7 +189,8 @@ def test_ten_wrong_specs_are_told_in_one_pass(workspace: Workspace) -> None:
 def test_two_pipelines_of_one_name_are_told_apart(workspace: Workspace) -> None:
     paths = [workspace.write(f"pipelines/{name}.yaml", HEAD + TARGETS) for name in ("one", "two")]
 
-    loaded, problems = load_all(paths, KNOWN)
+    found = load_all(paths, KNOWN)
+    loaded, problems = found.pipelines, found.problems
 
     assert len(loaded) == 2
     assert [str(problem) for problem in problems] == [
@@ -200,7 +203,8 @@ def test_a_broken_project_file_is_told_once(workspace: Workspace) -> None:
     workspace.write("trtpipe.yaml", "schema: 1\nstores: {}\n")
     paths = [workspace.write(f"pipelines/{name}.yaml", HEAD + TARGETS) for name in ("one", "two")]
 
-    loaded, problems = load_all(paths, KNOWN)
+    found = load_all(paths, KNOWN)
+    loaded, problems = found.pipelines, found.problems
 
     assert loaded == []
     assert [problem.fact for problem in problems] == ["unknown key 'stores'"]

@@ -17,16 +17,23 @@ from trtpipe.loader import schema
 from trtpipe.loader.examples import EXAMPLES
 from trtpipe.loader.grammar import keys_of
 from trtpipe.loader.project import CALIBRATION, PIPELINES, PROJECT_FILE
-from trtpipe.loader.schema import dataset_schema, field_docs, fleet_schema, pipeline_schema, project_schema
+from trtpipe.loader.schema import (
+    bundle_schema,
+    dataset_schema,
+    field_docs,
+    fleet_schema,
+    pipeline_schema,
+    project_schema,
+)
 from trtpipe.loader.yaml_reader import document_from_text, read_document
-from trtpipe.spec import dataset, fleet, pipeline, project
+from trtpipe.spec import bundle, dataset, fleet, packaging, pipeline, project
 from trtpipe.spec.fields import SpecModel
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = ("pipeline", "dataset", "project", "fleet")
+SCHEMAS = ("pipeline", "bundle", "dataset", "project", "fleet")
 MODELS = [
     one
-    for module in (pipeline, dataset, project, fleet)
+    for module in (pipeline, bundle, packaging, dataset, project, fleet)
     for one in vars(module).values()
     if isinstance(one, type) and issubclass(one, SpecModel) and one.__module__ == module.__name__
 ]
@@ -36,6 +43,7 @@ MODELS = [
 def schema_of(name: str) -> dict[str, Any]:
     make = {
         "pipeline": lambda: pipeline_schema(KNOWN),
+        "bundle": bundle_schema,
         "dataset": dataset_schema,
         "project": project_schema,
         "fleet": fleet_schema,

@@ -19,8 +19,9 @@ from trtpipe.building.remote_files import unpinned
 from trtpipe.checks.report import CheckReport
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.files import temporary_folder
+from trtpipe.loader.all_specs import load_all
 from trtpipe.loader.project import find_pipelines
-from trtpipe.loader.specs import LoadedPipeline, load_all, load_dataset
+from trtpipe.loader.specs import LoadedPipeline, load_dataset
 from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.plan.ports import Observer
 from trtpipe.workspace.known_names import known_names
@@ -58,10 +59,10 @@ def check_specs(
     cwd = cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
     specs = [text for text in arguments if text not in cells]
-    loaded, problems = load_all(find_pipelines(specs, cwd), known_names())
-    report, resolver = CheckReport(list(problems)), TargetResolver()
+    loaded = load_all(find_pipelines(specs, cwd), known_names())
+    report, resolver = CheckReport(list(loaded.problems)), TargetResolver()
     projects: dict[Path, list[LoadedPipeline]] = {}
-    for pipeline in loaded:
+    for pipeline in loaded.pipelines:
         projects.setdefault(pipeline.project.root, []).append(pipeline)
     for root, pipelines in projects.items():
         project = Workspace(pipelines[0].project, tuple(pipelines), (*cells, *only))

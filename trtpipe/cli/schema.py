@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trtpipe.cli.output import EXIT_DONE, say_json
 from trtpipe.errors import SpecError
-from trtpipe.loader.schema import dataset_schema, fleet_schema, pipeline_schema, project_schema
+from trtpipe.loader.schema import bundle_schema, dataset_schema, fleet_schema, pipeline_schema, project_schema
 from trtpipe.problem_codes import Code
 from trtpipe.workspace.known_names import known_names
 
@@ -14,6 +14,8 @@ def schema_command(kind: str) -> int:
     match kind:
         case "pipeline":
             say_json(pipeline_schema(known_names()))
+        case "bundle":
+            say_json(bundle_schema())
         case "dataset":
             say_json(dataset_schema())
         case "project":
@@ -28,6 +30,6 @@ def schema_command(kind: str) -> int:
             raise SpecError(
                 Code.UNKNOWN_VALUE,
                 f"unknown schema {kind!r}",
-                "the schemas are pipeline, dataset, project, fleet and report",
+                "the schemas are pipeline, bundle, dataset, project, fleet and report",
             )
     return EXIT_DONE

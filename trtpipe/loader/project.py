@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ LOCK_FILE = "trtpipe.lock"
 PIPELINES = "pipelines"
 CALIBRATION = "calibration"
 _YAML = (".yaml", ".yml")
-_LOOKS_LIKE_A_PIPELINE = re.compile(rb"^pipeline[ ]*:", re.MULTILINE)
+_LOOKS_LIKE_A_SPEC = re.compile(rb"^(pipeline|bundle)[ ]*:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def load_project(root: Path) -> Project:
 def find_pipelines(args: Sequence[str], cwd: Path) -> list[Path]:
     """The spec files that a command means. Raises SpecError with everything that cannot be found.
 
-    Each argument is a spec or a directory of specs. Without any: the specs in `pipelines/`, else the one spec
-    in the working directory, else the `pipelines/` of the project around it.
+    Each argument is a spec, a directory of specs, or the name of a bundle. Without any: the specs in `pipelines/`,
+    else the one spec in the working directory, else the `pipelines/` of the project around it.
     """
     if not args:
         return _default_pipelines(cwd)
@@ -143,12 +143,12 @@ def find_pipelines(args: Sequence[str], cwd: Path) -> list[Path]:
 
 
 def _default_pipelines(cwd: Path) -> list[Path]:
-    if found := _specs_in(cwd / PIPELINES):
+    if found := specs_in(cwd / PIPELINES):
         return found
-    here = [path for path in _specs_in(cwd) if _is_pipeline(path)]
+    here = holding(specs_in(cwd), _LOOKS_LIKE_A_SPEC)
     if len(here) == 1:
         return here
-    if found := _specs_in(find_root(cwd) / PIPELINES):
+    if found := specs_in(find_root(cwd) / PIPELINES):
         return found
     if here:
         names = ", ".join(path.name for path in here)
@@ -167,11 +167,13 @@ def _default_pipelines(cwd: Path) -> list[Path]:
 def _pipelines_of(argument: str, cwd: Path) -> list[Path] | Problem:
     path = cwd / argument
     if path.is_dir():
-        return _specs_in(path) or Problem(
+        return specs_in(path) or Problem(
             Code.NO_PIPELINE, f"no specs in {argument!r}", "a spec is a file named *.yaml or *.yml"
         )
     if path.is_file():
         return [path]
+    if bundle := _bundle_called(argument, path, cwd):
+        return [bundle]
     beside = [one.relative_to(cwd).as_posix() for one in _specs_near(path) if one.is_relative_to(cwd)]
     near = nearest(argument, beside)
     return Problem(
@@ -179,12 +181,22 @@ def _pipelines_of(argument: str, cwd: Path) -> list[Path] | Problem:
     )
 
 
+def _bundle_called(name: str, path: Path, cwd: Path) -> Path | None:
+    """The file of the bundle that has this name; looked for only where no file has it."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        return None
+    begins = beginning("bundle", [name])
+    near = [*_specs_near(path), *specs_in(find_root(cwd) / PIPELINES)]
+    return next(iter(holding(near, begins)), None)
+
+
 def _specs_near(path: Path) -> Iterator[Path]:
-    yield from _specs_in(path.parent)
-    yield from _specs_in(path.parent / PIPELINES)
+    yield from specs_in(path.parent)
+    yield from specs_in(path.parent / PIPELINES)
 
 
-def _specs_in(directory: Path) -> list[Path]:
+def specs_in(directory: Path) -> list[Path]:
+    """The files of specs in a directory, sorted."""
     return [path for path in _yaml_files(directory) if path.name != PROJECT_FILE]
 
 
@@ -198,9 +210,20 @@ def _yaml_files(directory: Path) -> list[Path]:
         raise SpecError(Code.CANNOT_READ, f"cannot list {shown_path(directory)!r}: {reason}") from error
 
 
-def _is_pipeline(path: Path) -> bool:
+def beginning(kind: str, names: Iterable[str]) -> re.Pattern[bytes]:
+    """The line with which a spec of one of these names begins: `pipeline: NAME`."""
+    named = b"|".join(re.escape(name).encode() for name in names)
+    return re.compile(rb"^%s[ ]*:[ ]*[\"']?(%s)[\"']?[ ]*(#.*)?\r?$" % (kind.encode(), named), re.MULTILINE)
+
+
+def holding(paths: Iterable[Path], begins: re.Pattern[bytes]) -> list[Path]:
+    """The files among these that hold a line of this form, read without parsing them."""
+    return [path for path in paths if _holds(path, begins)]
+
+
+def _holds(path: Path, begins: re.Pattern[bytes]) -> bool:
     try:
         with path.open("rb") as stream:
-            return _LOOKS_LIKE_A_PIPELINE.search(stream.read(MAX_BYTES)) is not None
+            return begins.search(stream.read(MAX_BYTES)) is not None
     except OSError:
         return False

@@ -52,6 +52,7 @@ def pipeline_schema(known: KnownNames) -> dict[str, Any]:
     models["TransformSpec"]["properties"]["bind"]["additionalProperties"] = {"$ref": "#/$defs/Constant"}
     _add_parsers(models, known)
     _add_graft(models)
+    _add_package(schema)
     variant = models["VariantSpec"]["properties"]
     variant["precision"]["enum"] = [*known.precisions, AUTO]
     variant["try"]["items"] = {"enum": list(known.precisions)}
@@ -91,6 +92,25 @@ def _add_graft(models: dict[str, Any]) -> None:
     models["graft"] = _described(graft, GraftSpec)
     field = models["TransformSpec"]["properties"]["graft"]
     field["anyOf"] = [{"$ref": "#/$defs/graft"}, {"type": "null"}]
+
+
+def _add_package(schema: dict[str, Any]) -> None:
+    from trtpipe.spec.packaging import PackageSpec
+
+    package = PackageSpec.model_json_schema(ref_template="#/$defs/{model}")
+    schema["$defs"] |= package.pop("$defs")
+    described = _described({**package, "$defs": schema["$defs"]}, PackageSpec)
+    schema["$defs"]["PackageSpec"] = {name: one for name, one in described.items() if name != "$defs"}
+    schema["properties"]["package"]["anyOf"] = [{"$ref": "#/$defs/PackageSpec"}, {"type": "null"}]
+
+
+def bundle_schema() -> dict[str, Any]:
+    """The JSON Schema of a bundle file."""
+    from trtpipe.spec.bundle import BundleSpec
+
+    return _schema_of(
+        BundleSpec, "bundle", "Bundle: models that are checked, built, locked and shipped as one"
+    )
 
 
 def dataset_schema() -> dict[str, Any]:

@@ -5,19 +5,21 @@ Does every check that needs no model; shapes and precisions are checked in `proo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.loader.auto_variants import auto_problems
 from trtpipe.loader.grammar import AnyOptions, KnownNames, Parser, choose_from
+from trtpipe.loader.labels import label_files, named_labels
 from trtpipe.loader.marks import Document
 from trtpipe.loader.named_sets import cache_files, calibration_problems, unknown_set
 from trtpipe.loader.plain import Written
-from trtpipe.loader.project import PROJECT_FILE, Project, find_root, load_project
+from trtpipe.loader.project import PROJECT_FILE, Project
 from trtpipe.loader.refusals import in_file_order, stop_at, validated
 from trtpipe.loader.remotes import misplaced_pins, named_remotely, unfetchable
 from trtpipe.loader.scalars import shortened
@@ -29,6 +31,9 @@ from trtpipe.spec.fields import PinnedText, named_files
 from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, TargetSpec
 from trtpipe.spec.project import ProjectSpec
 from trtpipe.spec.remote import RemoteFile
+
+if TYPE_CHECKING:
+    from trtpipe.spec.packaging import PackageSpec
 
 _SHARED = ("targets", "toolchains", "builder")
 _NOTHING = ("", "~", "null")
@@ -58,6 +63,12 @@ class LoadedPipeline:
     """Path in the spec → the file that is to be fetched; these paths are not in `files`."""
     graft: BaseModel | None = None
     """`transform.graft`, as its own model."""
+    package: PackageSpec | None = None
+    """`package`, as its own model."""
+
+    def label_files(self) -> dict[str, Path]:
+        """Globs of outputs → the file of their classes' names; the last match counts."""
+        return label_files(self.files)
 
     @property
     def model_file(self) -> Path | None:
@@ -135,14 +146,20 @@ class LoadedDataset:
 
 def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipeline:
     """The pipeline in a file, merged with its project's defaults. Raises SpecError with all its problems."""
-    document = _complete(path)
+    return pipeline_in(complete_document(path), path, project, known)
+
+
+def pipeline_in(document: Document, path: Path, project: Project, known: KnownNames) -> LoadedPipeline:
+    """The pipeline in a document that was read from a path. Raises SpecError with all its problems."""
     data, problems = _with_defaults(document, project)
     spec, refused = validated(PipelineSpec, document, data)
+    refused = [_neither(problem) for problem in refused]
     problems += [*document.problems, *refused, *_unknown_names(document, known)]
     parser = _parser(data, known)
     options, refused = _options(document, parser)
     graft, ungrafted = _graft(document)
-    problems += [*refused, *ungrafted]
+    package, unpacked = _package(document)
+    problems += [*refused, *ungrafted, *unpacked]
     files: dict[SpecPath, Path] = {}
     wrong = [*_unknown_toolchains(data), *_unknown_data(data, project), *_sourceless(data, parser)]
     wrong += [*calibration_problems(data, project, known), *auto_problems(data, known)]
@@ -151,13 +168,25 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
     wrong += unfetchable(of_model, remotes)
     named = [(path, text) for path, text in of_model if not named_remotely(text)]
     named += [*_other_files(data), *cache_files(data), *_files_of(graft, GRAFT)]
-    wrong += _unresolved(named, project, files, parser.takes_directory)
+    named += named_labels(data.get("package"), ("package",))
+    wrong += unresolved(named, project, files, parser.takes_directory)
     wrong += misplaced_pins(_at(data, ("model",)), ModelSpec().parser)
     problems += [_located(problem, document, project) for problem in wrong]
     stop_at(in_file_order(problems))
     assert spec is not None and options is not None, "a spec without problems is valid"
     grafted = _with_graft(spec, graft)
-    return LoadedPipeline(path, grafted, project, document, files, options, remotes, graft)
+    return LoadedPipeline(path, grafted, project, document, files, options, remotes, graft, package)
+
+
+def _neither(problem: Problem) -> Problem:
+    """The problem; if it is that the file is not said to be a pipeline, it names both kinds of file that there are."""
+    if problem.code is not Code.MISSING_KEY or problem.path != ("pipeline",):
+        return problem
+    return replace(
+        problem,
+        fact="missing key 'pipeline' or 'bundle'",
+        remedy="for example pipeline: ocr-det; or, for several pipelines as one product, bundle: ocr",
+    )
 
 
 def _parser(data: Written, known: KnownNames) -> Parser:
@@ -180,6 +209,15 @@ def _graft(document: Document) -> tuple[BaseModel | None, list[Problem]]:
     from trtpipe.spec.network.network import GraftSpec  # imported only when needed: it has forty models
 
     return validated(GraftSpec, document, data, GRAFT)
+
+
+def _package(document: Document) -> tuple[PackageSpec | None, list[Problem]]:
+    data = document.data.get("package")
+    if not isinstance(data, dict):
+        return None, []
+    from trtpipe.spec.packaging import PackageSpec  # imported only when needed: it has five models
+
+    return validated(PackageSpec, document, data, ("package",))
 
 
 def _with_graft(spec: PipelineSpec, graft: BaseModel | None) -> PipelineSpec:
@@ -214,10 +252,10 @@ def _sourceless(data: Written, parser: Parser) -> Iterator[Problem]:
 
 def load_dataset(path: Path, project: Project) -> LoadedDataset:
     """The data set in a file; `Project.dataset` gives the file of a name. Raises SpecError with all its problems."""
-    document = _complete(path)
+    document = complete_document(path)
     spec, refused = validated(DatasetSpec, document, document.data)
     files: dict[SpecPath, Path] = {}
-    wrong = _unresolved(_dataset_files(document.data), project, files)
+    wrong = unresolved(_dataset_files(document.data), project, files)
     problems = [*document.problems, *refused]
     problems += [problem.at(document.locate(problem.path)) for problem in wrong]
     stop_at(in_file_order(problems))
@@ -225,41 +263,12 @@ def load_dataset(path: Path, project: Project) -> LoadedDataset:
     return LoadedDataset(path.stem, path, spec, document, files)
 
 
-def _complete(path: Path) -> Document:
+def complete_document(path: Path) -> Document:
+    """A spec file as it was written. Raises SpecError if it could not be read to its end."""
     document = read_document(path)
     if not document.complete:
         stop_at(document.problems)
     return document
-
-
-def load_all(paths: Sequence[Path], known: KnownNames) -> tuple[list[LoadedPipeline], list[Problem]]:
-    """Every pipeline that can be loaded, and everything that is wrong with the others, file by file."""
-    loaded: list[LoadedPipeline] = []
-    problems: list[Problem] = []
-    projects: dict[Path, Project | None] = {}
-    for path in paths:
-        root = find_root(path)
-        try:
-            if root not in projects:
-                projects[root] = None
-                projects[root] = load_project(root)
-            if (project := projects[root]) is not None:
-                loaded.append(load_pipeline(path, project, known))
-        except SpecError as error:
-            problems += error.problems
-    problems += _shared_names(loaded)
-    return loaded, list({(problem.where, problem.fact): problem for problem in problems}.values())
-
-
-def _shared_names(loaded: Iterable[LoadedPipeline]) -> Iterator[Problem]:
-    first: dict[str, LoadedPipeline] = {}
-    for one in loaded:
-        other = first.setdefault(one.spec.pipeline, one)
-        if other is not one:
-            fact = f"pipeline {one.spec.pipeline!r} is also in {other.document.file}"
-            yield one.document.problem(
-                Code.NAME_TAKEN, fact, "give each pipeline a name of its own", ("pipeline",)
-            )
 
 
 def _with_defaults(document: Document, project: Project) -> tuple[Written, list[Problem]]:
@@ -370,7 +379,7 @@ def _dataset_files(data: Written) -> Iterator[tuple[SpecPath, object]]:
         yield ("npy", name), file
 
 
-def _unresolved(
+def unresolved(
     named: Iterable[tuple[SpecPath, object]],
     project: Project,
     files: dict[SpecPath, Path],

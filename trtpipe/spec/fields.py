@@ -150,12 +150,25 @@ class OneShapeOr:
 
 
 class NameOr:
-    """Says in the JSON Schema that a name may stand where a mapping is expected."""
+    """Says in the JSON Schema that a name, or a value of `others`, may stand where a mapping is expected."""
+
+    def __init__(self, *others: str) -> None:
+        self.others = others
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string"}, handler(schema)]}
+        forms = [{"type": one} for one in ("string", *self.others)]
+        return {"anyOf": [*forms, handler(schema)]}
+
+
+class TrueOr:
+    """Says in the JSON Schema that `true` or `false` may stand where a mapping is expected."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "boolean"}, handler(schema)]}
 
 
 AsTuple = BeforeValidator(_tuple_of)

@@ -349,3 +349,5 @@ class PipelineSpec(SpecModel):
     """Plugin libraries that the model needs."""
     validate_: ValidateSpec | None = Field(default=None, alias="validate")
     """How every variant is validated."""
+    package: dict[str, Any] | None = None
+    """What a package of the model holds besides engines: the names of its classes, options of NVIDIA Triton."""

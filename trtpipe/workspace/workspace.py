@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecError
+from trtpipe.loader.all_specs import Loaded, load_all
 from trtpipe.loader.project import LOCK_FILE, Project, find_pipelines
-from trtpipe.loader.specs import LoadedPipeline, load_all
+from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.problem_codes import Code
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
@@ -21,20 +23,27 @@ from trtpipe.workspace.site import Site, site_of
 from trtpipe.workspace.stores import open_store
 from trtpipe.workspace.written_places import refuse_foreign_places
 
+if TYPE_CHECKING:
+    from trtpipe.loader.bundles import LoadedBundle
+
 STATE_DIRECTORY = ".trtpipe"
 BUILD_DIRECTORY = "build"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """One project's pipelines and the paths of their results."""
+    """One project's pipelines and bundles, and the paths of their results."""
 
     project: Project
     pipelines: tuple[LoadedPipeline, ...]
     globs: tuple[str, ...] = ()
-    """Cells that the command is about; all when empty."""
+    """Cells and bundles that the command is about; all when empty."""
     opened: int = field(default_factory=time.time_ns, compare=False)
     """When its files were begun to be read, in nanoseconds since 1970."""
+    bundles: tuple[LoadedBundle, ...] = ()
+    """The project's bundles, as far as the command names them or their directory."""
+    scope: frozenset[str] = frozenset()
+    """The cells of what the arguments name, where more pipelines had to be loaded; all when empty."""
 
     @property
     def root(self) -> Path:
@@ -84,8 +93,23 @@ class Workspace:
         return replace(usual, lockfile=self.lockfile, wheel_lock=self.wheel_lock)
 
     def wants(self, cell: str) -> bool:
-        """Whether the command selects this cell."""
-        return not self.globs or any(fnmatchcase(cell, glob) for glob in self.globs)
+        """Whether the command selects this cell, by itself or as one of a bundle's."""
+        if self.scope and cell not in self.scope:
+            return False
+        return not self.globs or self._matches(cell) or cell in self._bundled
+
+    def _matches(self, name: str) -> bool:
+        return any(fnmatchcase(name, glob) for glob in self.globs)
+
+    @cached_property
+    def _bundled(self) -> frozenset[str]:
+        """The cells of the bundles that the globs name."""
+        return frozenset(cell for one in self.bundles if self._matches(one.name) for cell in one.cells)
+
+    @cached_property
+    def whole_bundles(self) -> tuple[LoadedBundle, ...]:
+        """The bundles of which the command selects every cell."""
+        return tuple(one for one in self.bundles if all(map(self.wants, one.cells)))
 
 
 def open_workspace(
@@ -99,14 +123,28 @@ def open_workspace(
     opened, cwd = time.time_ns(), cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
     specs = [text for text in arguments if text not in cells]
-    loaded, problems = load_all(find_pipelines(specs, cwd), known_names())
-    if problems:
-        raise SpecError(problems)
-    workspace = Workspace(_one_project(loaded), tuple(loaded), (*cells, *only), opened)
+    loaded = load_all(find_pipelines(specs, cwd), known_names())
+    if loaded.problems:
+        raise SpecError(loaded.problems)
+    workspace = workspace_of(loaded, (*cells, *only), opened)
     _refuse_unmatched(workspace)
     if not only_to_look:
         refuse_foreign_places(workspace.root)
     return workspace
+
+
+def workspace_of(loaded: Loaded, globs: Sequence[str], opened: int) -> Workspace:
+    """The project of what was loaded, begun to be read at `opened`. Raises SpecError if there are several."""
+    project, pipelines = _one_project(loaded.pipelines), tuple(loaded.pipelines)
+    return Workspace(project, pipelines, tuple(globs), opened, tuple(loaded.bundles), _scope(loaded))
+
+
+def _scope(loaded: Loaded) -> frozenset[str]:
+    """The cells of what was named, if pipelines were loaded only because bundles need them."""
+    if len(loaded.named) == len(loaded.pipelines):
+        return frozenset()
+    named = (one for one in loaded.pipelines if one.spec.pipeline in loaded.named)
+    return frozenset([*_cells_of(named), *(cell for one in loaded.bundles for cell in one.cells)])
 
 
 def _one_project(loaded: Sequence[LoadedPipeline]) -> Project:
@@ -123,16 +161,17 @@ def _one_project(loaded: Sequence[LoadedPipeline]) -> Project:
 
 def cell_names(workspace: Workspace) -> list[str]:
     """Every cell of the loaded pipelines."""
-    return [
-        f"{one.spec.pipeline}/{variant}@{target}"
-        for one in workspace.pipelines
-        for variant in one.spec.variants
-        for target in one.spec.targets
-    ]
+    return list(_cells_of(workspace.pipelines))
+
+
+def _cells_of(pipelines: Iterable[LoadedPipeline]) -> Iterator[str]:
+    for one in pipelines:
+        for variant in one.spec.variants:
+            yield from (f"{one.spec.pipeline}/{variant}@{target}" for target in one.spec.targets)
 
 
 def _refuse_unmatched(workspace: Workspace) -> None:
-    names = cell_names(workspace)
+    names = [*cell_names(workspace), *(one.name for one in workspace.bundles)]
     problems = [
         Problem(Code.NO_MATCH, f"no cell matches {glob!r}", _nearest_cells(glob, names))
         for glob in workspace.globs
