@@ -44,6 +44,7 @@ def main(descriptor: int) -> NoReturn:
     """Serve until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
     gc.set_threshold(*_COLLECTED_EACH)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as the command's own process
     defer_imports()
     for name in _IMPORTED:
         importlib.import_module(name)
