@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,10 @@ _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
 
+Given = Callable[[Action], ActionResult | None]
+"""The result of an action, if it is known; its files are gone afterwards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Settings of a command for the steps that it runs; none of them changes a result."""
@@ -69,6 +73,8 @@ class Terms:
     """The fleet that runs the steps; None if this machine does."""
     gpu: DetectedGpu | None = None
     """The only GPU that engines may be built on; None if any GPU of this machine will do."""
+    given: Given = lambda action: None
+    """What the command has computed already, by a stage's own function from the same inputs."""
 
 
 PLAIN_TERMS = Terms()
@@ -93,7 +99,7 @@ class Performer:
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
         try:
-            result = self._perform(action, scratch, control)
+            result = self.terms.given(action) or self._perform(action, scratch, control)
             if RUNS_MODELS not in action.fingerprint.tools or result.summary.get("from") == FROM_LOCK:
                 return result
             return replace(result, summary={**result.summary, PROCESSOR: processor_kind()})

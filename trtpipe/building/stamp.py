@@ -72,6 +72,11 @@ def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
         return False
 
 
+def never_built() -> bool:
+    """Whether no build has left a state here."""
+    return _root_of(Path.cwd()) is None
+
+
 def take(planned: Planned, arguments: Sequence[str], only: Sequence[str]) -> None:
     """Record that this command has nothing to do; left out in a project that is not writable."""
     workspace = planned.workspace

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trtpipe.building.canonical_models import origins_of, readable_model
 from trtpipe.building.facts import FactFinder, refuse_backend
+from trtpipe.building.performer import PLAIN_TERMS, Given
 from trtpipe.building.planned import Planned, runs
 from trtpipe.building.remote_files import unpinned
 from trtpipe.checks.report import CheckReport
@@ -76,13 +77,18 @@ def check_specs(
 
 
 def check_pipeline(
-    pipeline: LoadedPipeline, *, observer: Observer | None = None, offline: bool = False
+    pipeline: LoadedPipeline,
+    *,
+    observer: Observer | None = None,
+    offline: bool = False,
+    given: Given = PLAIN_TERMS.given,
 ) -> CheckReport:
     """Prove one spec that is loaded already, and have TensorRT parse its models."""
     report = CheckReport()
     workspace = Workspace(pipeline.project, (pipeline,))
     use_remote(workspace.store, offline=offline, required=False)
-    _Checker(pipeline, TargetResolver(), report, workspace, offline, observer, parse=True).run()
+    resolver = TargetResolver()
+    _Checker(pipeline, resolver, report, workspace, offline, observer, parse=True, given=given).run()
     return report
 
 
@@ -113,6 +119,7 @@ class _Checker:
     parse: bool = False
     make: bool = False
     """Whether typed models are made and checked against known restrictions of TensorRT."""
+    given: Given = PLAIN_TERMS.given
     proofs: list[CellProof] = field(default_factory=list)
     seen: list[onnx.ModelProto] = field(default_factory=list)
     """The model as it was checked, without its weights."""
@@ -151,7 +158,9 @@ class _Checker:
 
         def work() -> Mapping[str, str]:
             jobs = default_jobs()
-            found = parse_cells(self._planned(), self.observer, offline=self.offline, jobs=jobs)
+            found = parse_cells(
+                self._planned(), self.observer, offline=self.offline, jobs=jobs, given=self.given
+            )
             self.report.problems += [one for one in found.problems if one not in self.report.problems]
             return found.not_parsed
 

@@ -19,6 +19,10 @@ def build_command(options: BuildOptions) -> int:
             from trtpipe.cli.rebuild import check_again
 
             return check_again(options, closing)
+        if not options.fleet.executor:
+            from trtpipe.building.early import expect_first_build
+
+            expect_first_build()
         from trtpipe.cli.build_run import plan_and_run
 
         return plan_and_run(options, closing)

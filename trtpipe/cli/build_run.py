@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 
-from trtpipe.app.debug.repro import NO_PROCESS
 from trtpipe.building.build import HowToBuild, default_jobs, run_build
+from trtpipe.building.early import expect_runs
 from trtpipe.building.lock_refusals import Agreed, refuse_contradicting_store, refuse_differences
 from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome
@@ -38,6 +38,8 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
             _say_agreement(planned, frozen, options)
         closing.text = _put_in_order(planned, options)
         return EXIT_DONE
+    if not options.fleet.wanted(workspace.project):
+        expect_runs(planned)
     _prove(planned, options)
     _tell(planned)
     outcome = closing.outcome = Outcome()
@@ -187,6 +189,8 @@ def _show_failures(outcome: Outcome, planned: Planned) -> None:
 
 def _show_reproduction(address: str, error: TrtpipeError, planned: Planned) -> None:
     """Print how to reproduce a failed step elsewhere, unless the spec itself is wrong."""
+    from trtpipe.app.debug.repro import NO_PROCESS
+
     step = next((one for one in planned.plan.steps.values() if str(one.address) == address), None)
     served = [] if step is None else [one for one in planned.plan.cells if step.address in one.steps.values()]
     if (

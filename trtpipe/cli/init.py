@@ -32,6 +32,9 @@ def init_command(
 ) -> int:
     """Write a spec for a model, or print it. Replaces a file only with `--force`."""
     _refuse_missing(model)
+    from trtpipe.processes.stage_runs import expect_stages
+
+    expect_stages()
     from trtpipe.app.author.first_spec import tried_spec
     from trtpipe.app.author.proposal import recognise
     from trtpipe.cli.progress import LazyProgress

@@ -19,6 +19,9 @@ def nothing_to_do(arguments: Sequence[str]) -> int | None:
 
     try:
         if not is_unchanged(arguments[1:], ()):
+            from trtpipe.building.early import expect_first_build
+
+            expect_first_build()
             return None
     except OSError:  # the command itself will report the error
         return None

@@ -43,6 +43,15 @@ def start_stage(stage: str, folder: Path, environment: Mapping[str, str]) -> Sta
     return fork or _Interpreter.start(folder, environment)
 
 
+def start_server(environment: Mapping[str, str]) -> None:
+    """Start what stages are forked from, ahead of the first stage: it imports while its caller still plans.
+
+    Harmless when no stage follows, and when the first one needs another environment: then it gets a server of its own.
+    """
+    if sys.platform == "linux":
+        _SERVERS.prepare(environment)
+
+
 @dataclass(frozen=True, slots=True)
 class _Interpreter:
     """A stage in a new interpreter."""
@@ -181,6 +190,11 @@ class _Servers:
         with self._starting:
             server = self._fitting(environment)
         return server.fork(folder) if server is not None else None
+
+    def prepare(self, environment: Mapping[str, str]) -> None:
+        """Start the server for an environment, if there is none and one can be started."""
+        with self._starting:
+            self._fitting(environment)
 
     def _fitting(self, environment: Mapping[str, str]) -> _Server | None:
         """The server for this environment. A server for another environment is not shut down while its forks run."""

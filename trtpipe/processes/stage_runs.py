@@ -23,7 +23,7 @@ from trtpipe.plan.ports import ActionResult
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import NO_RESULT, error_from_json, of_os_error
-from trtpipe.processes.stage_processes import StageProcess, start_stage
+from trtpipe.processes.stage_processes import StageProcess, start_server, start_stage
 
 _POLL_SECONDS = 0.05
 _FIRST_POLLS = 0.005
@@ -72,6 +72,11 @@ def run_in_child(
     finally:
         child.end()
     return _result(task, folder, code, folder / "child.log")
+
+
+def expect_stages() -> None:
+    """Prepare for stages that will be run soon, so that the first does not wait for its libraries."""
+    start_server(environment())
 
 
 def environment(*, fetching: bool = False) -> dict[str, str]:
