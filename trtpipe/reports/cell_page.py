@@ -1,7 +1,6 @@
 """The HTML page of one cell, beside its engine: all its measurements, and what it was built from.
 
-Histograms are small SVG bars. Scatter plots of outputs, a search's points and latencies are drawn by matplotlib if it
-is installed; if not, the page lists the missing plots.
+Histograms, scatter plots of outputs, a search's points and latencies are inline SVG (`plots.py`, `bars.py`).
 """
 
 from __future__ import annotations
