@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +34,16 @@ class LocalExecutor:
         return carry_out(action, self.perform, self.store, control)
 
 
-def carry_out(action: Action, perform: Perform, store: Store, control: Control) -> Trace:
+def carry_out(
+    action: Action, perform: Perform, store: Store, control: Control, folder: Path | None = None
+) -> Trace:
     """Perform an action in a scratch directory, store what it yields and record its trace.
 
-    Raises Interrupted when `control` says so, StoreError, and what performing raises.
+    That directory is `folder` if it is given: one on the store's file system, which its owner removes. Raises
+    Interrupted when `control` says so, StoreError, and what performing raises.
     """
     began = time.perf_counter()
-    with store.scratch() as scratch:
+    with store.scratch() if folder is None else nullcontext(folder) as scratch:
         result = perform(action, scratch, control)
         control.check()
         outputs = {name: store.put(path) for name, path in sorted(result.files.items())}

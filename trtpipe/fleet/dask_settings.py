@@ -14,6 +14,7 @@ SCHEDULER = {
     "distributed.scheduler.preload": [],
     "distributed.scheduler.http.routes": ["distributed.http.statics"],  # what the dashboard's pages look like
     "distributed.comm.timeouts.tcp": "20s",
+    "distributed.admin.low-level-log-length": 100,  # of reports and answers that were passed on, too
 }
 WORKER = {
     "distributed.worker.preload": [],

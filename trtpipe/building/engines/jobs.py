@@ -139,7 +139,7 @@ class EngineJobs:
         with dialled():
             route.send(paths, paths.__getitem__)
         request = Request(
-            secrets.token_hex(8), "", job, work.need.toolchain, lane.gpu, through=route.through,
+            secrets.token_hex(8), fleet.topic, job, work.need.toolchain, lane.gpu, through=route.through,
             offline=self.offline,
         )  # fmt: skip
         with fleet.asked(lane.agent, request, self.control, lambda report: None) as answer:
