@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import shutil
@@ -107,6 +108,7 @@ def temporary_folder(purpose: str, *, ignore_cleanup_errors: bool = False) -> It
         yield Path(made)
 
 
+@functools.cache  # once in a process: a folder of many thousand entries takes longer than what is done in ours
 def _sweep_temporary(folder: Path) -> None:
     host = f"{_host()}-"
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -13,6 +13,7 @@ from typing import Any
 
 from trtpipe.building.outcome import Outcome
 from trtpipe.errors import Problem, StepFailed
+from trtpipe.lockfile import cell_text
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Run, UpToDate
 from trtpipe.plan.graph import Cell, FromStep, Step, plan_of
@@ -185,7 +186,7 @@ def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
         root=root,
         lockfile=root / "trtpipe.lock",
         pipelines=(),
-        state=SimpleNamespace(entries=entries, lock_entry=entries.get),
+        state=SimpleNamespace(entries=entries, lock_text=entries.get),
     )
     return SimpleNamespace(
         workspace=workspace,
@@ -229,5 +230,5 @@ def write_build(root: Path, cells: list[tuple[str, str, str]], *, full: bool = T
             files["proof.json"] = proof(engine)
         write_cell(planned.workspace.build, made, files)
         locked = {"engine": f"{engine} (123 bytes)", "validated": "passed", "run_on_gpu": "not run"}
-        planned.workspace.state.entries[made["cell"]] = locked
+        planned.workspace.state.entries[made["cell"]] = cell_text({"": locked}, "")
     return planned

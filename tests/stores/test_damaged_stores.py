@@ -155,7 +155,9 @@ def test_the_state_with_anything_in_any_place_counts_as_absent_or_is_read(tmp_pa
         },
         "a": {
             "steps": {"a:import": {"key": "k", "outputs": {"model.onnx": D}}},
-            "cells": {"a": {"content": "c", "folder": "b", "files": {"x": signature}, "lock": {"key": "k"}}},
+            "cells": {
+                "a": {"content": "c", "folder": "b", "files": {"x": signature}, "lock": "    key: k\n"}
+            },
         },
     }
     good = {name: json.dumps(line) for name, line in tables.items()}
@@ -190,7 +192,7 @@ def _use(state, source):
         state.last_outputs(step, "k")
     for cell in state.cells:
         state.delivered(cell, "c")
-        state.lock_entry(cell)
+        state.lock_text(cell)
     assert state.digest(source).size == 1
     assert isinstance(state.noted_text(source, "sha256", lambda: "found"), str)
     assert isinstance(state.noted_texts(source, "files", lambda: ["found"]), list)

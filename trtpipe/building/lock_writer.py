@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.files import held
-from trtpipe.lockfile import StepEntry, Update, shown_digest
+from trtpipe.lockfile import Blocks, StepEntry, Update, entry_in, shown_digest
 from trtpipe.lockfile.entries import MADE_ON, MADE_WITH, RECIPE, Entry
 from trtpipe.lockfile.recipes import (
     recipe_of,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
     """Update the lockfile for the delivered cells; returns whether it changed."""
-    found = {name: planned.workspace.state.lock_entry(name) for name in delivered}
-    entries = {name: entry for name, entry in found.items() if entry is not None}
-    return write_entries(planned, entries)
+    found = {name: planned.workspace.state.lock_text(name) for name in delivered}
+    texts = {name: text for name, text in found.items() if text is not None}
+    return write_entries(planned, Blocks(texts, entry_in))
 
 
 def write_entries(planned: Planned, entries: Mapping[str, Entry]) -> bool:
@@ -49,6 +49,8 @@ def _update(planned: Planned, entries: Mapping[str, Entry]) -> Update:
 def refuse_conflict_elsewhere(planned: Planned) -> None:
     """Raises TrtpipeError when the lockfile has a merge conflict about cells that this build does not resolve."""
     lock = planned.site.lock
+    if not lock.disagreeing:
+        return
     mine = {cell.name for cell in planned.plan.cells}
     left = [name for name in lock.disagreeing if name not in mine]
     refuse_undecided(planned.workspace.lockfile, left, _update(planned, {}))

@@ -28,7 +28,7 @@ from trtpipe.errors import ArtifactMissing, TrtpipeError
 from trtpipe.files import held, write_whole
 from trtpipe.json_values import object_in
 from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
-from trtpipe.lockfile import Fact
+from trtpipe.lockfile import Fact, cell_text
 from trtpipe.metrics.reach import words_of
 from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.graph import Cell, Step
@@ -110,7 +110,8 @@ class Delivery:
         files = self._write(cell, traces, manifest)
         # also noted while it does not exist: once it appears or changes, the cell is judged again
         files.append(self.workspace.build / cell.directory / PROOF)
-        state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
+        entry = {cell.name: lock_entry_of(cell, traces, proof)}
+        state.remember_cell(cell.name, content, files, cell_text(entry, cell.name))
         self._tell(cell, traces, proof, built=built)
         return True
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.files import write_whole
-from trtpipe.lockfile.entries import CHAIN, FIELDS, KEEP, SCHEMA, Entry, Fact, StepEntry, pipeline_of
+from trtpipe.lockfile.blocks import text_in
+from trtpipe.lockfile.entries import CHAIN, FIELDS, KEEP, SCHEMA, Entry, Fact, Lock, StepEntry, pipeline_of
 from trtpipe.lockfile.measurements import steady
 from trtpipe.lockfile.reader import load_lock, refuse_no_file
 from trtpipe.lockfile.recipes import in_order, made_elsewhere, steady_step
@@ -43,15 +44,32 @@ class Update:
 
 def render_lock(cells: Mapping[str, Entry], steps: Mapping[str, StepEntry]) -> str:
     """The lockfile's text: cells and steps by name, facts in a fixed order."""
-    lines = [HEADER, f"schema: {SCHEMA}\n", "cells:\n" if cells else "cells: {}\n"]
-    for name in sorted(cells):
-        lines.append(f"  {_word(name)}:\n")
-        lines += _facts(cells[name])
-    lines.append("steps:\n" if steps else "steps: {}\n")
-    for address in sorted(steps):
-        lines.append(f"  {_word(address)}:\n")
-        lines += [f"    {_word(name)}: {_word(text)}\n" for name, text in in_order(steps[address])]
+    return _joined(
+        {name: cell_text(cells, name) for name in cells}, {name: step_text(steps, name) for name in steps}
+    )
+
+
+def _joined(cells: Mapping[str, str], steps: Mapping[str, str]) -> str:
+    lines = [HEADER, f"schema: {SCHEMA}\n"]
+    for section, blocks in (("cells", cells), ("steps", steps)):
+        lines.append(f"{section}:\n" if blocks else f"{section}: {{}}\n")
+        for name in sorted(blocks):
+            lines += [f"  {_word(name)}:\n", blocks[name]]
     return "".join(lines)
+
+
+def cell_text(cells: Mapping[str, Entry], name: str) -> str:
+    """The lines of a cell's facts."""
+    known = text_in(cells, name)
+    return "".join(_facts(cells[name])) if known is None else known
+
+
+def step_text(steps: Mapping[str, StepEntry], name: str) -> str:
+    """The lines of a step's facts."""
+    known = text_in(steps, name)
+    if known is not None:
+        return known
+    return "".join(f"    {_word(fact)}: {_word(text)}\n" for fact, text in in_order(steps[name]))
 
 
 def _facts(entry: Entry) -> Iterator[str]:
@@ -82,9 +100,6 @@ def update_lock(path: Path, update: Update) -> bool:
     In a merge conflict, the cells on which the sides disagree must be among those that were built.
     """
     refuse_no_file(path)
-    text = render_lock(update.cells, update.steps)
-    if _holds(path, text):
-        return False
     text = updated_text(path, update)
     if _holds(path, text):
         return False
@@ -101,16 +116,24 @@ def updated_text(path: Path, update: Update) -> str:
     """The text that the lockfile would have. Raises TrtpipeError."""
     lock = load_lock(path)
     refuse_undecided(path, [name for name in lock.disagreeing if name not in update.cells], update)
-    cells = {name: entry for name, entry in lock.cells.items() if update.keeps(name)}
-    steps = {name: entry for name, entry in lock.steps.items() if update.keeps(name)}
-    found = {
-        name: steady(
-            lock.cells.get(name, {}), entry, elsewhere=made_elsewhere(name, lock.steps, update.steps)
-        )
-        for name, entry in update.cells.items()
-    }
-    done = {name: steady_step(lock.steps.get(name, {}), entry) for name, entry in update.steps.items()}
-    return render_lock({**cells, **found}, {**steps, **done})
+    cells = {name: cell_text(lock.cells, name) for name in lock.cells if update.keeps(name)}
+    steps = {name: step_text(lock.steps, name) for name in lock.steps if update.keeps(name)}
+    cells |= {name: _updated_cell(lock, update, name) for name in update.cells}
+    steps |= {name: _updated_step(lock, update, name) for name in update.steps}
+    return _joined(cells, steps)
+
+
+def _updated_cell(lock: Lock, update: Update, name: str) -> str:
+    now = cell_text(update.cells, name)
+    if now == text_in(lock.cells, name):
+        return now
+    elsewhere = made_elsewhere(name, lock.steps, update.steps)
+    entry = steady(lock.cells.get(name, {}), update.cells[name], elsewhere=elsewhere)
+    return cell_text({name: entry}, name)
+
+
+def _updated_step(lock: Lock, update: Update, name: str) -> str:
+    return step_text({name: steady_step(lock.steps.get(name, {}), update.steps[name])}, name)
 
 
 def refuse_undecided(path: Path, disagreeing: Collection[str], update: Update) -> None:

@@ -97,8 +97,8 @@ def _is_step(step: object) -> bool:
 def _is_cell(cell: object) -> bool:
     return (
         isinstance(cell, dict)
-        and _are(str, cell.get("content"), cell.get("folder"))
-        and _are(dict, cell.get("files"), cell.get("lock"))
+        and _are(str, cell.get("content"), cell.get("folder"), cell.get("lock"))
+        and isinstance(cell.get("files"), dict)
     )
 
 
@@ -295,16 +295,16 @@ class ProjectState:
         if self._of("steps", name).get(name) != entry:
             self._put(_pipeline_of(name), "steps", name, entry)
 
-    def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, Any]) -> None:
-        """Note the files that were delivered for a cell and its lock entry; `content` identifies their contents."""
+    def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: str) -> None:
+        """Note the files that were delivered for a cell and the text of its lock entry; `content` identifies both."""
         paths = list(files)
         folder = paths[0].parent.relative_to(self.root).as_posix()
         signatures = {path.name: signature_of(str(path)) for path in paths}
-        entry = {"content": content, "folder": folder, "files": signatures, "lock": dict(lock)}
+        entry = {"content": content, "folder": folder, "files": signatures, "lock": lock}
         self._put(_pipeline_of(cell), "cells", cell, entry)
 
-    def lock_entry(self, cell: str) -> dict[str, Any] | None:
-        """The lock entry of a delivered cell; None when it was never delivered."""
+    def lock_text(self, cell: str) -> str | None:
+        """The text of a delivered cell's lock entry; None when it was never delivered."""
         entry = self._of("cells", cell).get(cell)
         return entry["lock"] if entry is not None else None
 

@@ -17,7 +17,7 @@ from trtpipe.app.report.environment import environment_facts
 from trtpipe.app.report.fleet import fleet_record
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import write_whole
-from trtpipe.lockfile import read_lock
+from trtpipe.lockfile import Entry, entry_in, load_lock, text_in
 from trtpipe.plan.graph import Cell
 from trtpipe.problem_codes import Code
 from trtpipe.reports.build_page import CellDetails, build_page
@@ -114,7 +114,7 @@ def report_delivered(planned: Planned, since: Path | None) -> Written:
     written = Written()
     told = _last(written, BuildReport, planned.workspace.build / REPORT)
     last = {one.cell: one for one in told.cells} if told else {}
-    locked = read_lock(since or planned.workspace.lockfile)
+    locked = load_lock(since or planned.workspace.lockfile).cells
     cells = planned.plan.cells
     states: dict[str, State] = {
         cell.name: "up to date" for cell in cells if cell.name not in planned.undelivered
@@ -169,7 +169,7 @@ class _Reporter:
     """Writes the reports of one plan."""
 
     planned: Planned
-    locked: Mapping[str, Mapping[str, object]]
+    locked: Mapping[str, Entry]
     """The lockfile's cells that changes are told against."""
     last: Mapping[str, CellRecord]
     """Cells of the report that is replaced, whose changes are kept; empty when they are told against `locked`."""
@@ -220,10 +220,14 @@ class _Reporter:
         name = record.cell
         if name in self.last:
             return _keep_changes(record, self.last[name])
-        entry = self.planned.workspace.state.lock_entry(name)
-        if entry is None:
+        text = self.planned.workspace.state.lock_text(name)
+        if text is None:
             return record
-        changes = changes_between(self.locked.get(name), entry)
+        changes = (
+            ()
+            if text == text_in(self.locked, name)
+            else changes_between(self.locked.get(name), entry_in(text))
+        )
         return replace(record, changes=changes, new=name not in self.locked)
 
 
