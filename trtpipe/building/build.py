@@ -32,6 +32,7 @@ from trtpipe.plan.scheduler import Done, Failed, Result, told_of
 from trtpipe.problem_codes import Code
 from trtpipe.processes.interrupts import counting_interrupts
 from trtpipe.stores.local import LocalStore
+from trtpipe.timings import span
 from trtpipe.workspace.held_steps import ResultDiffers, contradiction, held_step, refuse_contradictions
 from trtpipe.workspace.leftovers import sweep_project
 
@@ -183,7 +184,8 @@ class _Course:
             if self.kept_to is not None:
                 self.kept_to.take(cell, keys, built=ran)
             else:
-                changed = self.delivery.deliver(cell, keys, built=ran)
+                with span(f"deliver {cell.name}", "build"):
+                    changed = self.delivery.deliver(cell, keys, built=ran)
                 self.outcome.count(cell.name, ran=ran, changed=changed)
                 self.proved.begin(cell, keys)
         except TrtpipeError as error:
@@ -236,9 +238,12 @@ def _finish(course: _Course, steps: Steps, presses: Callable[[], int]) -> None:
                 course.proved.begin(cell, keys)
         course.proved.wait(presses)
         if course.kept_to is None:
-            outcome.lock_changed = refresh_lock(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
+            with span("write the lockfile", "build"):
+                names = [*outcome.built, *outcome.restored, *outcome.fresh]
+                outcome.lock_changed = refresh_lock(planned, names)
     finally:
-        planned.workspace.state.save()
+        with span("save the state", "build"):
+            planned.workspace.state.save()
 
 
 def default_jobs() -> int:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from trtpipe.building.timing_caches import Run
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
-    from trtpipe.targets.toolchain import Toolchain
     from trtpipe.toolchains.detect import DetectedGpu
     from trtpipe.toolchains.engine_worker.request import WorkerRequest
 

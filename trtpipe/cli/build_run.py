@@ -21,6 +21,7 @@ from trtpipe.cli.progress import LazyProgress, Progress, open_progress
 from trtpipe.cli.report import mend_reports, tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.plan.events import PlanMade, Warned
+from trtpipe.timings import current_recording, span
 from trtpipe.workspace.former_stores import former_line, store_line
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.workspace import Workspace, open_workspace
@@ -28,10 +29,12 @@ from trtpipe.workspace.workspace import Workspace, open_workspace
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     """Build, and record the result in `closing`. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
-    workspace = open_workspace(options.specs, options.only)
-    use_remote(workspace.store, offline=options.offline, required=options.require_remote)
-    gpus = fleet_gpus(options.fleet, workspace.project, workspace.store)
-    planned = make_plan(workspace, force=options.force, search_again=options.search_again, gpus=gpus)
+    with span("read the specs", "build"):
+        workspace = open_workspace(options.specs, options.only)
+        use_remote(workspace.store, offline=options.offline, required=options.require_remote)
+    with span("plan", "build"):
+        gpus = fleet_gpus(options.fleet, workspace.project, workspace.store)
+        planned = make_plan(workspace, force=options.force, search_again=options.search_again, gpus=gpus)
     frozen = _held_to_lock(planned, options)
     if nothing_to_do(planned):
         if frozen is not None:
@@ -40,12 +43,14 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
         return EXIT_DONE
     if not options.fleet.wanted(workspace.project):
         expect_runs(planned)
-    _prove(planned, options)
+    with span("prove the specs", "build"):
+        _prove(planned, options)
     _tell(planned)
     outcome = closing.outcome = Outcome()
     # From here on the reports may be incomplete, whatever ends this build: the marker tells the next one.
     before, mark = found_mark(workspace.state.path), set_mark(workspace.state.path)
-    _run(planned, options, closing, outcome, frozen, mark)
+    with span("run the steps", "build"):
+        _run(planned, options, closing, outcome, frozen, mark)
     if frozen is None or not any(isinstance(error, LockMismatch) for _, error in outcome.failures):
         tell_reports(planned, outcome, mark)
     elif not before.is_set:  # nothing was delivered or written, so the reports are still right
@@ -112,6 +117,8 @@ def _on_machines(
             from trtpipe.building.engines.jobs import EngineJobs
 
             jobs = fleet.jobs(options.jobs)
+            if (recording := current_recording()) is not None:
+                recording.remarks.append("what agents did within a step was not recorded")
             fleet.say = lambda text: progress.emit(Warned(text))
             proofs = stack.enter_context(
                 build_proofs(planned, EngineJobs(fleet, options.offline, tells=False), progress)

@@ -17,6 +17,7 @@ from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Store
 from trtpipe.plan.trace import Trace
+from trtpipe.timings import span
 
 Perform = Callable[[Action, Path, Control], ActionResult]
 """Runs one action in a scratch directory; raises StepFailed or another TrtpipeError."""
@@ -46,9 +47,11 @@ def carry_out(
     with store.scratch() if folder is None else nullcontext(folder) as scratch:
         result = perform(action, scratch, control)
         control.check()
-        outputs = {name: store.put(path) for name, path in sorted(result.files.items())}
+        with span("put the outputs into the store", "store"):
+            outputs = {name: store.put(path) for name, path in sorted(result.files.items())}
     seconds = time.perf_counter() - began
     record = action.fingerprint.record()
     trace = Trace(action.key, str(action.address), record, outputs, result.summary, seconds)
-    store.record(trace)
+    with span("record the trace", "store"):
+        store.record(trace)
     return trace

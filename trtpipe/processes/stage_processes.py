@@ -29,8 +29,8 @@ _SERVED = frozenset({"import", "transform", "calibrate", "quantize", "parse", "v
 class StageProcess(Protocol):
     """A stage's process, as seen by the code that monitors it."""
 
-    def poll(self) -> int | None:
-        """Its exit code, or None while it runs; the negative signal number if a signal ended it."""
+    def poll(self, seconds: float = 0.0) -> int | None:
+        """Its exit code, or None if it still runs after this time; the negative signal number if a signal ended it."""
 
     def end(self) -> None:
         """End it and its child processes, if it still runs."""
@@ -65,8 +65,10 @@ class _Interpreter:
             child = start(command, environment, folder, Streams(stdout=log, stderr=log))
         return cls(child)
 
-    def poll(self) -> int | None:
-        return self.child.poll()
+    def poll(self, seconds: float = 0.0) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.child.wait(seconds)
+        return None
 
     def end(self) -> None:
         kill(self.child)
@@ -84,8 +86,8 @@ class _Fork:
     runs: bool = False
     code: int | None = None
 
-    def poll(self) -> int | None:
-        return self.code if self.ended.is_set() else None
+    def poll(self, seconds: float = 0.0) -> int | None:
+        return self.code if self.ended.wait(seconds) else None
 
     def end(self) -> None:
         if not self.ended.is_set():

@@ -25,6 +25,7 @@ from trtpipe.reports.models import BuildReport, CellRecord, Engine, Failure
 from trtpipe.reports.page import page
 from trtpipe.reports.part_models import Place, Reading
 from trtpipe.reports.plan_graph import plan_section
+from trtpipe.reports.profile_part import profile_section
 from trtpipe.reports.reach import proved_words, with_network
 from trtpipe.reports.words import (
     NONE,
@@ -64,6 +65,8 @@ class CellDetails:
 def build_page(report: BuildReport, details: CellDetails) -> str:
     """The page as HTML text."""
     machines = [("machines", "Machines", fleet_section(report.fleet))] if report.fleet is not None else []
+    if report.profile is not None:
+        machines.append(("time", "Where the time went", profile_section(report.profile)))
     sections = [
         ("summary", "Summary", joined(_summary(report))),
         ("cells", "Cells", joined([_filters(), _table(report.cells, details)])),

@@ -13,6 +13,7 @@ from trtpipe.reports.models import (
     Failure,
     FleetRecord,
     OutcomeCounts,
+    ProfileRecord,
     Status,
     StepRecord,
 )
@@ -32,6 +33,8 @@ class Course:
     """Cells that the lockfile lost, for no spec declares them any more."""
     fleet: FleetRecord | None = None
     """Where steps ran, if a fleet ran them."""
+    profile: ProfileRecord | None = None
+    """What took how long, if it was recorded."""
 
 
 def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
@@ -55,6 +58,7 @@ def build_record(cells: Sequence[CellRecord], course: Course, environment: Mappi
         steps=tuple(course.steps),
         cells=tuple(cells),
         fleet=course.fleet,
+        profile=course.profile,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from trtpipe.app.report.engine_directories import Delivered, delivered_in, last_report
 from trtpipe.app.report.environment import environment_facts
 from trtpipe.app.report.fleet import fleet_record
+from trtpipe.app.report.profile import profile_record
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import write_whole
 from trtpipe.lockfile import Entry, entry_in, load_lock, text_in
@@ -41,6 +42,7 @@ from trtpipe.reports.models import (
 from trtpipe.reports.record import Record
 from trtpipe.text.decisions import DECISION_WORDS
 from trtpipe.text.plans import why
+from trtpipe.timings import current_recording
 from trtpipe.workspace.workspace import cell_names
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def report_build(
         other_cells=other_cells,
         removed=removed,
         fleet=fleet_record(outcome.placed, planned.plan.steps),
+        profile=profile_record(current_recording()),
     )
     why_not = _why_not(planned, outcome, standing, interrupted=interrupted)
     states: dict[str, State] = {name: "up to date" for name in standing if why_not[name][0] != "failed"}

@@ -35,6 +35,7 @@ from trtpipe.problem_codes import Code
 from trtpipe.toolchains.engine_worker.driver_echo import without_echo
 from trtpipe.toolchains.engine_worker.failure_codes import code_of_failure
 from trtpipe.toolchains.engine_worker.messages import message_from
+from trtpipe.toolchains.engine_worker.phase_spans import PhaseSpans, phases_wanted
 from trtpipe.toolchains.engine_worker.refusals import builder_fact, parser_fact, shown_log
 from trtpipe.toolchains.engine_worker.request import MODEL, WorkerRequest
 from trtpipe.toolchains.engine_worker.watch import Minding, Supervision, signal_of, tail
@@ -61,7 +62,8 @@ def run_worker(
     """
     (folder / "request.json").write_text(json.dumps(request.to_json()))
     with (folder / "build.log").open("ab", buffering=0) as log:
-        child = _start(python, folder, log, supervision.environment)
+        child = _start(python, folder, log, {**phases_wanted(), **supervision.environment})
+        spans = PhaseSpans(child.pid, request.action)
         needs_driver = request.flavour != "tensorrt_rtx"
         hearing = _Hearing(folder / "build.log", log, supervision.on_event)
         control = supervision.control
@@ -69,12 +71,14 @@ def run_worker(
         try:
             for event in minding.events():
                 message = message_from(event)
+                spans.hear(message)
                 heard = message if needs_driver else without_echo(message)
                 if heard is not None:
                     hearing.hear(heard)
             code = minding.wait()
         finally:
             kill(child)
+            spans.end()
     return hearing.outcome(code, minding.ended_because)
 
 

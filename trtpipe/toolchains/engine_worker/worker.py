@@ -99,6 +99,7 @@ EXIT_FUNCTIONS = 512
 SYSTEM_LIBRARIES = ("libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0")
 PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
 EVENT_SECONDS = 0.1  # at most ten phase events a second
+EVERY_PHASE = "TRTPIPE_EVERY_PHASE" in os.environ  # the start and end of each phase are told, however many
 WATCH_SECONDS = 0.1
 STREAM_FROM = 512 * MIB  # streaming avoids a copy of the engine, but needs a 64 MiB buffer
 FIELDS = {  # of a request; field → its type in JSON
@@ -194,7 +195,7 @@ class Events:
         fields = {"name": name, "parent": parent, "steps": steps, "step": step, "state": state}
         line = json.dumps({"event": "phase", **fields}).encode() + b"\n"
         now = time.monotonic()
-        if now - self._last_phase >= EVENT_SECONDS:
+        if now - self._last_phase >= EVENT_SECONDS or (EVERY_PHASE and state != "step"):
             self._last_phase = now
             self._write(line)
 
