@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from trtpipe.building.silent import Unheard
 from trtpipe.delivery.cells import Delivery
 from trtpipe.digests import Digest, key_of
-from trtpipe.lockfile import Lock, StepEntry, cell_text, digest_in, entry_in, pipeline_of, text_in
+from trtpipe.lockfile import Blocks, Lock, StepEntry, cell_text, digest_in, entry_in, pipeline_of, text_in
 from trtpipe.lockfile.cell_facts import asked_facts, asked_fields
 from trtpipe.lockfile.comparison import NOTHING, Difference, between
 from trtpipe.lockfile.entries import RECIPE, Entry
@@ -125,6 +125,12 @@ def compare_with_lock(planned: Planned, lock: Lock) -> Comparison:
     comparison.differences += [
         Difference(name, "cell", "in the lockfile", "not in the spec") for name in sorted(gone)
     ]
+    if planned.workspace.bundles or lock.bundles:
+        from trtpipe.building.bundles import compare_bundles
+
+        comparison.differences += compare_bundles(
+            planned, lock, Blocks(comparison.exact, entry_in), comparison.by_key
+        )
     return comparison
 
 

@@ -6,6 +6,7 @@ problem was found so far, TensorRT's parser is asked as well, in a process of it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,7 +29,7 @@ from trtpipe.plan.ports import Observer
 from trtpipe.workspace.known_names import known_names
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.target_facts import TargetResolver
-from trtpipe.workspace.workspace import Workspace
+from trtpipe.workspace.workspace import Workspace, scope_of, workspace_of
 from trtpipe.workspace.written_places import refuse_foreign_places
 
 if TYPE_CHECKING:
@@ -65,15 +66,27 @@ def check_specs(
     projects: dict[Path, list[LoadedPipeline]] = {}
     for pipeline in loaded.pipelines:
         projects.setdefault(pipeline.project.root, []).append(pipeline)
+    opened, scope, bundles = time.time_ns(), scope_of(loaded), tuple(loaded.bundles)
     for root, pipelines in projects.items():
-        project = Workspace(pipelines[0].project, tuple(pipelines), (*cells, *only))
+        project = Workspace(pipelines[0].project, tuple(pipelines), (*cells, *only), opened, bundles, scope)
         refuse_foreign_places(root)
         use_remote(project.store, offline=offline, required=False)
         with project.state.saving_once():
             for pipeline in pipelines:
                 workspace = project.of(pipeline)
                 _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
+    if loaded.bundles and not any(problem.severity == "error" for problem in report.problems):
+        whole = workspace_of(loaded, (*cells, *only), opened)
+        _prove_bundles(whole, report, offline=offline, observer=observer)
     return report
+
+
+def _prove_bundles(
+    workspace: Workspace, report: CheckReport, *, offline: bool, observer: Observer | None
+) -> None:
+    from trtpipe.checks.bundles import prove_bundles
+
+    prove_bundles(workspace, report, offline=offline, observer=observer)
 
 
 def check_pipeline(
@@ -103,6 +116,10 @@ def prove_before_building(
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if errors:
         raise SpecError(errors)
+    if planned.workspace.bundles:
+        _prove_bundles(planned.workspace, report, offline=offline, observer=observer)
+        if report.problems and any(problem.severity == "error" for problem in report.problems):
+            raise SpecError([problem for problem in report.problems if problem.severity == "error"])
     return [problem for problem in report.problems if problem.severity == "warning"]
 
 

@@ -52,7 +52,7 @@ from trtpipe.lockfile.entries import (
     shown_digest,
 )
 from trtpipe.lockfile.reader import load_lock, lock_in, read_lock
-from trtpipe.lockfile.writer import Update, cell_text, render_lock, update_lock
+from trtpipe.lockfile.writer import Update, bundle_text, cell_text, render_lock, update_lock
 
 __all__ = [
     "KEEP",
@@ -64,6 +64,7 @@ __all__ = [
     "StepEntry",
     "Update",
     "agrees",
+    "bundle_text",
     "cell_text",
     "choices_in",
     "digest_in",

@@ -26,6 +26,7 @@ _GLOBS = rf"    {KEEP}{_WORD}:\n(?:      - {_QUOTED}\n)+"
 _CELL = re.compile(rf"  ({_NAME}):\n((?:    (?!{KEEP}){_PAIR}|{_NAMED}|{_GLOBS})+)")
 _STEP = re.compile(rf"  ({_NAME}):\n((?:    {_PAIR})+)")
 _BEGIN = re.compile(rf"(?:#[^\n\x00-\x1f\x7f]*\n)*schema: {SCHEMA}\ncells:(?: \{{\}})?\n")
+_BUNDLES = re.compile(r"bundles:\n")
 _STEPS = re.compile(r"steps:(?: \{\})?\n")
 _ENTRY = TypeVar("_ENTRY", bound=Mapping[str, object])
 
@@ -54,22 +55,25 @@ class Blocks(Mapping[str, _ENTRY], Generic[_ENTRY]):
         return f"Blocks({dict(self)!r})"
 
 
-def split(text: str) -> tuple[Blocks[Entry], Blocks[StepEntry]] | None:
-    """The cells and the steps of a lockfile; None when it is not written as trtpipe of today writes it."""
+def split(text: str) -> tuple[Blocks[Entry], Blocks[StepEntry], Blocks[Entry]] | None:
+    """The cells, the steps and the bundles of a lockfile; None when it is not written as trtpipe of today writes it."""
     begin = _BEGIN.match(text)
     if begin is None:
         return None
     cells: dict[str, str] = {}
     steps: dict[str, str] = {}
+    bundles: dict[str, str] = {}
     at = _collect(_CELL, text, begin.end(), cells)
+    if (of_bundles := _BUNDLES.match(text, at)) is not None:
+        at = _collect(_CELL, text, of_bundles.end(), bundles)
     if (found := _STEPS.match(text, at)) is not None:
         at = _collect(_STEP, text, found.end(), steps)
     if at != len(text) or not all(f"    {RECIPE}: " in block for block in steps.values()):
         return None
     empty = (text.startswith("cells: {}", begin.end() - 10), found is not None and found[0].endswith("{}\n"))
-    if empty != (not cells, found is not None and not steps):
+    if empty != (not cells, found is not None and not steps) or (of_bundles is not None) != bool(bundles):
         return None
-    return Blocks(cells, entry_in), Blocks(steps, step_in)
+    return Blocks(cells, entry_in), Blocks(steps, step_in), Blocks(bundles, entry_in)
 
 
 def _collect(pattern: re.Pattern[str], text: str, at: int, found: dict[str, str]) -> int:

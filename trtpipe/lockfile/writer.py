@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.lockfile.blocks import text_in
-from trtpipe.lockfile.entries import CHAIN, FIELDS, KEEP, SCHEMA, Entry, Fact, Lock, StepEntry, pipeline_of
+from trtpipe.lockfile.entries import (
+    BUNDLE_FIELDS,
+    CHAIN,
+    FIELDS,
+    KEEP,
+    SCHEMA,
+    Entry,
+    Fact,
+    Lock,
+    StepEntry,
+    pipeline_of,
+)
 from trtpipe.lockfile.measurements import steady
 from trtpipe.lockfile.reader import load_lock, refuse_no_file
 from trtpipe.lockfile.recipes import in_order, made_elsewhere, steady_step
@@ -36,23 +47,32 @@ class Update:
     steps: Mapping[str, StepEntry]
     known: Collection[str]
     scope: Collection[str]
+    bundles: Mapping[str, Entry] = field(default_factory=dict)
+    """The bundles that are complete."""
+    is_bundle: Callable[[str], bool] = lambda _: True
+    """Whether the project has a bundle of that name; asked for those of the lockfile that are not in `bundles`."""
 
     def keeps(self, name: str) -> bool:
         """Whether the lockfile's entry of that name stays if there is no new one."""
         return name in self.known or pipeline_of(name) not in self.scope
 
 
-def render_lock(cells: Mapping[str, Entry], steps: Mapping[str, StepEntry]) -> str:
-    """The lockfile's text: cells and steps by name, facts in a fixed order."""
+def render_lock(
+    cells: Mapping[str, Entry], steps: Mapping[str, StepEntry], bundles: Mapping[str, Entry] | None = None
+) -> str:
+    """The lockfile's text: cells, bundles (if there are any) and steps by name, facts in a fixed order."""
     return _joined(
-        {name: cell_text(cells, name) for name in cells}, {name: step_text(steps, name) for name in steps}
+        {name: cell_text(cells, name) for name in cells},
+        {name: step_text(steps, name) for name in steps},
+        {name: bundle_text(entry) for name, entry in (bundles or {}).items()},
     )
 
 
-def _joined(cells: Mapping[str, str], steps: Mapping[str, str]) -> str:
+def _joined(cells: Mapping[str, str], steps: Mapping[str, str], bundles: Mapping[str, str]) -> str:
     lines = [HEADER, f"schema: {SCHEMA}\n"]
-    for section, blocks in (("cells", cells), ("steps", steps)):
-        lines.append(f"{section}:\n" if blocks else f"{section}: {{}}\n")
+    for section, blocks in (("cells", cells), ("bundles", bundles), ("steps", steps)):
+        if blocks or section != "bundles":
+            lines.append(f"{section}:\n" if blocks else f"{section}: {{}}\n")
         for name in sorted(blocks):
             lines += [f"  {_word(name)}:\n", blocks[name]]
     return "".join(lines)
@@ -72,13 +92,18 @@ def step_text(steps: Mapping[str, StepEntry], name: str) -> str:
     return "".join(f"    {_word(fact)}: {_word(text)}\n" for fact, text in in_order(steps[name]))
 
 
+def bundle_text(entry: Entry) -> str:
+    """The lines of a bundle's facts."""
+    return "".join(line for one in BUNDLE_FIELDS if entry.get(one) for line in _fact(one, entry[one]))
+
+
 def _facts(entry: Entry) -> Iterator[str]:
-    for field in FIELDS:
-        if entry.get(field):
-            yield from _fact(field, entry[field])
-    for field in sorted(field for field in entry if field.startswith(KEEP)):
-        yield f"    {field}:\n"
-        yield from (f"      - {_quoted(glob)}\n" for glob in entry[field])
+    for one in FIELDS:
+        if entry.get(one):
+            yield from _fact(one, entry[one])
+    for one in sorted(one for one in entry if one.startswith(KEEP)):
+        yield f"    {one}:\n"
+        yield from (f"      - {_quoted(glob)}\n" for glob in entry[one])
 
 
 def _fact(field: str, fact: Fact) -> Iterator[str]:
@@ -114,13 +139,17 @@ def update_lock(path: Path, update: Update) -> bool:
 
 def updated_text(path: Path, update: Update) -> str:
     """The text that the lockfile would have. Raises TrtpipeError."""
-    lock = load_lock(path)
-    refuse_undecided(path, [name for name in lock.disagreeing if name not in update.cells], update)
+    lock, told = load_lock(path), {*update.cells, *update.bundles}
+    refuse_undecided(path, [name for name in lock.disagreeing if name not in told], update)
     cells = {name: cell_text(lock.cells, name) for name in lock.cells if update.keeps(name)}
     steps = {name: step_text(lock.steps, name) for name in lock.steps if update.keeps(name)}
     cells |= {name: _updated_cell(lock, update, name) for name in update.cells}
     steps |= {name: _updated_step(lock, update, name) for name in update.steps}
-    return _joined(cells, steps)
+    kept = {
+        name: one for name, one in lock.bundles.items() if name in update.bundles or update.is_bundle(name)
+    }
+    bundles = {name: bundle_text(one) for name, one in {**kept, **update.bundles}.items()}
+    return _joined(cells, steps, bundles)
 
 
 def _updated_cell(lock: Lock, update: Update, name: str) -> str:
