@@ -95,6 +95,11 @@ def agent(fleet: TestFleet, name: str) -> Process:
     return serving(fleet.process(name, command), name)
 
 
+def with_the_first_gpu_alone(fleet: TestFleet) -> None:
+    """The agents that are started from now on see no other GPU: which one of several is taken is a matter of luck."""
+    fleet.variables |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "0"}
+
+
 def serving(process: Process, name: str) -> Process:
     wait_until(lambda: " serves " in process.said() or process.child.poll() is not None, name)
     assert process.child.poll() is None, process.said()
@@ -400,6 +405,7 @@ def test_a_dead_agent_leaves_neither_memory_nor_the_lease_behind(
     fleet: TestFleet, tmp_path: Path, gpus, kernels
 ):
     gpu = gpus[0]
+    with_the_first_gpu_alone(fleet)
     before = used_mebibytes(gpu)
     first = agent(fleet, "one")
     project = user_with_a_slow_engine(tmp_path / "user", kernels, gpu, 10)
@@ -437,6 +443,7 @@ def test_a_dead_agent_leaves_neither_memory_nor_the_lease_behind(
 @pytest.mark.parametrize("who", ["client", "scheduler", "agent"])
 def test_whoever_ends_leaves_no_engine_on_the_gpu(fleet: TestFleet, tmp_path: Path, gpus, kernels, who: str):
     """The client and the scheduler are killed; the agent is told to end, and does."""
+    with_the_first_gpu_alone(fleet)
     before = used_mebibytes(gpus[0])
     box = agent(fleet, "gpu-box")
     user = user_with_a_slow_engine(tmp_path / "user", kernels, gpus[0], 30)
