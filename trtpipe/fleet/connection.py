@@ -343,6 +343,9 @@ def connect(address: str, security: Security | None) -> Fleet:
             )
         return Fleet(client, address)
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        if "TLS certificate" in str(error):
+            fact = f"this machine's certificates and those of the scheduler at {address} are not of the same fleet"
+            raise FleetError(Code.AGENT_REFUSED, fact) from error
         raise FleetError(
             Code.FLEET_UNREACHABLE,
             f"no scheduler answers at {address}: {_first_line(error)}",
