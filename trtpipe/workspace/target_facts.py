@@ -33,6 +33,8 @@ class TargetResolver:
     recorded: Callable[[str, str], Mapping[str, str]] = lambda pipeline, target: {}
     """The identity of a target's GPU in the lockfile; empty if there is none."""
     _here: tuple[DetectedGpu, ...] | None = None
+    _resolved: dict[tuple[Any, ...], TargetFacts] = field(default_factory=dict)
+    """The facts of targets of the same GPUs and toolchain, which many cells have in common."""
 
     def resolve(self, spec: PipelineSpec, name: str) -> TargetFacts | list[Problem]:
         """The resolved target, or its problems, located in the spec."""
@@ -47,9 +49,13 @@ class TargetResolver:
         identity = self._gpu_identity(name, spec, toolchain, capabilities)
         if isinstance(identity, Problem):
             return [identity]
-        return TargetFacts(
-            tuple(one.sm for one in capabilities), toolchain.facts(), identity, found=toolchain
-        )
+        sms = tuple(one.sm for one in capabilities)
+        if identity:
+            return TargetFacts(sms, toolchain.facts(), identity, found=toolchain)
+        same = (sms, id(toolchain))  # which is kept in `toolchains`
+        if same not in self._resolved:
+            self._resolved[same] = TargetFacts(sms, toolchain.facts(), {}, found=toolchain)
+        return self._resolved[same]
 
     def toolchain_of(self, spec: PipelineSpec, target: str) -> Toolchain | Problem:
         """The toolchain that a target names, or the default one."""
