@@ -39,6 +39,7 @@ from trtpipe.reports.models import (
     StepRecord,
 )
 from trtpipe.reports.record import Record, record_text
+from trtpipe.stores.state import signature_of
 from trtpipe.text.decisions import DECISION_WORDS
 from trtpipe.text.plans import why
 from trtpipe.timings import current_recording
@@ -209,9 +210,10 @@ class _Reporter:
         for stage, address in cell.steps.items():
             if stage in record.seconds:
                 self.seconds[str(address)] = record.seconds[stage]
-        if cell.name in self.anew or not (folder / PAGE).is_file():
+        if cell.name in self.anew or signature_of(f"{folder}/{PAGE}") is None:
             _write_cell(self.written, folder, record, found)
-        self.details.add(record, found.measured.places if found.measured else ())
+        if self.details.has_room:
+            self.details.add(record, found.measured.places if found.measured else ())
         return record
 
     def _undelivered(self, cell: Cell, state: State, why: list[str]) -> CellRecord:
@@ -224,13 +226,9 @@ class _Reporter:
         if name in self.last:
             return _keep_changes(record, self.last[name])
         text = self.planned.workspace.state.lock_text(name)
-        if text is None:
+        if text is None or text == text_in(self.locked, name):
             return record
-        changes = (
-            ()
-            if text == text_in(self.locked, name)
-            else changes_between(self.locked.get(name), entry_in(text))
-        )
+        changes = changes_between(self.locked.get(name), entry_in(text))
         return replace(record, changes=changes, new=name not in self.locked)
 
 
