@@ -60,7 +60,7 @@ def test_a_program_is_answered_with_the_closing_event(unchanged, capsys):
         ["build", "--only"],
         ["build", "-jx"],
         ["build", "--executor", "dask"],
-    ],  # fmt: skip
+    ],
 )
 def test_whatever_is_not_that_plain_is_left_to_the_command(unchanged, capsys, arguments):
     assert nothing_to_do(arguments) is None
