@@ -88,7 +88,7 @@ def test_what_trtpipe_writes_is_read_by_blocks():
 @given(st.data())
 def test_a_changed_character_is_read_as_yaml_reads_it_or_left_to_yaml(data):
     at = data.draw(st.integers(0, len(GOOD) - 1))
-    new = data.draw(st.sampled_from(list(" \n:-#\"'{}[]&*!|>%@`~,?=x\\\t\r") + [""]))
+    new = data.draw(st.sampled_from(["", *" \n:-#\"'{}[]&*!|>%@`~,?=x\\\t\r"]))
     text = GOOD[:at] + new + GOOD[at + 1 :]
     found = split(text)
 
@@ -98,9 +98,15 @@ def test_a_changed_character_is_read_as_yaml_reads_it_or_left_to_yaml(data):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "cells: {}\n", GOOD.replace("schema: 3", "schema: 2"), GOOD.replace("cells:", "cells: {}"), GOOD + "  x", "schema: 3\ncells:\n",
-     GOOD.replace("    recipe: r\n", ""), GOOD.replace("key: x", "key: 'x'"), GOOD.replace("    key: x\n", "")],
-)  # fmt: skip
+    [
+        *("", "cells: {}\n", "schema: 3\ncells:\n", GOOD + "  x"),
+        GOOD.replace("schema: 3", "schema: 2"),
+        GOOD.replace("cells:", "cells: {}"),
+        GOOD.replace("    recipe: r\n", ""),
+        GOOD.replace("key: x", "key: 'x'"),
+        GOOD.replace("    key: x\n", ""),
+    ],
+)
 def test_other_texts_are_left_to_yaml(text):
     assert split(text) is None
 
