@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import sys
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,7 +27,7 @@ from trtpipe.digests import digest_bytes
 from trtpipe.files import sweep_files, write_whole
 from trtpipe.homes import user_file
 from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
-from trtpipe.stores.state import STATE_FILE, Signature, signature_of
+from trtpipe.stores.state import STATE_FILE, Signature, changed_at, signature_of
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
@@ -38,7 +37,6 @@ _SCHEMA = "3"
 _FOLDER = "stamps"
 _MOST_STAMPS = 16
 _MOST_BYTES = 1 << 28
-_ABSENT = ((1 << 64) - 1,) * 3
 
 Known: TypeAlias = dict[str, dict[str, Signature | None]]
 """Folder → name → signature."""
@@ -72,7 +70,7 @@ def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
             told["environment"] == _environment()
             and all(_signatures_now(root, groups) == seen for groups, seen in told["seen"])
         )
-    except (ValueError, KeyError, TypeError, OverflowError):  # written by this user, with another trtpipe
+    except (ValueError, KeyError, TypeError):  # written by this user, with another trtpipe
         return False
 
 
@@ -105,7 +103,7 @@ def _files_of_plan(planned: Planned) -> Known | None:
         signature = signature_of(str(path))
         if (
             signature is not None
-            and signature[1] >= planned.workspace.opened
+            and changed_at(signature) >= planned.workspace.opened
             and path != planned.workspace.lockfile
         ):
             return None
@@ -119,11 +117,9 @@ def _delivered_files(planned: Planned) -> Known:
 
 
 def _signatures_in(known: Known, groups: Groups) -> str:
-    signatures = array("Q")
-    for names, folders in groups:
-        for folder in folders:
-            for name in names:
-                signatures.extend(known[folder][name] or _ABSENT)
+    signatures = [
+        known[folder][name] or "" for names, folders in groups for folder in folders for name in names
+    ]
     return _digest(signatures)
 
 
@@ -136,17 +132,16 @@ def _grouped(known: Known) -> Groups:
 
 def _signatures_now(root: Path, groups: Groups) -> str:
     """The digest of the files' signatures. Plain loops: this is most of what a build with nothing to do takes."""
-    signatures = array("Q")
+    signatures: list[str] = []
     for names, folders in groups:
         for folder in folders:
             place = os.path.join(root, folder)  # noqa: PTH118 - a Path for each costs more than the stat
-            for name in names:
-                signatures.extend(signature_of(f"{place}/{name}") or _ABSENT)
+            signatures += [signature_of(f"{place}/{name}") or "" for name in names]
     return _digest(signatures)
 
 
-def _digest(signatures: array[int]) -> str:
-    return digest_bytes(signatures.tobytes()).hex
+def _digest(signatures: Sequence[str]) -> str:
+    return digest_bytes("\n".join(signatures).encode()).hex
 
 
 def _write(path: Path, text: bytes) -> None:
