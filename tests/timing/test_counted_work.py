@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.many_cells import STORE, ManyCells
+from trtpipe.building import stamp
+from trtpipe.building.planned import make_plan, nothing_to_do
+from trtpipe.stores.sealed_files import sealed
+from trtpipe.workspace.workspace import open_workspace
 
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW, MORE, MANY = 10, 60, 1000
+STAMPS = ".trtpipe/stamps"
 
 COUNTED = """
 import atexit, json, os, sys
@@ -82,6 +89,7 @@ def counted(root: Path, *arguments: str, calls: bool = False) -> dict[str, int]:
 class Counts:
     """Of one project: its first build, with all results in the store; nothing to do; two cells changed."""
 
+    root: Path
     cells: int
     specs: int
     first: dict[str, int]
@@ -104,7 +112,7 @@ def counts_of(root: Path, cells: int) -> Counts:
         nothing = {kind: counted(root, "build", *options) for kind, options in kinds.items()}
         project.change(0, 1)
         dirty = counted(root, "build", calls=True)
-    return Counts(cells, len(project.specs), first, nothing, dirty)
+    return Counts(root, cells, len(project.specs), first, nothing, dirty)
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +166,56 @@ def test_files_are_opened_in_proportion_to_the_cells(few, many):
         each = (other["opened"] - one["opened"]) / (many.cells - few.cells)
         assert each <= one["opened"] / few.cells * 1.1
     assert (many.dirty["opened"] - few.dirty["opened"]) / (many.cells - few.cells) < 3
+
+
+@pytest.fixture
+def project(few, monkeypatch) -> Path:
+    """The project of a few cells, built and without stamps."""
+    monkeypatch.setenv("TRTPIPE_STORE", STORE)
+    monkeypatch.chdir(few.root)
+    shutil.rmtree(few.root / STAMPS, ignore_errors=True)
+    return few.root
+
+
+def take(*arguments: str, meanwhile: Callable[[], object] = lambda: None) -> bool:
+    """Take the stamp of a plan, with something happening since it was made; whether the next build relies on it."""
+    planned = make_plan(open_workspace([], ()))
+    assert nothing_to_do(planned)
+    meanwhile()
+    stamp.take(planned, arguments, ())
+    return stamp.is_unchanged(arguments, ())
+
+
+def test_a_spec_that_was_edited_during_the_build_is_not_taken_for_built(project):
+    spec = project / "pipelines" / "digits0000.yaml"
+
+    assert not take(meanwhile=lambda: spec.write_text(spec.read_text()))
+    assert take()
+
+
+def test_a_file_that_was_changed_after_its_delivery_is_not_taken_for_delivered(project):
+    manifest = project / "build" / "digits0" / "fp16@t1" / "manifest.json"
+    found = manifest.stat()
+
+    assert not take(meanwhile=manifest.touch)
+    os.utime(manifest, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert take()
+
+
+def test_the_stamps_of_the_last_few_commands_are_kept(project):
+    assert all(take(f"spec{number}") for number in range(18))
+
+    assert len(list((project / STAMPS).iterdir())) == 16
+    assert not stamp.is_unchanged(["spec0"], ())
+    assert stamp.is_unchanged(["spec17"], ())
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"environment": 1, "seen": 2}', b"\xff"])
+def test_a_stamp_of_another_form_counts_as_none(project, content):
+    assert take()
+    (path,) = (project / STAMPS).iterdir()
+    good = path.read_bytes()
+    path.write_bytes(sealed(content))
+    assert not stamp.is_unchanged((), ())
+    path.write_bytes(good[:10] + b"0" + good[11:])
+    assert not stamp.is_unchanged((), ()), "which somebody else has written"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.detect import DetectedGpu
 
 
+_DEFAULT = ToolchainSpec(flavour="tensorrt_rtx")
+
+
 @dataclass(slots=True)
 class TargetResolver:
     """Resolves targets; asks each toolchain once and looks for this machine's GPUs at most once."""
@@ -63,7 +66,7 @@ class TargetResolver:
 
         name = spec.targets[target].toolchain
         described = spec.toolchains[name] if name is not None else None
-        key = described or ToolchainSpec(flavour="tensorrt_rtx")
+        key = described or _DEFAULT
         if key not in self.toolchains:
             path = ("toolchains", name) if name is not None else ("targets", target)
             refused = self._refused(described, path)
