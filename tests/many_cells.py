@@ -23,6 +23,8 @@ from trtpipe.workspace.workspace import open_workspace
 MODEL = Path(__file__).resolve().parents[1] / "pipelines" / "models" / "digits_cnn.onnx"
 GPUS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
 SETS = tuple(one for size in (1, 2, 3, 4, 5) for one in combinations(GPUS, size))
+MOST = 50
+"""How many targets a spec has at most; the sets of GPUs behind these are for changes."""
 STORE = ".trtpipe/store"
 """What TRTPIPE_STORE is: in each project, so that nothing is left in the user's own."""
 
@@ -54,7 +56,7 @@ class ManyCells:
 
     root: Path
     cells: int
-    each: int = 50
+    each: int = MOST
     """How many cells a spec has."""
     traces: dict[str, Trace] = field(default_factory=dict)
     """Stage -> the trace of the cell that was really built."""
@@ -86,7 +88,7 @@ class ManyCells:
             lines = path.read_text().splitlines()
             at = lines.index("targets:") + 1
             now = int(lines[at].count("#"))
-            lines[at] = f"  t0: {{gpu: [{', '.join(SETS[self.each + now])}]}}  " + "#" * (now + 1)
+            lines[at] = f"  t0: {{gpu: [{', '.join(SETS[MOST + now])}]}}  " + "#" * (now + 1)
             path.write_text("\n".join(lines) + "\n")
 
     def invent(self) -> int:

@@ -147,7 +147,7 @@ def test_the_state_with_anything_in_any_place_counts_as_absent_or_is_read(tmp_pa
     path.parent.mkdir(parents=True)
     source = root / "source"
     source.write_bytes(b"x")
-    signature = [1, 2, 3]
+    signature = "1 2 3"
     tables = {
         "": {
             "digests": {str(source): [signature, D]},

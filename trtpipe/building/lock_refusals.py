@@ -79,9 +79,13 @@ def _contradicting_engines(planned: Planned, lock: Lock) -> Iterator[Held]:
             continue
         if fact_in(lock.cells, cell.name, "key") != decision.key:
             continue
-        here, locked = shown_digest(decision.outputs[ENGINE]), lock.cells[cell.name]
-        if here == locked.get("engine") or cell.facts["toolchain"]["flavour"] == "tensorrt":
+        here = shown_digest(decision.outputs[ENGINE])
+        if (
+            here == fact_in(lock.cells, cell.name, "engine")
+            or cell.facts["toolchain"]["flavour"] == "tensorrt"
+        ):
             continue
+        locked = lock.cells[cell.name]
         trace = planned.workspace.store.trace(decision.key)
         built = trace.summary if trace is not None else {}
         fixed = built.get("addresses") == "fixed" and locked.get("address_randomisation") == "off"

@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import sys
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,7 +27,7 @@ from trtpipe.digests import digest_bytes
 from trtpipe.files import sweep_files, write_whole
 from trtpipe.homes import user_file
 from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
-from trtpipe.stores.state import STATE_FILE, Signature, signature_of
+from trtpipe.stores.state import STATE_FILE, Signature, changed_at, signature_of
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
@@ -38,8 +37,9 @@ _SCHEMA = "3"
 _FOLDER = "stamps"
 _MOST_STAMPS = 16
 _MOST_BYTES = 1 << 28
-_ABSENT = ((1 << 64) - 1,) * 3
 
+Known: TypeAlias = dict[str, dict[str, Signature | None]]
+"""Folder → name → signature."""
 Groups: TypeAlias = Sequence[tuple[Sequence[str], Sequence[str]]]
 """Names of files, and the folders that have files of all these names. Nearly all cells have the same names."""
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
@@ -66,9 +66,11 @@ def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
         return False
     try:
         told = json.loads(text[CONTENT_AT:])
-        environment, groups, seen = told["environment"], told["groups"], told["seen"]
-        return bool(environment == _environment() and _signatures_now(root, groups) == seen)
-    except (ValueError, KeyError, TypeError, OverflowError):  # written by this user, with another trtpipe
+        return bool(
+            told["environment"] == _environment()
+            and all(_signatures_now(root, groups) == seen for groups, seen in told["seen"])
+        )
+    except (ValueError, KeyError, TypeError):  # written by this user, with another trtpipe
         return False
 
 
@@ -82,39 +84,46 @@ def take(planned: Planned, arguments: Sequence[str], only: Sequence[str]) -> Non
     workspace = planned.workspace
     if workspace.root != _root_of(Path.cwd()) or not _only_files_matter(planned):
         return
-    known = _known_signatures(planned)
-    if known is None:
+    files = _files_of_plan(planned)
+    if files is None:
         return
-    groups = _grouped(known)
-    signatures = array("Q")
-    for names, folders in groups:
-        for folder in folders:
-            for name in names:
-                signatures.extend(known[folder][name] or _ABSENT)
-    entry = {"environment": _environment(), "groups": groups, "seen": _digest(signatures)}
+    # the delivered files come last: they are many, and a changed spec is told without them
+    both = [(known, _grouped(known)) for known in (files, _delivered_files(planned))]
+    entry = {
+        "environment": _environment(),
+        "seen": [(groups, _signatures_in(known, groups)) for known, groups in both],
+    }
     _write(_stamp(workspace.root, arguments, only), sealed(json.dumps(entry, separators=(",", ":")).encode()))
 
 
-def _known_signatures(planned: Planned) -> dict[str, dict[str, Signature | None]] | None:
-    """Folder → name → signature of every file that the plan depends on; None if one changed since the plan was begun.
-
-    Folders below the root are relative to it. Delivered files have the signatures with which they were delivered.
-    """
-    workspace = planned.workspace
-    known: dict[str, dict[str, Signature | None]] = {}
+def _files_of_plan(planned: Planned) -> Known | None:
+    """Everything that the plan read; None if some of it was changed since the plan was begun."""
+    known: Known = {}
     for path in _looked_at(planned):
         signature = signature_of(str(path))
-        if signature is not None and signature[1] >= workspace.opened and path != workspace.lockfile:
+        if (
+            signature is not None
+            and changed_at(signature) >= planned.workspace.opened
+            and path != planned.workspace.lockfile
+        ):
             return None
-        folder, name = str(path.parent), path.name
-        known.setdefault(folder, {})[name] = signature
-    for cell in planned.plan.cells:
-        folder, files = workspace.state.delivered_files(cell.name)
-        known.setdefault(folder, {}).update(files)
+        known.setdefault(str(path.parent), {})[path.name] = signature
     return known
 
 
-def _grouped(known: Mapping[str, Mapping[str, object]]) -> Groups:
+def _delivered_files(planned: Planned) -> Known:
+    """The files of the cells, with the signatures with which they were delivered; folders are relative to the root."""
+    return dict(planned.workspace.state.delivered_files(cell.name) for cell in planned.plan.cells)
+
+
+def _signatures_in(known: Known, groups: Groups) -> str:
+    signatures = [
+        known[folder][name] or "" for names, folders in groups for folder in folders for name in names
+    ]
+    return _digest(signatures)
+
+
+def _grouped(known: Known) -> Groups:
     groups: dict[tuple[str, ...], list[str]] = {}
     for folder, files in known.items():
         groups.setdefault(tuple(files), []).append(folder)
@@ -123,17 +132,16 @@ def _grouped(known: Mapping[str, Mapping[str, object]]) -> Groups:
 
 def _signatures_now(root: Path, groups: Groups) -> str:
     """The digest of the files' signatures. Plain loops: this is most of what a build with nothing to do takes."""
-    signatures = array("Q")
+    signatures: list[str] = []
     for names, folders in groups:
         for folder in folders:
             place = os.path.join(root, folder)  # noqa: PTH118 - a Path for each costs more than the stat
-            for name in names:
-                signatures.extend(signature_of(f"{place}/{name}") or _ABSENT)
+            signatures += [signature_of(f"{place}/{name}") or "" for name in names]
     return _digest(signatures)
 
 
-def _digest(signatures: array[int]) -> str:
-    return digest_bytes(signatures.tobytes()).hex
+def _digest(signatures: Sequence[str]) -> str:
+    return digest_bytes("\n".join(signatures).encode()).hex
 
 
 def _write(path: Path, text: bytes) -> None:

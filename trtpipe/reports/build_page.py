@@ -53,9 +53,14 @@ class CellDetails:
         self.parts: dict[str, Markup] = {}
         self._length = 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a cell's details are still added."""
+        return self._length <= _MOST_DETAILS
+
     def add(self, cell: CellRecord, places: Sequence[Place]) -> None:
         """Adds a cell's details, as long as there is room."""
-        if self._length > _MOST_DETAILS:
+        if not self.has_room:
             return
         made = _details(cell, places)
         self._length += len(made)

@@ -47,7 +47,7 @@ _TABLES = {True: ("digests", "notes"), False: ("steps", "cells")}
 _TICK_NS = 50_000_000  # several ticks of the coarsest timestamps that file systems use
 Tables = dict[str, dict[str, Any]]
 """A line's tables: name → entry."""
-Signature = list[int]
+Signature = str
 """Size, mtime in nanoseconds and inode: every ordinary way to change a file changes one of them."""
 
 
@@ -57,7 +57,12 @@ def signature_of(path: str) -> Signature | None:
         found = os.stat(path)  # noqa: PTH116 - a Path for each of thousands of files costs more than the stat
     except (OSError, ValueError):
         return None
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+
+
+def changed_at(signature: Signature) -> int:
+    """When the file was last changed, in nanoseconds since 1970."""
+    return int(signature.split()[1])
 
 
 Noted = TypeVar("Noted", str, list[str])
@@ -65,7 +70,7 @@ Noted = TypeVar("Noted", str, list[str])
 
 def _settled(signature: Signature | None) -> bool:
     """Whether the file is unchanged for a while; a write within one clock tick does not change the signature."""
-    return signature is not None and time.time_ns() - signature[1] > _TICK_NS
+    return signature is not None and time.time_ns() - changed_at(signature) > _TICK_NS
 
 
 def _keep_out_of_git(folder: Path) -> None:
@@ -95,10 +100,12 @@ def _is_step(step: object) -> bool:
 
 
 def _is_cell(cell: object) -> bool:
+    files = cell.get("files") if isinstance(cell, dict) else None
     return (
         isinstance(cell, dict)
         and _are(str, cell.get("content"), cell.get("folder"), cell.get("lock"))
-        and isinstance(cell.get("files"), dict)
+        and isinstance(files, dict)
+        and all(known is None or isinstance(known, str) for known in files.values())
     )
 
 
@@ -122,39 +129,35 @@ _FORMS: Mapping[str, Callable[[object], bool]] = {
 def steps_in(path: Path) -> object:
     """The steps in a state file, whoever wrote it: the collector keeps everything that any project may need."""
     try:
-        saved = _Saved(read_regular(path, _MOST_BYTES))
+        saved = _Saved.of(read_regular(path, _MOST_BYTES))
     except OSError:
         return None
-    found = {name: saved.tables(name)["steps"] for name in saved.lines if name != _FILES}
-    return {name: step for steps in found.values() for name, step in steps.items()} if saved.lines else None
+    names = [name for name in saved.lines if name != _FILES]
+    return {name: step for part in names for name, step in saved.take(part)["steps"].items()} or None
 
 
 @dataclass(slots=True)
 class _Saved:
-    """The text of a state file; its lines are parsed one by one, when asked for."""
+    """The lines of a state file, each parsed when it is asked for."""
 
-    text: bytes = b""
-    lines: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Pipeline → where its line begins and ends."""
+    lines: dict[str, bytes] = field(default_factory=dict)
+    """Pipeline → its line, without its end, until that is taken."""
 
-    def __post_init__(self) -> None:
-        if not self.text.startswith(_FIRST, CONTENT_AT):
-            return
-        at = CONTENT_AT + len(_FIRST)
-        while (end := self.text.find(b"\n", at)) >= 0:
-            name = self.text[at : max(at, self.text.find(b"\t", at, end))]
-            self.lines[name.decode(errors="replace")] = (at, end)
-            at = end + 1
+    @classmethod
+    def of(cls, text: bytes) -> _Saved:
+        """The lines of a state file; none if it has another schema."""
+        found = cls()
+        if text.startswith(_FIRST, CONTENT_AT):
+            for line in text[CONTENT_AT + len(_FIRST) :].split(b"\n")[:-1]:
+                found.lines[line[: max(0, line.find(b"\t"))].decode(errors="replace")] = line
+        return found
 
-    def line(self, name: str) -> bytes:
-        """A line as it is, without its end."""
-        return self.text[slice(*self.lines[name])]
-
-    def tables(self, name: str) -> Tables:
-        """The tables of a line; empty when there is none, or it has another form."""
-        if name in self.lines:
+    def take(self, name: str) -> Tables:
+        """The tables of a line, whose text is let go; empty when there is none, or it has another form."""
+        line = self.lines.pop(name, None)
+        if line is not None:
             with contextlib.suppress(Malformed):
-                return _checked(name, read_object(self.line(name).partition(b"\t")[2]))
+                return _checked(name, read_object(line.partition(b"\t")[2]))
         return {table: {} for table in _TABLES[name == _FILES]}
 
 
@@ -184,7 +187,7 @@ class ProjectState:
 
     def _read(self) -> None:
         before = signature_of(str(self.path))
-        self._saved = _Saved(read_sealed(self.path, _MOST_BYTES))
+        self._saved = _Saved.of(read_sealed(self.path, _MOST_BYTES))
         self._seen = before if _settled(before) else None
 
     def save(self) -> None:
@@ -230,17 +233,17 @@ class ProjectState:
 
     def _text(self) -> bytes:
         lines = [_FIRST]
-        for name in sorted({*self._saved.lines, *self._changed}):
-            if name in self._changed:
-                tables = json.dumps(self._part(name), separators=(",", ":")).encode()
+        for name in sorted({*self._saved.lines, *self._parts}):
+            if name in self._saved.lines:
+                lines += [self._saved.lines[name], b"\n"]
+            elif any(self._parts[name].values()):
+                tables = json.dumps(self._parts[name], separators=(",", ":")).encode()
                 lines += [name.encode(), b"\t", tables, b"\n"]
-            else:
-                lines += [self._saved.line(name), b"\n"]
         return b"".join(lines)
 
     def _part(self, name: str) -> Tables:
         if name not in self._parts:
-            self._parts[name] = self._saved.tables(name)
+            self._parts[name] = self._saved.take(name)
         return self._parts[name]
 
     def _of(self, table: str, name: str) -> dict[str, Any]:
