@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 
 from trtpipe.building.build import HowToBuild, default_jobs, run_build
-from trtpipe.building.early import expect_runs
+from trtpipe.building.early import expect_reports, expect_runs
 from trtpipe.building.lock_refusals import Agreed, refuse_contradicting_store, refuse_differences
 from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome
@@ -87,6 +87,7 @@ def _run(
         ) as progress:
             if options.as_json:
                 progress.emit(PlanMade(planned.plan, planned.decisions))
+            expect_reports()
             prefetch_files(planned.plan, planned.decisions, planned.undelivered, store)
             _on_machines(planned, progress, options, outcome, frozen)
         store.settle()

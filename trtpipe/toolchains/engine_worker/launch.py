@@ -32,12 +32,14 @@ from trtpipe.plan.worker_messages import (
     WorkerStart,
 )
 from trtpipe.problem_codes import Code
+from trtpipe.targets.toolchain import Flavour
 from trtpipe.toolchains.engine_worker.driver_echo import without_echo
 from trtpipe.toolchains.engine_worker.failure_codes import code_of_failure
 from trtpipe.toolchains.engine_worker.messages import message_from
 from trtpipe.toolchains.engine_worker.phase_spans import PhaseSpans, phases_wanted
 from trtpipe.toolchains.engine_worker.refusals import builder_fact, parser_fact, shown_log
-from trtpipe.toolchains.engine_worker.request import MODEL, WorkerRequest
+from trtpipe.toolchains.engine_worker.request import MODEL, Asked, WorkerRequest
+from trtpipe.toolchains.engine_worker.waiting_workers import WAITING_WORKERS, Wanted
 from trtpipe.toolchains.engine_worker.watch import Minding, Supervision, signal_of, tail
 from trtpipe.toolchains.engine_worker.worker import ADDR_NO_RANDOMIZE, TUNABLES
 from trtpipe.unions import assert_never
@@ -62,7 +64,9 @@ def run_worker(
     """
     (folder / "request.json").write_text(json.dumps(request.to_json()))
     with (folder / "build.log").open("ab", buffering=0) as log:
-        child = _start(python, folder, log, {**phases_wanted(), **supervision.environment})
+        visible = {**phases_wanted(), **supervision.environment}
+        wanted = Wanted.of(python, request.flavour, request.action, request.site, visible)
+        child = WAITING_WORKERS.take(wanted, folder) or _start(python, folder, log, visible)
         spans = PhaseSpans(child.pid, request.action)
         needs_driver = request.flavour != "tensorrt_rtx"
         hearing = _Hearing(folder / "build.log", log, supervision.on_event)
@@ -80,6 +84,22 @@ def run_worker(
             kill(child)
             spans.end()
     return hearing.outcome(code, minding.ended_because)
+
+
+def expect_worker(python: Sequence[str], flavour: Flavour, action: Asked, site: Sequence[str]) -> None:
+    """Start a worker for a request that will come soon; it imports TensorRT meanwhile.
+
+    The calling thread must stay alive until the worker has ended.
+    """
+    WAITING_WORKERS.expect(Wanted.of(python, flavour, action, site, phases_wanted()), _start_waiting)
+
+
+def _start_waiting(wanted: Wanted) -> subprocess.Popen[bytes]:
+    command = Program(WORKER.parent, "waiting").command(wanted.python, "-")
+    with _fixed_addresses() as environment:
+        streams = Streams(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        visible = {**environment_of("engine"), **environment, **dict(wanted.environment)}
+        return start(command, visible, WORKER.parent, streams)
 
 
 def _start(

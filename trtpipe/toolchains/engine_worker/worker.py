@@ -813,6 +813,25 @@ def action_problems(request: dict[str, Any]) -> list[str]:
 # -- the work ---------------------------------------------------------------------------------------------------
 
 
+AHEAD: list[Any] = []  # memory that is kept, and last what load_tensorrt returned: filled by waiting.py alone
+
+
+def load_tensorrt(
+    flavour: Rtx | Enterprise, action: str, site: list[str]
+) -> tuple[ModuleType, Ground | None]:
+    """Import TensorRT, for a build at fixed addresses."""
+    sys.path += site
+    os.environ.update(flavour.environment)
+    ground = Ground() if flavour.placed and action == "build" and on_glibc() else None
+    if ground is not None:
+        ground.load(libraries_of(flavour.module, sys.path))
+    try:
+        return importlib.import_module(flavour.module), ground
+    except (ImportError, OSError) as error:
+        text = f"cannot import {flavour.module}: {error}"
+        raise Failure("environment", text, "install its wheel for this interpreter") from error
+
+
 class Job:
     """One request, carried out step by step; `result` is filled in on the way."""
 
@@ -840,16 +859,8 @@ class Job:
 
     def load(self) -> None:
         """Import TensorRT."""
-        sys.path += self.request["site"]
-        os.environ.update(self.flavour.environment)
-        if self.flavour.placed and self.request["action"] == "build" and on_glibc():
-            self.ground = Ground()
-            self.ground.load(libraries_of(self.flavour.module, sys.path))
-        try:
-            self.trt = importlib.import_module(self.flavour.module)
-        except (ImportError, OSError) as error:
-            text = f"cannot import {self.flavour.module}: {error}"
-            raise Failure("environment", text, "install its wheel for this interpreter") from error
+        asked = self.flavour, self.request["action"], self.request["site"]
+        self.trt, self.ground = AHEAD.pop() if AHEAD else load_tensorrt(*asked)
         self.result["version"] = str(self.trt.__version__)
         if self.request["action"] != "describe":
             self.logger = new_logger(self.trt, self.events, self.spoken)
