@@ -20,7 +20,7 @@ def build_command(options: BuildOptions) -> int:
             from trtpipe.cli.rebuild import check_again
 
             return check_again(options, closing)
-        from trtpipe.building.early import early_helpers, expect_first_build
+        from trtpipe.cli.early import early_helpers, expect_first_build
 
         with early_helpers():
             if not options.fleet.executor:

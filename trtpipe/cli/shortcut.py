@@ -19,7 +19,7 @@ def nothing_to_do(arguments: Sequence[str]) -> int | None:
 
     try:
         if not is_unchanged(arguments[1:], ()):
-            from trtpipe.building.early import expect_first_build
+            from trtpipe.cli.early import expect_first_build
 
             expect_first_build()
             return None

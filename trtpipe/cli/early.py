@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.engine_worker.request import Asked
 
 
-_REPORTS = "trtpipe.app.report.reports"
-"""By name: the room of reports is above this one."""
-
-
 def expect_first_build() -> None:
     """For a project of which nothing was built yet: its stages must run, unless the store has their results."""
     if never_built():
@@ -63,7 +59,9 @@ def _expect_worker(toolchain: Toolchain, action: Asked) -> None:
 
 def expect_reports() -> None:
     """While steps run, this process waits, and can import what writes the reports at the end."""
-    threading.Thread(target=importlib.import_module, args=(_REPORTS,), daemon=True).start()
+    threading.Thread(
+        target=importlib.import_module, args=("trtpipe.app.report.reports",), daemon=True
+    ).start()
 
 
 @contextlib.contextmanager
