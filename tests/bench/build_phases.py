@@ -209,8 +209,10 @@ def table(measured: Sequence[Measured]) -> str:
     """Both tables as Markdown."""
     names = [one.name for one in measured]
     lines = [f"| a first build, seconds | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
-    for part in measured[0].first:
-        lines.append(f"| {part} | " + " | ".join(f"{one.first[part]:.2f}" for one in measured) + " |")
+    lines += [
+        f"| {part} | " + " | ".join(f"{one.first[part]:.2f}" for one in measured) + " |"
+        for part in measured[0].first
+    ]
     lines += ["", f"| the engine's step, seconds | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
     for phase in _WORKER:
         medians = (statistics.median(one.worker[phase]) for one in measured)

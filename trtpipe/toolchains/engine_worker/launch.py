@@ -12,6 +12,7 @@ import ctypes
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -79,11 +80,21 @@ def run_worker(
                 heard = message if needs_driver else without_echo(message)
                 if heard is not None:
                     hearing.hear(heard)
-            code = minding.wait()
+                if hearing.done:
+                    break
+            code = 0 if hearing.done else minding.wait()
         finally:
-            kill(child)
+            _end(child, waits=not hearing.done)
             spans.end()
     return hearing.outcome(code, minding.ended_because)
+
+
+def _end(child: subprocess.Popen[bytes], *, waits: bool) -> None:
+    """End a worker. One that has said its result is not waited for: it takes a while to give its memory back."""
+    if waits:
+        kill(child)
+    else:
+        threading.Thread(target=kill, args=(child,), name="end of a worker", daemon=True).start()
 
 
 def expect_worker(python: Sequence[str], flavour: Flavour, action: Asked, site: Sequence[str]) -> None:
@@ -147,6 +158,11 @@ class _Hearing:
         self._phase = "starting"
         self._error: WorkerError | None = None
         self._result: WorkerResult | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the work is done and all files are written; elsewhere its folder may be in use still."""
+        return self._result is not None and self._result.ok and sys.platform == "linux"
 
     def hear(self, message: WorkerMessage) -> None:
         match message:
