@@ -28,7 +28,9 @@ from trtpipe.processes.child import of_os_error
 from trtpipe.processes.processor import PROCESSOR, RUNS_MODELS, processor_kind
 from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.stores.local import LocalStore
+from trtpipe.stores.placement import flushing
 from trtpipe.targets.toolchain import Toolchain
+from trtpipe.timings import span
 from trtpipe.workspace.project_code import require_libraries
 from trtpipe.workspace.site import Site
 
@@ -220,8 +222,9 @@ class Performer:
         from trtpipe.toolchains.header import read_engine_header
         from trtpipe.toolchains.wheels import wheels_of
 
-        for name, digest in action.fingerprint.inputs["model"].items():
-            self.store.fetch(digest, scratch / name)
+        with span("put the model into place", "store"):
+            for name, digest in action.fingerprint.inputs["model"].items():
+                self.store.fetch(digest, scratch / name)
         toolchain = self.toolchain(action)
         plugins = self.inputs_of(action, scratch / "plugins").get("plugins", {})
         require_libraries(plugins)
@@ -241,13 +244,10 @@ class Performer:
         if toolchain.flavour == "tensorrt_rtx":
             with contextlib.suppress(ModelError):
                 header = read_engine_header(engine).to_json()
-        summary = {
-            **result,
-            "normalised": normalised_digest(engine),
-            "header": header,
-            "wheels": wheels_of(toolchain),
-        }
-        return ActionResult(files, summary)
+        with flushing(engine), span("normalise the engine", "step"):
+            normalised = normalised_digest(engine)
+        told = {"normalised": normalised, "header": header, "wheels": wheels_of(toolchain)}
+        return ActionResult(files, {**result, **told})
 
     def _parse(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Have the worker write the network that TensorRT's parser makes, then a child process convert it to ONNX.

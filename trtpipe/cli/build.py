@@ -20,10 +20,11 @@ def build_command(options: BuildOptions) -> int:
             from trtpipe.cli.rebuild import check_again
 
             return check_again(options, closing)
-        if not options.fleet.executor:
-            from trtpipe.building.early import expect_first_build
+        from trtpipe.cli.early import early_helpers, expect_first_build
 
-            expect_first_build()
-        from trtpipe.cli.build_run import plan_and_run
+        with early_helpers():
+            if not options.fleet.executor:
+                expect_first_build()
+            from trtpipe.cli.build_run import plan_and_run
 
-        return plan_and_run(options, closing)
+            return plan_and_run(options, closing)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 
 from trtpipe.building.build import HowToBuild, default_jobs, run_build
-from trtpipe.building.early import expect_runs
 from trtpipe.building.lock_refusals import Agreed, refuse_contradicting_store, refuse_differences
 from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome
@@ -15,6 +14,7 @@ from trtpipe.building.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.cli.annotations import annotate, annotate_failures
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions
+from trtpipe.cli.early import expect_reports, expect_runs
 from trtpipe.cli.fleets.use import FleetOptions, fleet_gpus, opened_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, Progress, open_progress
@@ -87,6 +87,7 @@ def _run(
         ) as progress:
             if options.as_json:
                 progress.emit(PlanMade(planned.plan, planned.decisions))
+            expect_reports()
             prefetch_files(planned.plan, planned.decisions, planned.undelivered, store)
             _on_machines(planned, progress, options, outcome, frozen)
         store.settle()

@@ -35,7 +35,7 @@ def nothing_to_do(arguments: Sequence[str]) -> int | None:
 
     try:
         if not is_unchanged(asked.specs, asked.only):
-            from trtpipe.building.early import expect_first_build
+            from trtpipe.cli.early import expect_first_build
 
             expect_first_build()
             return None

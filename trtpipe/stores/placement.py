@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trtpipe.files import open_beside
@@ -66,6 +67,22 @@ def flush(path: Path) -> None:
     """Flush a file's bytes to the disk. Raises OSError."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def flushing(path: Path) -> Iterator[None]:
+    """Flush a large file while the context does something else with it, so that storing it need not wait for that."""
+
+    def work() -> None:
+        with contextlib.suppress(OSError):  # storing it flushes again, and then reports the error
+            flush(path)
+
+    thread = threading.Thread(target=work, name="flush")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _try_link(source: Path, temporary: Path) -> bool:
