@@ -61,18 +61,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-restore-", dir=Path.cwd()) as folder:
         root = Path(folder)
         store = LocalStore(root / "store")
-        digests = filled(store, asked.files, (asked.mib << 20) // asked.files)
-        sources = [str(store.object_path(digest)) for digest in digests]
-
-        own = LocalStore(root / "store")
+        own = LocalStore(root / "own")
         own.verified = VerifiedFiles(root / "verified")
+        size = (asked.mib << 20) // asked.files
+        kept = {one: filled(one, asked.files, size) for one in (own, store)}
+        sources = [str(store.object_path(digest)) for digest in kept[store]]
+
         numbers = count()
 
         def restore(store: LocalStore, link: bool) -> Callable[[], None]:
             def run() -> None:
                 # Links stay: removing one changes the file's change time, as writing to it would.
                 out = fresh(root / (f"linked{next(numbers)}" if link else "restored"))
-                for digest in digests:
+                for digest in kept[store]:
                     store.fetch(digest, out / digest.hex, link=link)
 
             return run

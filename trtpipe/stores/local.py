@@ -37,7 +37,7 @@ from trtpipe.stores.marks import MARK, lay_mark, read_mark
 from trtpipe.stores.placement import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.strangers import Untrusted
-from trtpipe.stores.traces import TraceReader, readable, written_trace
+from trtpipe.stores.traces import TraceReader, note_use, readable, written_trace
 from trtpipe.stores.verified_files import Known, VerifiedFiles
 
 if TYPE_CHECKING:
@@ -49,8 +49,6 @@ SCHEMA = 1
 _POLL_SECONDS = 0.2
 _PARTIAL = "partial-"
 _PARTIAL_SECONDS = 14 * 24 * 3600
-_TOUCH_SECONDS = 6 * 3600
-"""The resolution of a trace's time of last use, so that large builds do not write for every step."""
 
 
 class LocalStore:
@@ -395,10 +393,3 @@ class LocalStore:
                 f"the store {self.root} has schema {schema}, this trtpipe writes schema {SCHEMA}",
                 "use a newer trtpipe, or point $TRTPIPE_STORE to another directory",
             )
-
-
-def note_use(path: Path) -> None:
-    """Update a trace's mtime, which tells the collector when it was last used."""
-    with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > _TOUCH_SECONDS:
-            os.utime(path)
