@@ -57,6 +57,11 @@ def seal_of(data: bytes | memoryview) -> str:
     return blake3(data, key=_secret() or bytes(_BYTES)).hexdigest()
 
 
+def can_seal() -> bool:
+    """Whether this user has a secret to seal with; without one, anybody can make a seal."""
+    return bool(_secret())
+
+
 def is_sealed(data: bytes, seal: str) -> bool:
     """Whether this user sealed these bytes."""
     import hmac  # imported here, because a build with nothing to do only needs its state
