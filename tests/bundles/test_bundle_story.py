@@ -174,29 +174,29 @@ def test_a_golden_recording_replaces_the_reference(copy: Project) -> None:
     assert "golden" in locked(copy)["bundles"]["ocr"]
 
 
-def test_a_driver_runs_only_if_it_is_allowed_and_is_part_of_the_key(copy: Project) -> None:
-    copy.write("drivers/ocr.py", DRIVER)
-    copy.edit("pipelines/ocr.yaml", "outputs: [cls.probs]", "python: drivers.ocr:run")
-    copy.edit("pipelines/ocr.yaml", "output: rec.logits, metric: cosine", "output: digits, metric: cosine")
-    copy.edit("pipelines/ocr.yaml", "output: rec.logits, metric: top1", "output: digits, metric: top1")
+def test_a_driver_runs_only_if_it_is_allowed_and_is_part_of_the_key(example: Project) -> None:
+    example.write("drivers/ocr.py", DRIVER)
+    example.edit("pipelines/ocr.yaml", "outputs: [cls.probs]", "python: drivers.ocr:run")
+    example.edit("pipelines/ocr.yaml", "output: rec.logits, metric: cosine", "output: digits, metric: cosine")
+    example.edit("pipelines/ocr.yaml", "output: rec.logits, metric: top1", "output: digits, metric: top1")
 
-    copy.env["TRTPIPE_ALLOW_PROJECT_CODE"] = "0"
-    refused = copy.run("build", "ocr")
-    shown = copy.run("allow")
+    example.env["TRTPIPE_ALLOW_PROJECT_CODE"] = "0"
+    refused = example.run("build", "ocr")
+    shown = example.run("allow")
     assert refused.code == 1
     assert "pipelines/ocr.yaml:" in refused.err
     assert "runs the Python file 'drivers/ocr.py', and you have not allowed it" in refused.err
     assert "drivers/ocr.py" in shown.out
 
-    copy.env["TRTPIPE_ALLOW_PROJECT_CODE"] = "1"
-    done = copy.run("build", "ocr")
+    example.env["TRTPIPE_ALLOW_PROJECT_CODE"] = "1"
+    done = example.run("build", "ocr")
     assert done.code == 0, done.err
-    assert sorted(bundle_of(copy)["validation"]["ada"]["outputs"]) == ["digits", "upright"]
-    assert copy.run("build", "ocr").out == "nothing to do\n"
+    assert sorted(bundle_of(example)["validation"]["ada"]["outputs"]) == ["digits", "upright"]
+    assert example.run("build", "ocr").out == "nothing to do\n"
 
-    copy.edit("drivers/ocr.py", '"upright": probs', '"upright": 1 - probs')
-    assert copy.run("lock", "--check", "--only", "ocr").code == 3
-    assert "done     ocr:validate" in copy.run("build", "ocr").err
+    example.edit("drivers/ocr.py", '"upright": probs', '"upright": 1 - probs')
+    assert example.run("lock", "--check", "--only", "ocr").code == 3
+    assert "done     ocr:validate" in example.run("build", "ocr").err
 
 
 @pytest.mark.parametrize(
