@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.building.canonical_models import readable_model
+from trtpipe.building.bundles.joints import view_of
 from trtpipe.errors import Problem, SpecError, TrtpipeError
-from trtpipe.files import temporary_folder
 from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.plan.planner.facts import TargetFacts
@@ -20,7 +18,7 @@ from trtpipe.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from trtpipe.checks.report import CheckReport
-    from trtpipe.proofs.edges import Interface
+    from trtpipe.proofs.bundles.edges import Interface
 
 
 def prove_bundles(
@@ -41,7 +39,7 @@ def proved_bundle(
     bundle: LoadedBundle, workspace: Workspace, *, offline: bool = False, observer: Observer | None = None
 ) -> list[str]:
     """What is proved of a bundle, as lines. Raises SpecError with everything that is wrong with it."""
-    from trtpipe.proofs.edges import prove_edges
+    from trtpipe.proofs.bundles.edges import prove_edges
 
     members = interfaces(bundle, workspace, offline=offline, observer=observer)
     proof = prove_edges(bundle, members)
@@ -65,18 +63,9 @@ def interfaces(
 def _interface(
     pipeline: LoadedPipeline, workspace: Workspace, offline: bool, observer: Observer | None
 ) -> Interface:
-    from trtpipe.proofs.edges import Interface
-    from trtpipe.proofs.model import view_model
-    from trtpipe.stages.transforms import grafted
+    from trtpipe.proofs.bundles.edges import Interface
 
-    store, state = workspace.store, workspace.state
-    with readable_model(pipeline, store, state, observer=observer, offline=offline) as proto:
-        if pipeline.graft is None:
-            view = view_model(proto, pipeline.spec.transform)
-        else:
-            with temporary_folder("graft") as folder:
-                pipeline, model = grafted(pipeline, proto, Path(folder))
-                view = view_model(model, pipeline.spec.transform)
+    view = view_of(pipeline, workspace, offline=offline, observer=observer)
     inputs = {info.name: info for info in view.inputs}
     outputs = {info.name: info for info in view.outputs}
     return Interface(inputs, outputs, pipeline.spec.profiles, view.infer)
@@ -105,7 +94,7 @@ def _capabilities(bundle: LoadedBundle, member: str, target: str, resolver: Targ
 def _thresholds(bundle: LoadedBundle, members: Mapping[str, Interface]) -> Iterator[Problem]:
     """Thresholds for outputs that the whole does not have; those of a driver are known only when it runs."""
     from trtpipe.metrics.thresholds import unmatched
-    from trtpipe.proofs.edges import whole_outputs
+    from trtpipe.proofs.bundles.edges import whole_outputs
 
     asked = bundle.spec.validate_
     if asked is None or bundle.spec.python is not None:

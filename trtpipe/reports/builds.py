@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from trtpipe.reports.models import (
     BuildReport,
+    BundleRecord,
     CellRecord,
     Counts,
     Failure,
@@ -35,6 +36,7 @@ class Course:
     """Where steps ran, if a fleet ran them."""
     profile: ProfileRecord | None = None
     """What took how long, if it was recorded."""
+    bundles: Sequence[BundleRecord] = ()
 
 
 def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
@@ -59,6 +61,7 @@ def build_record(cells: Sequence[CellRecord], course: Course, environment: Mappi
         cells=tuple(cells),
         fleet=course.fleet,
         profile=course.profile,
+        bundles=tuple(course.bundles),
     )
 
 

@@ -1,40 +1,27 @@
-"""Bundles in a build: which cells their members are, their validation as a whole, and what the lockfile says of them.
-
-A bundle is complete when every member has a delivered cell for every target and the whole meets its thresholds: then
-its results are written to `build/BUNDLE/`, and it has one entry in the lockfile for all of its members.
-"""
+"""The work on a bundle: its files by digest, the cells that its members are, and the step that validates the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from trtpipe.building.facts import FactFinder, stage_tools
-from trtpipe.building.performer import Terms
-from trtpipe.building.steps import open_steps
 from trtpipe.digests import Digest, key_of
-from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.errors import SpecError
 from trtpipe.json_values import Json
 from trtpipe.loader.bundles import LoadedBundle, driver_spec, in_order
-from trtpipe.loader.project import PIPELINES, beginning, holding, specs_in
-from trtpipe.lockfile import Entry, Fact, Lock, bundle_text, entry_in, shown_digest
-from trtpipe.lockfile.comparison import Difference, between, mismatch
+from trtpipe.lockfile import Entry, Fact, entry_in, shown_digest
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import UpToDate
-from trtpipe.plan.graph import Cell, FromStep, Input, Source, Step, json_ready, plan_of
+from trtpipe.plan.graph import Cell, FromStep, Input, Source, Step, json_ready
 from trtpipe.plan.options import BundleOptions, EdgeOptions
 from trtpipe.plan.options.stage_options import UNPLACED
 from trtpipe.plan.planner import profiles_record
 from trtpipe.plan.planner.facts import MODEL_FILES
-from trtpipe.plan.ports import Observer
-from trtpipe.workspace.site import HereOf
 
 if TYPE_CHECKING:
-    from trtpipe.building.outcome import Outcome
     from trtpipe.building.planned import Planned
-    from trtpipe.plan.trace import Trace
 
 Choice = Mapping[str, Mapping[str, str]]
 """Target → member → the cell that it is."""
@@ -115,7 +102,7 @@ def _code(bundle: LoadedBundle, finder: FactFinder) -> tuple[Source, ...]:
 def choice_of(bundle: LoadedBundle, delivered: Collection[str]) -> Choice | None:
     """The cell of each member for each target: the first allowed one that is delivered; None if one has none."""
     found = {
-        target: {name: _first(bundle.cells_of(name, target), delivered) for name in bundle.spec.members}
+        target: {name: first_of(bundle.cells_of(name, target), delivered) for name in bundle.spec.members}
         for target in bundle.targets
     }
     chosen = {
@@ -125,7 +112,8 @@ def choice_of(bundle: LoadedBundle, delivered: Collection[str]) -> Choice | None
     return chosen if all(len(one) == len(bundle.spec.members) for one in chosen.values()) else None
 
 
-def _first(cells: Sequence[str], delivered: Collection[str]) -> str | None:
+def first_of(cells: Sequence[str], delivered: Collection[str]) -> str | None:
+    """The first of some cells that is delivered; None if none is."""
     return next((cell for cell in cells if cell in delivered), None)
 
 
@@ -233,7 +221,7 @@ def _options(facts: BundleFacts) -> BundleOptions:
     return BundleOptions(
         members=in_order(spec) if spec.python is None else list(spec.members),
         edges=[EdgeOptions(source, edge.to, edge.reshape, edge.cast) for source, edge in spec.all_edges()],
-        joined=[],
+        joined=[edge.to for member in facts.bundle.joined for _, edge in facts.bundle.changes_into(member)],
         outputs=spec.outputs,
         data=facts.data,
         samples=asked.samples,
@@ -274,129 +262,14 @@ def current_bundles(planned: Planned) -> list[str]:
     return [one.name for one in planned.workspace.whole_bundles if one.name not in stale]
 
 
-def complete_bundles(
-    planned: Planned, outcome: Outcome, observer: Observer, terms: Terms, frozen: Lock | None = None
-) -> list[str]:
-    """Validate and write the selected bundles whose members are all delivered; the names of those that are complete.
-
-    A bundle that cannot be complete, because a member failed, is among what is blocked. With `frozen`, each must be as
-    that lockfile says.
-    """
-    delivered = {*outcome.built, *outcome.restored, *outcome.fresh}
-    done: list[str] = []
-    for bundle in planned.workspace.whole_bundles:
-        try:
-            if not _complete(planned, bundle, delivered, observer, terms):
-                outcome.blocked.append(bundle.name)
-                continue
-            if frozen is not None:
-                _hold(bundle.name, _noted(planned, bundle.name), frozen)
-            done.append(bundle.name)
-        except TrtpipeError as error:
-            outcome.failures.append((bundle.name, error))
-    return done
+def complete_now(planned: Planned) -> set[str]:
+    """The selected bundles that are complete, also just after a build: by what is delivered, not by decisions."""
+    state = planned.workspace.state
+    delivered = {cell.name for cell in planned.plan.cells if cell.name in state.cells}
+    keys = engine_keys(planned)
+    return {one.name for one in planned.workspace.whole_bundles if _is_current(planned, one, delivered, keys)}
 
 
-def _noted(planned: Planned, name: str) -> Entry:
+def noted_entry(planned: Planned, name: str) -> Entry:
     """The lock entry of a delivered cell or bundle."""
     return entry_in(planned.workspace.state.lock_text(name) or "")
-
-
-def _hold(name: str, entry: Entry, lock: Lock) -> None:
-    """Compare a complete bundle with the lockfile. Raises LockMismatch."""
-    differences = between(name, lock.bundles.get(name, {}), entry)
-    if differences:
-        raise mismatch(differences, "`trtpipe build` writes the results of this machine")
-
-
-def _complete(
-    planned: Planned, bundle: LoadedBundle, delivered: Collection[str], observer: Observer, terms: Terms
-) -> bool:
-    from trtpipe.delivery.bundles import BundleResult, deliver_bundle
-
-    work = work_on(planned, bundle, delivered)
-    if work is None:
-        return False
-    state, keys = planned.workspace.state, engine_keys(planned)
-    content = work.content(keys)
-    if state.delivered(bundle.name, content):
-        return True
-    traces = _validated(planned, work, observer, terms)
-    result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
-    files, entry = deliver_bundle(result, planned.workspace.build, partial(_noted, planned))
-    state.remember_cell(bundle.name, content, files, bundle_text(entry))
-    return True
-
-
-def _validated(planned: Planned, work: BundleWork, observer: Observer, terms: Terms) -> dict[str, Trace]:
-    """Target → the trace of its validation. Raises StepFailed."""
-    own = {step.address: step for step in work.steps.values()}
-    if not own:
-        return {}
-    plan = plan_of({**planned.plan.steps, **own}, ()).upto(own)
-    site = planned.site
-    here = HereOf(site.root, site.reach, plan.steps, {})
-    with open_steps(plan, site, here, observer, terms) as steps:
-        steps.bring(list(own))
-        return {target: steps.trace(step.address) for target, step in work.steps.items()}
-
-
-def compare_bundles(
-    planned: Planned, lock: Lock, exact: Mapping[str, Entry], by_key: Collection[str]
-) -> list[Difference]:
-    """In what the selected bundles differ from the lockfile, as far as that is known without a build.
-
-    `exact` holds the facts of the cells that are known, `by_key` names those whose engine is the lockfile's.
-    """
-    known = {**{name: lock.cells[name] for name in by_key}, **exact}
-    found: list[Difference] = []
-    current = current_bundles(planned)
-    for bundle in planned.workspace.whole_bundles:
-        locked = lock.bundles.get(bundle.name)
-        if locked is not None and bundle.name in current:
-            found += between(bundle.name, locked, _noted(planned, bundle.name))
-            continue
-        if locked is None:
-            found.append(Difference(bundle.name, "bundle", "not in the lockfile", "to be built"))
-            continue
-        found += between(bundle.name, locked, _facts_now(planned, bundle, known), _ASKED)
-    declared = {one.name for one in planned.workspace.bundles}
-    is_bundle = bundles_of(planned)
-    gone = [name for name in lock.bundles if name not in declared and not is_bundle(name)]
-    return found + [Difference(name, "bundle", "in the lockfile", "not in the project") for name in gone]
-
-
-_ASKED = frozenset({"key", "edges", "driver", "data", "golden", "labels", "members"})
-
-
-def _facts_now(planned: Planned, bundle: LoadedBundle, known: Mapping[str, Entry]) -> dict[str, Fact]:
-    """What the lockfile would say of a bundle, without the outcome of its validation."""
-    facts = facts_of(bundle, FactFinder(planned.workspace.state, planned.targets))
-    choice = choice_of(bundle, known)
-    key = "to be built"
-    if choice is not None:
-        key = identity_of(facts, choice, {name: str(entry["key"]) for name, entry in known.items()})
-    return {**facts.facts(), "key": key, "members": _members_now(bundle, known)}
-
-
-def _members_now(bundle: LoadedBundle, known: Mapping[str, Entry]) -> dict[str, str]:
-    """The lockfile's lines about members, as they would be; without the engine of a member that must be built."""
-    found: dict[str, str] = {}
-    for target in bundle.targets:
-        for name in bundle.spec.members:
-            cell = _first(bundle.cells_of(name, target), known)
-            wanted = bundle.cells_of(name, target)[0]
-            found[f"{target} {name}"] = f"{cell} {known[cell]['engine']}" if cell else f"{wanted} to be built"
-    return found
-
-
-def bundles_of(planned: Planned) -> Callable[[str], bool]:
-    """Tells whether the project has a bundle of some name: one that was loaded, or the file of another."""
-    loaded = {one.name for one in planned.workspace.bundles}
-    places = [planned.workspace.root / PIPELINES, *{one.path.parent for one in planned.workspace.pipelines}]
-
-    def is_bundle(name: str) -> bool:
-        files = (file for place in places for file in specs_in(place))
-        return name in loaded or bool(holding(files, beginning("bundle", [name])))
-
-    return is_bundle
