@@ -72,7 +72,7 @@ def test_what_is_written_is_read_as_yaml_reads_it(cells, steps):
 
 
 def test_what_trtpipe_writes_is_read_by_blocks():
-    cells, steps = split(GOOD)
+    cells, steps, _ = split(GOOD)
 
     assert (dict(cells), dict(steps)) == of_yaml(GOOD)
     assert cells["p/v@t"] == ENTRY
