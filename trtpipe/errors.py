@@ -8,6 +8,7 @@
     ├── StoreError       2    the store cannot be read or written
     │   ├── ArtifactMissing   it has no artifact of that digest
     │   └── ArtifactDamaged   what it has is not what the digest says
+    ├── PackageError     2    a package cannot be made, read or trusted
     ├── StepFailed       1    a step ran and failed
     ├── ValidationFailed 1    a threshold was missed
     ├── LockMismatch     3    the lockfile differs
@@ -180,6 +181,10 @@ class ArtifactMissing(StoreError):
 
 class ArtifactDamaged(StoreError):
     """An artifact in the store does not match its digest; it was quarantined."""
+
+
+class PackageError(TrtpipeError):
+    """A package of engines cannot be made, or is not what its index or its signature says."""
 
 
 class StepFailed(TrtpipeError):

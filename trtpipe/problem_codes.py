@@ -223,6 +223,11 @@ class Code:
     NO_REMOTE_STORE = _of("TP526", "A remote store is needed, and none is configured or writable.")
     SIGNING_KEY = _of("TP527", "The key that signs traces cannot be used.")
     CANNOT_DELIVER = _of("TP530", "A cell cannot be written where it is delivered.")
+    NOT_BUILT = _of("TP540", "What is to be packaged is not built, or is not what the lockfile says.")
+    PACKAGE_DAMAGED = _of("TP541", "A package does not hold exactly the files that its index names.")
+    PACKAGE_SCHEMA = _of("TP542", "A package was written by another version of trtpipe.")
+    PACKAGE_UNSAFE = _of("TP543", "A package holds what none may hold, such as links or paths that lead out of it.")
+    NOT_SIGNED = _of("TP544", "A package has no signature, or not one that the key proves.")
 
     # 6xx Toolchains, targets, building and running engines
     NO_TOOLCHAIN = _of("TP601", "A toolchain is not installed, and cannot be or may not be here.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import stat
 import threading
@@ -190,7 +191,7 @@ def test_a_file_of_another_file_system_is_copied_beside_its_place_and_then_renam
 
 
 def test_a_copy_that_does_not_fit_keeps_the_file_and_fills_no_place(apart, monkeypatch):
-    monkeypatch.setattr(files.shutil, "copyfile", refusing(errno.ENOSPC))
+    monkeypatch.setattr(shutil, "copyfile", refusing(errno.ENOSPC))
 
     with pytest.raises(OSError, match="No space left"):
         place_file(apart / "a/made", apart / "b/kept", scratch=apart / "b/tmp")

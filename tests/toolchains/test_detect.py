@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from trtpipe.errors import Problem
+from trtpipe.launcher import children
 from trtpipe.targets.compute_capability import ComputeCapability
 from trtpipe.toolchains import detect
 from trtpipe.toolchains.detect import DetectedGpu, detect_gpus, this_gpu
@@ -141,7 +142,7 @@ def test_nvidia_smi_s_table_becomes_gpus(monkeypatch):
         "Unable to determine the device handle\n"
     )
     monkeypatch.setattr(
-        detect, "run_to_end", lambda *_, **__: SimpleNamespace(returncode=0, stdout=table.encode())
+        children, "run_to_end", lambda *_, **__: SimpleNamespace(returncode=0, stdout=table.encode())
     )
 
     first, second = detect._from_smi()
@@ -157,7 +158,7 @@ def test_nvidia_smi_missing_or_hanging_is_no_answer(monkeypatch, error):
     def fails(*_, **__):
         raise error
 
-    monkeypatch.setattr(detect, "run_to_end", fails)
+    monkeypatch.setattr(children, "run_to_end", fails)
 
     assert detect._from_smi() == ()
 

@@ -18,6 +18,7 @@ for _kind in (
     "lock",
     "validate",
     "run",
+    "package",
     "debug",
     "report",
     "inspect",

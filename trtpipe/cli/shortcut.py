@@ -1,4 +1,4 @@
-"""Answers a build with nothing to do before the command line is parsed.
+"""Answers a build with nothing to do, and `select`, before the command line is parsed.
 
 Parsing arguments needs typer and pydantic, which take longer to import than checking a thousand cells' files. So a
 `trtpipe build` with only specs, cells and options that change no result is checked here first. Everything else is
@@ -21,6 +21,19 @@ class _Asked:
     specs: list[str] = field(default_factory=list)
     only: list[str] = field(default_factory=list)
     as_json: bool = False
+
+
+def answered(arguments: Sequence[str]) -> int | None:
+    """The exit code of a command that needs no parsing, after it was run; None if it must be parsed."""
+    return _selected(arguments[1:]) if list(arguments[:1]) == ["select"] else nothing_to_do(arguments)
+
+
+def _selected(arguments: Sequence[str]) -> int | None:
+    from trtpipe.cli.outcome import run_command
+    from trtpipe.cli.select import read_arguments, select_command
+
+    asked = read_arguments(arguments)
+    return None if asked is None else run_command(lambda: select_command(asked))
 
 
 def nothing_to_do(arguments: Sequence[str]) -> int | None:

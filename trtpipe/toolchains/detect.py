@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,8 +19,6 @@ from types import ModuleType
 
 from trtpipe.errors import Problem
 from trtpipe.json_values import Json
-from trtpipe.launcher.children import run_to_end
-from trtpipe.launcher.environment import environment_of
 from trtpipe.problem_codes import Code
 from trtpipe.targets.compute_capability import ComputeCapability
 
@@ -187,6 +184,11 @@ def _cuda_text(number: int) -> str:
 
 def _from_smi() -> tuple[DetectedGpu, ...]:
     """Asks the driver's command-line tool."""
+    import subprocess  # imported here, because NVML nearly always answers, and `select` has no time to lose
+
+    from trtpipe.launcher.children import run_to_end
+    from trtpipe.launcher.environment import environment_of
+
     command = ["nvidia-smi", f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"]
     try:
         done = run_to_end(command, environment_of("stage"), seconds=_SMI_SECONDS)

@@ -6,20 +6,16 @@ digests here are BLAKE3 in hex.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from blake3 import blake3
-
-from trtpipe.digests import Digest
+from trtpipe.digests import Digest, both_digests
 from trtpipe.errors import ModelError
 from trtpipe.lockfile import read_lock
 from trtpipe.problem_codes import Code
 
-_CHUNK = 16 << 20
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,25 +31,14 @@ class TrustedEngine:
 
 def trusted_engine(path: Path, vouched: Collection[str]) -> TrustedEngine:
     """The engine, if its digest is among those vouched for (BLAKE3, 64 hex digits each). Raises ModelError."""
-    digest, sha256 = _digests_of(path)
+    try:
+        digest, sha256 = both_digests(path)
+    except OSError as error:
+        raise ModelError(Code.CANNOT_READ, f"{path}: {(error.strerror or str(error)).lower()}") from error
     if digest.hex not in vouched:
         fact = f"{path} is in no manifest and no lockfile, and deserializing an engine runs what is in it"
         raise ModelError(Code.NOT_TRUSTED, fact, f"if you know where it comes from, use --trust {digest.hex}")
     return TrustedEngine(path.absolute(), digest, sha256)
-
-
-def _digests_of(path: Path) -> tuple[Digest, str]:
-    """Both digests, from one reading. Raises ModelError."""
-    one, other, size = blake3(), hashlib.sha256(), 0
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                one.update(chunk)
-                other.update(chunk)
-                size += len(chunk)
-    except OSError as error:
-        raise ModelError(Code.CANNOT_READ, f"{path}: {(error.strerror or str(error)).lower()}") from error
-    return Digest(one.hexdigest(), size), other.hexdigest()
 
 
 def vouched_by_lock(path: Path) -> frozenset[str]:

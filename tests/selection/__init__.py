@@ -1,0 +1,1 @@
+"""Which engine of a package a machine runs."""

@@ -1,0 +1,180 @@
+"""`trtpipe package`: makes a package of what is built, or verifies one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.cli.output import EXIT_DONE, say, say_json
+from trtpipe.errors import SpecError
+from trtpipe.json_values import Json
+from trtpipe.problem_codes import Code
+from trtpipe.shapes import format_size
+
+if TYPE_CHECKING:
+    from trtpipe.packages.contents import Contents
+    from trtpipe.packages.directory import Signer, Written
+    from trtpipe.packages.verification import Verified
+
+DISTRIBUTIONS = "dist"
+"""The directory that packages are written to unless a place is named."""
+
+
+@dataclass(frozen=True)
+class PackageRequest:
+    """The options of `trtpipe package`, but those of `--verify`."""
+
+    names: Sequence[str]
+    form: str = "dir"
+    output: Path | None = None
+    name: str | None = None
+    fallbacks: bool = True
+    sign: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """The options of `trtpipe package --verify`."""
+
+    package: Path
+    key: Path | None = None
+    unpack: Path | None = None
+    force: bool = False
+
+
+def _directory(contents: Contents, out: Path, sign: Signer | None, force: bool) -> Written:
+    from trtpipe.packages.directory import write_directory
+
+    return write_directory(contents, out, sign=sign, force=force)
+
+
+def _tar(contents: Contents, out: Path, sign: Signer | None, force: bool) -> Written:
+    from trtpipe.packages.archive import write_archive
+
+    return write_archive(contents, out, sign=sign, force=force)
+
+
+Writer = Callable[["Contents", Path, "Signer | None", bool], "Written"]
+FORMS: Mapping[str, tuple[str, Writer]] = {"dir": ("", _directory), "tar": (".tar", _tar)}
+"""Form → the ending of its file's name, and what writes it."""
+
+
+def package_command(asked: PackageRequest, *, as_json: bool) -> int:
+    """Write a package and say where it is."""
+    ending, write = _form(asked.form)
+    if not asked.names:
+        raise SpecError(Code.BAD_ARGUMENT, "nothing is named to package: name pipelines, bundles or cells")
+    sign = None
+    if asked.sign is not None:
+        from trtpipe.packages.signatures import signer
+
+        sign = signer(asked.sign)
+    from trtpipe.packages.contents import Options, collect
+
+    contents = collect(asked.names, Options(asked.name, asked.fallbacks))
+    out = asked.output or contents.root / DISTRIBUTIONS / f"{contents.index.package}{ending}"
+    found = write(contents, out, sign, asked.force)
+    if as_json:
+        say_json(_record(found, contents))
+    else:
+        for line in _written_lines(found, contents):
+            say(line)
+    return EXIT_DONE
+
+
+def _form(name: str) -> tuple[str, Writer]:
+    if name not in FORMS:
+        raise SpecError(
+            Code.UNKNOWN_VALUE, f"--to {name!r} is no form of package: it is one of {', '.join(FORMS)}"
+        )
+    return FORMS[name]
+
+
+def verify_command(asked: VerifyRequest, *, as_json: bool) -> int:
+    """Verify a package, unpack it if that is asked for, and say what it is."""
+    from trtpipe.packages.unpacking import unpack, verify_package
+
+    if not asked.package.exists():
+        raise SpecError(Code.NO_SUCH_FILE, f"there is no package '{asked.package}'")
+    if asked.unpack is not None:
+        found = unpack(asked.package, asked.unpack, asked.key, force=asked.force)
+    else:
+        found = verify_package(asked.package, asked.key)
+    if as_json:
+        say_json(_verified_record(found, asked))
+    else:
+        for line in _verified_lines(found, asked):
+            say(line)
+    return EXIT_DONE
+
+
+def refuse_mixed(making: PackageRequest, verify: Path | None, key: Path | None, unpack: Path | None) -> None:
+    """Raises SpecError for options that do not go together."""
+    if verify is None and (key is not None or unpack is not None):
+        fact = f"{'--key' if key is not None else '--unpack'} applies only to --verify PACKAGE"
+        raise SpecError(Code.OPTIONS_EXCLUDE, fact)
+    if verify is not None and (making.names or making.output or making.sign):
+        raise SpecError(
+            Code.OPTIONS_EXCLUDE, "--verify makes no package, so nothing else can be named or written"
+        )
+
+
+def _written_lines(found: Written, contents: Contents) -> Iterator[str]:
+    engines = [engine for model in contents.index.models for engine in model.engines]
+    targets = " ".join(dict.fromkeys(engine.target for engine in engines))
+    yield f"packaged {contents.index.package}: {len(engines)} engines for {targets}, {_size(found.files, found.bytes)}"
+    yield f"  {found.path}"
+    yield f"  blake3 {found.digest.hex}{', signed' if found.signed else ''}"
+    for note in found.notes:
+        yield f"  note: {note}"
+
+
+def _size(files: int, nbytes: int) -> str:
+    return f"{files} files, {format_size(nbytes)}"
+
+
+def _record(found: Written, contents: Contents) -> dict[str, Json]:
+    return {
+        "schema": 1,
+        "package": contents.index.package,
+        "form": found.form,
+        "path": str(found.path),
+        "blake3": found.digest.hex,
+        "files": found.files,
+        "bytes": found.bytes,
+        "signed": found.signed,
+        "notes": list(found.notes),
+    }
+
+
+def _verified_lines(found: Verified, asked: VerifyRequest) -> Iterator[str]:
+    index = found.index
+    engines = sum(len(model.engines) for model in index.models)
+    size = sum(file.bytes for file in index.files.values())
+    yield f"verified {asked.package}: package '{index.package}', {engines} engines, {_size(len(index.files) + 1, size)}"
+    yield f"  blake3 {found.digest.hex}"
+    yield f"  {_signature_words(found, asked)}"
+    if asked.unpack is not None:
+        yield f"  unpacked to {asked.unpack}"
+
+
+def _signature_words(found: Verified, asked: VerifyRequest) -> str:
+    if asked.key is not None:
+        return f"signed, as {asked.key} proves"
+    return "signed, which --key PUBLIC.pem would prove" if found.signed else "not signed"
+
+
+def _verified_record(found: Verified, asked: VerifyRequest) -> dict[str, Json]:
+    return {
+        "schema": 1,
+        "package": found.index.package,
+        "path": str(asked.package),
+        "blake3": found.digest.hex,
+        "files": len(found.index.files) + 1,
+        "signed": found.signed,
+        "signature_proved": asked.key is not None,
+        "unpacked": None if asked.unpack is None else str(asked.unpack),
+    }
