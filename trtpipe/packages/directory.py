@@ -30,6 +30,10 @@ class Written:
     bytes: int
     signed: bool = False
     notes: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    """The command that starts a server with it, an argument in each line; none for most forms."""
+    pushed: tuple[str, ...] = ()
+    """What was done to push it, in lines."""
 
 
 Signer = Callable[[Path], None]

@@ -20,7 +20,12 @@ def package(
         ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--to", metavar="dir|tar", help="A directory, or a tar archive of the same files.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="dir|tar|triton|oci",
+            help="A directory, a tar archive of it, a model repository for NVIDIA Triton, or an OCI image layout.",
+        ),
     ] = "dir",
     output: Annotated[
         Path | None,
@@ -39,6 +44,22 @@ def package(
         Path | None, typer.Option(metavar="KEY.pem", help="Sign it with this private key (extra: sign).")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the package at that place.")] = False,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tensorrt|onnxruntime",
+            help="With --to triton: what serves the models; default: what their specs say, else tensorrt.",
+        ),
+    ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGISTRY/REPOSITORY:TAG", help="With --to oci: push the image, too (extra: oci)."
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="With --push: over http, in a network that you trust.")
+    ] = False,
     verify: Annotated[
         Path | None,
         typer.Option(metavar="PACKAGE", help="Verify a package instead of making one."),
@@ -64,7 +85,9 @@ def package(
             verify_command,
         )
 
-        making = PackageRequest(names or [], form, output, name, fallback, sign, force)
+        making = PackageRequest(
+            names or [], form, output, name, fallback, sign, force, backend, push, insecure
+        )
         refuse_mixed(making, verify, key, unpack)
         if verify is not None:
             return verify_command(VerifyRequest(verify, key, unpack, force), as_json=as_json)
@@ -76,7 +99,10 @@ def package(
 @app.command()
 def select(
     package_: Annotated[
-        str, typer.Argument(metavar="PACKAGE", help="A package: its directory, or its archive.")
+        str,
+        typer.Argument(
+            metavar="PACKAGE", help="A package: its directory, its archive, or its OCI image layout."
+        ),
     ],
     gpu: Annotated[
         str | None,

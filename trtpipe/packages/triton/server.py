@@ -1,0 +1,57 @@
+"""How Triton must be started for a repository: what no `config.pbtxt` can say.
+
+Pure data. The paths are those of a container into which the user mounts the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOUNT = "/models"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the server needs besides the repository."""
+
+    backend: str
+    plugins: tuple[str, ...] = ()
+    """File names of plugin libraries, which are not in the package."""
+    version_compatible: bool = False
+    load: tuple[str, ...] = ()
+    """The models of which only those fit that are named: they share a compute capability."""
+
+
+def start_lines(needs: Needs) -> list[str]:
+    """The command that starts the server, one argument on each line after the first."""
+    found = [
+        f"tritonserver --model-repository={MOUNT}",
+        # the configuration is complete, and completing it would need an engine that this GPU can load
+        "--disable-auto-complete-config",
+    ]
+    if needs.plugins:
+        libraries = ";".join(f"{MOUNT}/plugins/{name}" for name in needs.plugins)
+        found.append(f"'--backend-config=tensorrt,plugins={libraries}'")
+    if needs.version_compatible:
+        found.append("--backend-config=tensorrt,version-compatible=true")
+    if needs.load:
+        found += ["--model-control-mode=explicit", f"--load-model={needs.load[0]}"]
+    return found
+
+
+def notes_of(needs: Needs, sharing: Sequence[Sequence[str]] = ()) -> list[str]:
+    """What a person must know before starting the server, one sentence each."""
+    found = []
+    if needs.plugins:
+        names = ", ".join(needs.plugins)
+        found.append(f"put {names} into {MOUNT}/plugins, or name them in LD_PRELOAD: they are not packaged")
+    if needs.version_compatible:
+        found.append(
+            "version-compatible engines bring code of their own that the server runs: trust who built them"
+        )
+    found += [
+        f"load one of {', '.join(models)}: they are for different GPUs of one compute capability"
+        for models in sharing
+    ]
+    return found
