@@ -16,6 +16,7 @@ from trtpipe.shapes import format_size
 if TYPE_CHECKING:
     from trtpipe.packages.contents import Contents
     from trtpipe.packages.directory import Signer, Written
+    from trtpipe.packages.index import Index
     from trtpipe.packages.verification import Verified
     from trtpipe.spec.packaging import TritonBackend
 
@@ -109,9 +110,9 @@ def package_command(asked: PackageRequest, *, as_json: bool) -> int:
     out = asked.output or contents.root / DISTRIBUTIONS / f"{contents.index.package}{ending}"
     found = write(contents, out, asked, sign)
     if as_json:
-        say_json(_record(found, contents))
+        say_json(_record(found))
     else:
-        for line in _written_lines(found, contents):
+        for line in _written_lines(found):
             say(line)
     return EXIT_DONE
 
@@ -181,10 +182,8 @@ def refuse_mixed(making: PackageRequest, verify: Path | None, key: Path | None, 
         )
 
 
-def _written_lines(found: Written, contents: Contents) -> Iterator[str]:
-    engines = [engine for model in contents.index.models for engine in model.engines]
-    targets = " ".join(dict.fromkeys(engine.target for engine in engines))
-    yield f"packaged {contents.index.package}: {len(engines)} engines for {targets}, {_size(found.files, found.bytes)}"
+def _written_lines(found: Written) -> Iterator[str]:
+    yield f"packaged {found.index.package}: {_what(found.index)}, {_size(found.files, found.bytes)}"
     yield f"  {found.path}"
     yield f"  blake3 {found.digest.hex}{', signed' if found.signed else ''}"
     for text in found.notes:
@@ -199,10 +198,18 @@ def _size(files: int, nbytes: int) -> str:
     return f"{files} files, {format_size(nbytes)}"
 
 
-def _record(found: Written, contents: Contents) -> dict[str, Json]:
+def _what(index: Index) -> str:
+    engines = [engine for model in index.models for engine in model.engines]
+    if not engines:
+        return f"{sum(len(model.fallbacks) for model in index.models)} typed models and no engine"
+    targets = " ".join(dict.fromkeys(engine.target for engine in engines))
+    return f"{len(engines)} engines for {targets}"
+
+
+def _record(found: Written) -> dict[str, Json]:
     return {
         "schema": 1,
-        "package": contents.index.package,
+        "package": found.index.package,
         "form": found.form,
         "path": str(found.path),
         "blake3": found.digest.hex,

@@ -45,9 +45,8 @@ def write_image(
     blobs = [descriptor.size for descriptor, _ in blobs_of(image, contents.sources)]
     blobs += [one.descriptor.size for one in documents_of(image)]
     digest = digest_of(contents.index)
-    found = Written(
-        out, "oci", digest, len(blobs) + 2, sum(blobs), notes=(f"image {image.top.descriptor.digest}",)
-    )
+    told = (f"image {image.top.descriptor.digest}",)
+    found = Written(out, "oci", digest, len(blobs) + 2, sum(blobs), contents.index, notes=told)
     return WrittenImage(found, image, _push(image, contents, push, tell) if push else None)
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trtpipe.errors import PackageError, Problem
+from trtpipe.errors import PackageError
 from trtpipe.packages.index import Fallback, Index, PackedEngine, PackedModel, Tensor
 from trtpipe.problem_codes import Code
 
@@ -103,17 +103,11 @@ def _capability_twice(engines: Sequence[PackedEngine]) -> bool:
 
 
 def _refuse_rtx(engines: Sequence[PackedEngine]) -> None:
-    problems = [
-        Problem(
-            Code.NOT_SERVABLE,
-            f"{engine.cell} is an engine of TensorRT-RTX, which Triton's TensorRT backend does not load",
-            "serve the typed ONNX: --backend onnxruntime",
-        )
-        for engine in engines
-        if engine.flavour == "tensorrt_rtx"
-    ]
-    if problems:
-        raise PackageError(problems)
+    cells = [engine.cell for engine in engines if engine.flavour == "tensorrt_rtx"]
+    if cells:
+        fact = f"Triton's TensorRT backend does not load engines of TensorRT-RTX, as {', '.join(cells)} are"
+        remedy = "serve their typed ONNX: --backend onnxruntime"
+        raise PackageError(Code.NOT_SERVABLE, fact, remedy)
 
 
 def _refuse_unequal(engines: Sequence[PackedEngine]) -> None:

@@ -131,13 +131,18 @@ def _add_engines(
 ) -> ModelConfig:
     by_capability: dict[str, str] = {}
     for engine in served.engines:
-        name = f"{engine.target}.plan"
+        name = _plan_of(engine.target)
         files.engines[engine.cell] = f"{version}/{name}"
         files.sources[f"{version}/{name}"] = contents.sources[engine.file]
         for path in (engine.manifest, engine.provenance, engine.bom):
             files.sources[path] = contents.sources[path]
         by_capability |= dict.fromkeys(engine.compute_capabilities, name)
     return replace(config, files=by_capability)
+
+
+def _plan_of(target: str) -> str:
+    """The engine's file; never `model.plan`, which Triton would load on a GPU that nobody built for."""
+    return f"{target}-engine.plan" if target.lower() == "model" else f"{target}.plan"
 
 
 def _add_typed(

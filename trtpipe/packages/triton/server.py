@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOUNT = "/models"
+MOUNT, PLUGINS = "/models", "/plugins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def start_lines(needs: Needs) -> list[str]:
         "--disable-auto-complete-config",
     ]
     if needs.plugins:
-        libraries = ";".join(f"{MOUNT}/plugins/{name}" for name in needs.plugins)
+        libraries = ";".join(f"{PLUGINS}/{name}" for name in needs.plugins)
         found.append(f"'--backend-config=tensorrt,plugins={libraries}'")
     if needs.version_compatible:
         found.append("--backend-config=tensorrt,version-compatible=true")
@@ -45,7 +45,7 @@ def notes_of(needs: Needs, sharing: Sequence[Sequence[str]] = ()) -> list[str]:
     found = []
     if needs.plugins:
         names = ", ".join(needs.plugins)
-        found.append(f"put {names} into {MOUNT}/plugins, or name them in LD_PRELOAD: they are not packaged")
+        found.append(f"mount {names} at {PLUGINS}, or name them in LD_PRELOAD: they are not packaged")
     if needs.version_compatible:
         found.append(
             "version-compatible engines bring code of their own that the server runs: trust who built them"
