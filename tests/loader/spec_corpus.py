@@ -3,9 +3,7 @@
 
 HEAD = "schema: 1\npipeline: net\nmodel: {source: models/net.onnx}\n"
 TARGETS = "targets: {ada: {gpu: sm89}}\n"
-KEYS = (
-    "schema, pipeline, model, transform, variants, profiles, targets, toolchains, builder, plugins, validate, package"
-)
+KEYS = "schema, pipeline, model, transform, variants, profiles, targets, toolchains, builder, plugins, validate, package"
 
 # Each case: the lines after a right beginning, and the whole error; `@` is the file and the line of the first.
 REFUSED = {

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from tests.packages.small_packages import engine, index, model
 from trtpipe.errors import PackageError
 from trtpipe.packages.index import as_json
-from trtpipe.packages.index_file import LARGEST_INDEX, digest_of, index_bytes, parse_index, read_index
+from trtpipe.packages.index_file import LARGEST_INDEX, digest_of, index_bytes, parse_index, read_index, sealed
 from trtpipe.problem_codes import Code
 
 
@@ -27,7 +28,7 @@ def refused(text: bytes) -> str:
 def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
     record = json.loads(index_bytes(index()))
     change(record)
-    return json.dumps(record).encode()
+    return sealed(record)
 
 
 def test_what_is_written_is_read_back_the_same():
@@ -146,4 +147,22 @@ def test_a_directory_without_an_index_is_no_package(tmp_path):
 
 
 def test_every_field_of_the_index_is_in_its_json():
-    assert as_json(index()) == json.loads(index_bytes(index()))
+    record = json.loads(index_bytes(index()))
+
+    assert as_json(index()) == {name: value for name, value in record.items() if name != "checksum"}
+
+
+def test_the_checksum_is_that_of_the_text_with_zeros_in_its_place():
+    text = index_bytes(index())
+    found = json.loads(text)["checksum"]
+
+    assert blake3(text.replace(found.encode(), b"0" * 64)).hexdigest() == found
+
+
+def test_any_other_byte_in_the_text_is_noticed():
+    text = bytearray(index_bytes(index()))
+
+    for place in range(0, len(text), 7):
+        text[place] ^= 1
+        assert "damaged" in refused(bytes(text)) or "schema" in refused(bytes(text)), place
+        text[place] ^= 1

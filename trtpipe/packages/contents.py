@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from blake3 import blake3
 
 from trtpipe import __version__
 from trtpipe.digests import both_digests
-from trtpipe.errors import PackageError, SpecError
-from trtpipe.loader.grammar import listed, nearest
+from trtpipe.errors import PackageError
 from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.lockfile import read_lock
+from trtpipe.packages.asked import AskedModel, edges_of, what_is_asked
 from trtpipe.packages.cells import EXTERNAL_DATA, MODEL, BuiltCell, built_cells
 from trtpipe.packages.index import Fallback, Index, PackedEngine, PackedFile, PackedModel
 from trtpipe.packages.index_file import index_bytes, parse_index, reason_of
 from trtpipe.problem_codes import Code
-from trtpipe.workspace.workspace import BUILD_DIRECTORY, Workspace, cell_names, open_workspace
+from trtpipe.workspace.workspace import BUILD_DIRECTORY
+
+if TYPE_CHECKING:
+    from trtpipe.loader.bundles import LoadedBundle
 
 Source: TypeAlias = Path | bytes
 """Where the bytes of a file come from: a file on this machine, or the bytes themselves."""
@@ -53,6 +55,7 @@ class Contents:
     """Pipeline → its spec, for those that the models are of."""
     cells: Mapping[str, BuiltCell]
     """Cell → where it is delivered, and its manifest."""
+    bundle: LoadedBundle | None = None
 
     def pipeline_of(self, model: PackedModel) -> LoadedPipeline:
         """The spec of a model's pipeline."""
@@ -65,78 +68,53 @@ class Contents:
 
 
 def collect(names: Sequence[str], options: Options | None = None, cwd: Path | None = None) -> Contents:
-    """What is to be packaged: of pipelines, all cells; of cells (globs allowed), these. Raises TrtpipeError."""
+    """What is to be packaged: of pipelines all cells, of cells (globs allowed) these, or one bundle.
+
+    Raises TrtpipeError, also when something of it is not built.
+    """
     cwd, options = cwd or Path.cwd(), options or Options()
-    workspace = open_workspace([one for one in names if (cwd / one).is_file()], cwd=cwd, only_to_look=True)
-    wanted = _wanted_cells(names, workspace, cwd)
-    cells = built_cells(wanted, workspace.root / BUILD_DIRECTORY, read_lock(workspace.lockfile))
-    pipelines = {one.spec.pipeline: one for one in workspace.pipelines}
-    of_model = {name: [cell for cell in cells if cell.place.pipeline == name] for name in pipelines}
-    of_model = {name: found for name, found in of_model.items() if found}
-    parts = [_model(name, name, found, options) for name, found in of_model.items()]
+    asked = what_is_asked(names, cwd)
+    cells = built_cells(
+        asked.cells, asked.workspace.root / BUILD_DIRECTORY, read_lock(asked.workspace.lockfile)
+    )
+    found = {cell.name: cell for cell in cells}
+    parts = [_model(one, found, options) for one in asked.models]
+    models = tuple(model for model, _ in parts)
+    bundle = asked.bundle
     index = Index(
-        package=options.name or "+".join(of_model),
-        bundle=None,
+        package=options.name or (bundle.name if bundle else "+".join(model.name for model in models)),
+        bundle=bundle.name if bundle else None,
         made_by=f"trtpipe {__version__}",
-        models=tuple(model for model, _ in parts),
-        edges=(),
-        targets=_targets([model for model, _ in parts]),
+        models=models,
+        edges=edges_of(bundle) if bundle else (),
+        targets=asked.targets,
         files={},
     )
-    sources = {path: source for _, found in parts for path, source in found.items()}
+    sources = {path: source for _, files in parts for path, source in files.items()}
+    pipelines = {one.pipeline.spec.pipeline: one.pipeline for one in asked.models}
     return Contents(
-        _with_digests(index, sources, cells),
-        sources,
-        workspace.root,
-        {name: pipelines[name] for name in of_model},
-        {cell.name: cell for cell in cells},
+        _with_digests(index, sources, cells), sources, asked.workspace.root, pipelines, found, bundle
     )
-
-
-def _wanted_cells(names: Sequence[str], workspace: Workspace, cwd: Path) -> list[str]:
-    """The cells that the arguments mean, in the order of the specs. Raises SpecError."""
-    known = cell_names(workspace)
-    wanted: set[str] = set()
-    for name in names:
-        globs = _globs(name, workspace, cwd)
-        found = [cell for cell in known if any(fnmatchcase(cell, glob) for glob in globs)]
-        if not found:
-            pipelines = [one.spec.pipeline for one in workspace.pipelines]
-            near = nearest(name, [*pipelines, *known])
-            advice = f"did you mean {near!r}? " if near else ""
-            fact = f"no pipeline and no cell is named {name!r}"
-            raise SpecError(Code.NO_MATCH, fact, f"{advice}the pipelines are {listed(pipelines)}")
-        wanted.update(found)
-    return [cell for cell in known if cell in wanted]
-
-
-def _globs(name: str, workspace: Workspace, cwd: Path) -> list[str]:
-    """The cells that one argument means, as globs: a cell, PIPELINE/VARIANT, a pipeline's name, or a spec's file."""
-    if "@" in name:
-        return [name]
-    path = cwd / name
-    if path.is_file():
-        same = [one.spec.pipeline for one in workspace.pipelines if one.path.samefile(path)]
-        return [f"{pipeline}/*" for pipeline in same]
-    return [f"{name}@*" if "/" in name else f"{name}/*"]
 
 
 def _model(
-    name: str, pipeline: str, cells: Sequence[BuiltCell], options: Options
+    asked: AskedModel, cells: Mapping[str, BuiltCell], options: Options
 ) -> tuple[PackedModel, dict[str, Source]]:
     """One model of the index, and its files."""
-    home = f"models/{name}"
+    pipeline = asked.pipeline.spec.pipeline
+    home = f"models/{pipeline}"
     sources: dict[str, Source] = {}
     engines = []
-    for cell in cells:
+    mine = [cells[name] for name in asked.cells]
+    for cell in mine:
         engine = cell.packed(f"{home}/{cell.place.variant}@{cell.place.target}")
         engines.append(engine)
         sources |= _engine_files(cell, engine)
-    fallbacks: tuple[Fallback, ...] = ()
-    if options.fallbacks:
-        fallbacks = tuple(_fallbacks(home, cells, sources))
+    fallbacks = tuple(_fallbacks(home, mine, sources)) if options.fallbacks else ()
     first = engines[0]
-    return PackedModel(name, pipeline, first.inputs, first.outputs, {}, fallbacks, tuple(engines)), sources
+    labels = _labels(asked, [one.name for one in first.outputs], sources)
+    model = PackedModel(asked.name, pipeline, first.inputs, first.outputs, labels, fallbacks, tuple(engines))
+    return model, sources
 
 
 def _engine_files(cell: BuiltCell, engine: PackedEngine) -> dict[str, Source]:
@@ -151,7 +129,8 @@ def _fallbacks(home: str, cells: Sequence[BuiltCell], sources: dict[str, Source]
         first = by_variant.setdefault(cell.place.variant, cell)
         if first.model_files != cell.model_files:
             fact = f"{first.name} and {cell.name} were built from different typed models"
-            raise PackageError(Code.NOT_BUILT, fact, f"run `trtpipe build {cell.place.pipeline}/*@*`")
+            remedy = f"run `trtpipe build {first.name} {cell.name}`"
+            raise PackageError(Code.NOT_BUILT, fact, remedy)
     for variant, cell in by_variant.items():
         files = {name: f"{home}/{variant}/{name}" for name in cell.model_files}
         sources |= {path: cell.folder / name for name, path in files.items()}
@@ -160,13 +139,14 @@ def _fallbacks(home: str, cells: Sequence[BuiltCell], sources: dict[str, Source]
         )
 
 
-def _targets(models: Sequence[PackedModel]) -> dict[str, dict[str, str]]:
-    """Target → model → its cell: the first variant that was built for it, the specs' order being their preference."""
-    found: dict[str, dict[str, str]] = {}
-    for model in models:
-        for engine in model.engines:
-            found.setdefault(engine.target, {}).setdefault(model.name, engine.cell)
-    return found
+def _labels(asked: AskedModel, outputs: Sequence[str], sources: dict[str, Source]) -> dict[str, str]:
+    """Output → its file of labels in the package: one file, or several that are numbered."""
+    named = {output: file for output in outputs if (file := asked.labels_of(output)) is not None}
+    files = list(dict.fromkeys(named.values()))
+    numbers = {file: f"-{number}" if len(files) > 1 else "" for number, file in enumerate(files, 1)}
+    places = {file: f"labels/{asked.name}{numbers[file]}.txt" for file in files}
+    sources |= {place: file for file, place in places.items()}
+    return {output: places[file] for output, file in named.items()}
 
 
 def _with_digests(index: Index, sources: Mapping[str, Source], cells: Sequence[BuiltCell]) -> Index:

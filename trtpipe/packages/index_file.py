@@ -1,7 +1,9 @@
 """Reads and writes `index.json`: the same package has the same bytes, and what was written elsewhere is not believed.
 
-An index is data of somebody else. Its size, its depth and its numbers are limited, each path stays inside the package,
-and every file that a model names must be among `files`.
+Every file of a package has its digest in the index. The index has a checksum of its own text, so that a byte that
+changed by accident is noticed there too; against intention there are signatures. An index is data of somebody else: its
+size, its depth and its numbers are limited, each path stays inside the package, and every file that a model names must
+be among `files`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import PackageError
 from trtpipe.files import read_regular
-from trtpipe.json_values import Malformed, integer_in, read_object
+from trtpipe.json_values import JsonObject, Malformed, integer_in, read_object
 from trtpipe.packages.index import INDEX, SCHEMA, Index, PackedFile, as_json
 from trtpipe.problem_codes import Code
 
@@ -28,6 +30,10 @@ _PART = re.compile(r"[^/\\:\x00-\x1f\x7f<>\"|?*]+(?<![. ])")
 """What a name may be on Linux and on Windows."""
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for devices."""
+CHECKSUM = "checksum"
+_ZEROS = "0" * 64
+_SEAL = re.compile(rb'\n  "checksum": "([0-9a-f]{64})"')
+"""The checksum at the top of the record: no text in JSON has a line feed of its own."""
 SIGNATURE = "model.sig"
 """The package's signature beside the index, in the form of OpenSSF Model Signing."""
 UNLISTED = frozenset({INDEX, SIGNATURE})
@@ -36,8 +42,18 @@ UNLISTED = frozenset({INDEX, SIGNATURE})
 
 def index_bytes(index: Index) -> bytes:
     """The text of `index.json`: sorted keys, indented by two, UTF-8, with a final newline."""
-    text = json.dumps(as_json(index), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    record = as_json(index)
+    assert isinstance(record, dict), "a dataclass becomes an object"
+    return sealed(record)
+
+
+def sealed(record: JsonObject) -> bytes:
+    """The text of a record with its checksum: BLAKE3 of the text that has zeros in the checksum's place."""
+    whole = {**record, CHECKSUM: _ZEROS}
+    text = json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    place = _SEAL.search(text)
+    assert place is not None, "it was just written"
+    return text[: place.start(1)] + digest_bytes(text).hex.encode() + text[place.end(1) :]
 
 
 def digest_of(index: Index) -> Digest:
@@ -68,6 +84,7 @@ def parse_index(text: bytes, name: str) -> Index:
     try:
         record = read_object(text)
         _refuse_schema(integer_in(record, "schema"), name)
+        _refuse_unsealed(text)
         index = Index.from_json(record)
         _refuse_odd(index)
     except Malformed as error:
@@ -75,6 +92,16 @@ def parse_index(text: bytes, name: str) -> Index:
             Code.PACKAGE_DAMAGED, f"{INDEX} of package '{name}' is damaged: {error}"
         ) from error
     return index
+
+
+def _refuse_unsealed(text: bytes) -> None:
+    """Raises Malformed for a text that is not the one of its checksum."""
+    found = _SEAL.search(text)
+    if found is None:
+        raise Malformed(f"{CHECKSUM} is missing")
+    blank = text[: found.start(1)] + _ZEROS.encode() + text[found.end(1) :]
+    if digest_bytes(blank).hex.encode() != found[1]:
+        raise Malformed("it is not the text that its checksum describes")
 
 
 def refuse_path(path: str) -> None:

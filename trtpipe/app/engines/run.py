@@ -13,8 +13,9 @@ from typing import Any
 from trtpipe.app.engines.choice import ENGINE, ON_CPU, Chosen, Where, choose
 from trtpipe.app.engines.inputs import FeedRequest, feeds_of
 from trtpipe.app.engines.machine import Machine, this_machine
-from trtpipe.app.engines.places import one_place
-from trtpipe.app.engines.results import named_arrays, read_labels, save_arrays, tops
+from trtpipe.app.engines.own_labels import own_labels
+from trtpipe.app.engines.places import Place, one_place
+from trtpipe.app.engines.results import DEFAULT_TOP, Labels, named_arrays, read_labels, save_arrays, tops
 from trtpipe.errors import SpecError, ToolchainError
 from trtpipe.files import is_special
 from trtpipe.plan.control import Control
@@ -73,9 +74,29 @@ def infer(asked: InferRequest, machine: Machine | None = None, cwd: Path | None 
         ]
         ran = _run(chosen, runs, folder)
         arrays = named_arrays([{n: one.array() for n, one in run.items()} for run in ran.outputs], feeds)
-        best = tops(arrays, feeds, labels) if labels is not None else []
+        best, notes = _classes(asked, labels, arrays, feeds, chosen.place)
         about = {"name": chosen.place.name, "inputs": asked.feed.words(), "runs": _runs(feeds, profiles)}
-        return {"schema": 1, **about, **_record(asked, ran, arrays), "top": best}
+        return {"schema": 1, **about, **_record(asked, ran, arrays, notes), "top": best}
+
+
+def _classes(
+    asked: InferRequest, labels: Labels | None, arrays: Mapping[str, Any], feeds: Sequence[Feed], place: Place
+) -> tuple[list[dict[str, Any]], Sequence[str]]:
+    """The best classes by the names that were given, else by the model's own; and why these are not shown."""
+    if asked.labels is not None:
+        return (tops(arrays, feeds, labels) if labels is not None else []), ()
+    own = own_labels(place)
+    found, notes = [], list(own.notes)
+    for output, array in arrays.items():
+        names = own.of(output.partition(".run")[0])
+        if names:
+            try:
+                found += tops({output: array}, feeds, Labels(names, asked.top_k or DEFAULT_TOP))
+            except SpecError as error:
+                notes.append(f"'{output}' has labels that do not fit: {error.problems[0].fact}")
+    if labels is not None and not found:
+        return tops(arrays, feeds, labels), notes
+    return found, notes
 
 
 def _runs(feeds: Sequence[Feed], profiles: Sequence[int]) -> list[dict[str, Any]]:
@@ -145,14 +166,16 @@ def _on_cpu(chosen: Chosen, runs: Sequence[EngineRun], folder: Path) -> _Ran:
     return _Ran(ON_CPU, outputs, about, chosen.why_not)
 
 
-def _record(asked: InferRequest, ran: _Ran, arrays: Mapping[str, Any]) -> dict[str, Any]:
+def _record(
+    asked: InferRequest, ran: _Ran, arrays: Mapping[str, Any], notes: Sequence[str]
+) -> dict[str, Any]:
     from trtpipe.metrics.tensors import described
 
     saved = save_arrays(arrays, asked.output) if asked.output is not None else []
     return {
         "subject": ran.subject,
         **ran.about,
-        "notes": [*ran.about["notes"], *saved],
+        "notes": [*ran.about["notes"], *notes, *saved],
         "why_not_engine": ran.why_not,
         "outputs": [
             {"name": name, "dtype": type_name(array), "shape": list(array.shape), **described(array)}
