@@ -9,6 +9,44 @@ import typer
 
 from trtpipe.cli.app import Json, app, run
 
+Form = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="dir|tar|triton|oci",
+        help="A directory, a tar archive of it, a model repository for NVIDIA Triton, or an OCI image layout.",
+    ),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tensorrt|onnxruntime",
+        help="With --to triton: what serves the models; default: what their specs say, else tensorrt.",
+    ),
+]
+Push = Annotated[
+    str | None,
+    typer.Option(metavar="REGISTRY/REPOSITORY:TAG", help="With --to oci: push the image, too (extra: oci)."),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="With --push: over http, in a network that you trust.")
+]
+Sign = Annotated[
+    Path | None, typer.Option(metavar="KEY.pem", help="Sign it with this private key (extra: sign).")
+]
+Verify = Annotated[
+    Path | None,
+    typer.Option(metavar="PACKAGE", help="Verify a package instead of making one."),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option(metavar="PUBLIC.pem", help="With --verify: it must be signed by the owner of this key."),
+]
+Unpack = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="With --verify: unpack the archive to this directory."),
+]
+
 
 @app.command()
 def package(
@@ -19,14 +57,7 @@ def package(
             help="What is to be in it: pipelines with all their cells, bundles, or cells (globs allowed).",
         ),
     ] = None,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--to",
-            metavar="dir|tar|triton|oci",
-            help="A directory, a tar archive of it, a model repository for NVIDIA Triton, or an OCI image layout.",
-        ),
-    ] = "dir",
+    form: Form = "dir",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="PATH", help="Where to write it; default: dist/NAME."),
@@ -40,38 +71,14 @@ def package(
             "--fallback/--no-fallback", help="Add the typed models, for machines that no engine fits."
         ),
     ] = True,
-    sign: Annotated[
-        Path | None, typer.Option(metavar="KEY.pem", help="Sign it with this private key (extra: sign).")
-    ] = None,
+    sign: Sign = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the package at that place.")] = False,
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="tensorrt|onnxruntime",
-            help="With --to triton: what serves the models; default: what their specs say, else tensorrt.",
-        ),
-    ] = None,
-    push: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGISTRY/REPOSITORY:TAG", help="With --to oci: push the image, too (extra: oci)."
-        ),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="With --push: over http, in a network that you trust.")
-    ] = False,
-    verify: Annotated[
-        Path | None,
-        typer.Option(metavar="PACKAGE", help="Verify a package instead of making one."),
-    ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(metavar="PUBLIC.pem", help="With --verify: it must be signed by the owner of this key."),
-    ] = None,
-    unpack: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="With --verify: unpack the archive to this directory."),
-    ] = None,
+    backend: Backend = None,
+    push: Push = None,
+    insecure: Insecure = False,
+    verify: Verify = None,
+    key: Key = None,
+    unpack: Unpack = None,
     as_json: Json = False,
 ) -> None:
     """Package what is built, with an index that a loader understands, or verify such a package."""

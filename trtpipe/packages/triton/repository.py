@@ -16,7 +16,7 @@ from trtpipe.packages.contents import Contents, Source, packed_file
 from trtpipe.packages.index import Index, PackedEngine, PackedFile, PackedModel
 from trtpipe.packages.triton.batch_proof import outputs_follow
 from trtpipe.packages.triton.batches import asked_batches, most_batches
-from trtpipe.packages.triton.bundles import ensembles_of
+from trtpipe.packages.triton.bundles import refuse_driver, wiring_of
 from trtpipe.packages.triton.config import CONFIG, ModelConfig, config_of, config_text
 from trtpipe.packages.triton.ensemble import ensemble_text
 from trtpipe.packages.triton.models import Served, served_engines, served_models, sharing
@@ -27,6 +27,7 @@ from trtpipe.spec.packaging import PackageSpec, TritonBackend, TritonSpec
 
 FOLDER = "repository"
 """What the server is pointed to. Triton takes every folder in it for a model, so nothing else is there."""
+_GLUE = "edges that reshape or cast are models of it"
 _EMPTY = b"An ensemble has no file of its own, but Triton wants the directory of its version.\n"
 
 
@@ -35,8 +36,8 @@ class _Files:
     """What was put where so far."""
 
     sources: dict[str, Source] = field(default_factory=dict)
-    engines: dict[str, str] = field(default_factory=dict)
-    """Cell → its engine's new path."""
+    engines: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Model and cell → the engine's new path."""
     fallbacks: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
     """Model and variant → the new paths of the typed model and of its external data."""
     configs: dict[str, ModelConfig] = field(default_factory=dict)
@@ -67,19 +68,36 @@ def repository_of(contents: Contents, backend: TritonBackend | None = None) -> R
     files = _Files()
     for one in served:
         _add_model(files, contents, one, specs[one.model.name])
-    for ensemble in ensembles_of(index, (), served, files.configs):
-        home = f"{FOLDER}/{ensemble.name}"
-        files.sources[f"{home}/{CONFIG}"] = ensemble_text(ensemble).encode()
-        files.sources[f"{home}/1/README"] = _EMPTY
+    _add_wiring(files, contents, served)
     needs = _needs([engine for one in served for engine in one.engines] if engines else [], served)
     notes = (*files.notes, *notes_of(needs, sharing(served)))
     return Repository(_repacked(contents, files), tuple(start_lines(needs)), notes)
 
 
 def _spec(contents: Contents, model: PackedModel, backend: TritonBackend | None) -> TritonSpec:
+    """What a model's spec says, and the bundle's where that says nothing."""
     package = contents.pipeline_of(model).package or PackageSpec()
-    spec = package.triton
-    return spec.model_copy(update={"backend": backend}) if backend else spec
+    own = {name: getattr(package.triton, name) for name in package.triton.model_fields_set}
+    shared = contents.bundle.spec.package.triton if contents.bundle is not None else TritonSpec()
+    return shared.model_copy(update=own | ({"backend": backend} if backend else {}))
+
+
+def _add_wiring(files: _Files, contents: Contents, served: Sequence[Served]) -> None:
+    """The ensembles of a bundle. Raises PackageError for a bundle that a driver runs."""
+    bundle = contents.bundle
+    if bundle is not None and bundle.spec.python is not None:
+        refuse_driver(bundle.name, [engine.cell for one in served for engine in one.engines])
+    outputs = bundle.spec.outputs if bundle is not None else ()
+    wiring = wiring_of(contents.index, outputs, served, files.configs)
+    for one in wiring.glue:
+        home = f"{FOLDER}/{one.config.name}"
+        files.sources[f"{home}/{CONFIG}"] = config_text(one.config).encode()
+        files.sources[f"{home}/1/{one.file}"] = one.content
+    for ensemble in wiring.ensembles:
+        home = f"{FOLDER}/{ensemble.name}"
+        files.sources[f"{home}/{CONFIG}"] = ensemble_text(ensemble).encode()
+        files.sources[f"{home}/1/README"] = _EMPTY
+    files.notes += [f"the server needs the onnxruntime backend, too: {_GLUE}"] if wiring.glue else []
 
 
 def _add_model(files: _Files, contents: Contents, served: Served, spec: TritonSpec) -> None:
@@ -132,7 +150,7 @@ def _add_engines(
     by_capability: dict[str, str] = {}
     for engine in served.engines:
         name = _plan_of(engine.target)
-        files.engines[engine.cell] = f"{version}/{name}"
+        files.engines[served.model.name, engine.cell] = f"{version}/{name}"
         files.sources[f"{version}/{name}"] = contents.sources[engine.file]
         for path in (engine.manifest, engine.provenance, engine.bom):
             files.sources[path] = contents.sources[path]
@@ -198,9 +216,9 @@ def _digests(contents: Contents, sources: Mapping[str, Source]) -> dict[str, Pac
 
 def _repacked_model(model: PackedModel, files: _Files) -> PackedModel:
     engines = tuple(
-        replace(engine, file=files.engines[engine.cell])
+        replace(engine, file=path)
         for engine in model.engines
-        if engine.cell in files.engines
+        if (path := files.engines.get((model.name, engine.cell)))
     )
     fallbacks = tuple(
         replace(one, file=paths[0], external_data=paths[1])
