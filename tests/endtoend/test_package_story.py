@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.markdown_pages import blocks_of, commands_in, shows
 from tests.projects import ROOT, Project
 from trtpipe.packages.contents import collect
 from trtpipe.packages.index import PackedFile
@@ -162,6 +164,17 @@ def test_machines_choose(packaged, machine, form):
     assert len(verdict["candidates"]) == 4
     assert not reason or any(reason in one["why_not"] for one in verdict["candidates"])
     assert all(one["fits"] == (not one["why_not"]) for one in verdict["candidates"])
+
+
+def test_the_page_shows_what_select_prints(packaged):
+    (block,) = [
+        one.text for one in blocks_of(ROOT / "docs/packages.md", "console") if "$ trtpipe select" in one.text
+    ]
+    (command,) = commands_in(block)
+
+    done = packaged.run(*shlex.split(command.line)[1:])
+
+    assert done.code == 0 and shows(command.printed, done.out)
 
 
 def test_this_machine_without_a_gpu_gets_the_typed_model(packaged):

@@ -158,7 +158,7 @@ def test_a_key_that_cannot_prove_is_said_to_be_none(keys, tmp_path, name):
 
 def test_a_key_that_is_not_there_is_named(keys, tmp_path):
     for use in (signer, lambda key: verify_signature(tmp_path, key, "p")):
-        with pytest.raises(SpecError, match="cannot read key '.*nowhere': no such file"):
+        with pytest.raises(SpecError, match=r"cannot read key '.*nowhere': no such file"):
             use(keys / "nowhere")
 
 

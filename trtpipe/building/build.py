@@ -235,10 +235,20 @@ def _finish(course: _Course, steps: Steps, presses: Callable[[], int]) -> None:
             for cell, keys in course.kept_to.deliver(outcome):
                 course.proved.begin(cell, keys)
         course.proved.wait(presses)
+        bundles = _complete_bundles(course, steps) if planned.workspace.bundles and not presses() else []
         if course.kept_to is None:
-            outcome.lock_changed = refresh_lock(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
+            done = [*outcome.built, *outcome.restored, *outcome.fresh]
+            outcome.lock_changed = refresh_lock(planned, done, bundles)
     finally:
         planned.workspace.state.save()
+
+
+def _complete_bundles(course: _Course, steps: Steps) -> list[str]:
+    """Bring the selected bundles to their end; the names of those that are complete."""
+    from trtpipe.building.bundles import complete_bundles
+
+    lock = course.kept_to.lock if course.kept_to is not None else None
+    return complete_bundles(course.planned, course.outcome, course.delivery.observer, steps.terms, lock)
 
 
 def default_jobs() -> int:

@@ -102,16 +102,16 @@ class FactFinder:
         assert calibrator is not None, "the loader knows the backends"
         refuse_backend(asked)
         assert asked.data is not None, "the spec has data or a cache"
-        record, sources = self._dataset(pipeline, asked.data)
+        record, sources = self.dataset(pipeline.project, asked.data)
         tools = _versions("onnx", "numpy", "onnxruntime", *calibrator.packages)
         provider = _provider(asked)
         return CalibrationFacts(record, sources, calibrator.version, tools, scales, ranges, provider)
 
-    def _dataset(self, pipeline: LoadedPipeline, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
+    def dataset(self, project: Project, name: str) -> tuple[dict[str, Any], tuple[Source, ...]]:
         """A data set's record and its files, listed once however many variants name the set."""
-        path = pipeline.project.dataset(name)
+        path = project.dataset(name)
         if path not in self._sets:
-            self._sets[path] = self._described(path, pipeline.project)
+            self._sets[path] = self._described(path, project)
         return self._sets[path]
 
     def _described(self, path: Path, project: Project) -> tuple[dict[str, Any], tuple[Source, ...]]:
@@ -231,7 +231,7 @@ class FactFinder:
         if asked.random is not None:
             return {"random": json_ready(asked.random.model_dump())}, ()
         assert asked.data is not None
-        return self._dataset(pipeline, asked.data)
+        return self.dataset(pipeline.project, asked.data)
 
     def _files(self, pipeline: LoadedPipeline, section: str, name: str) -> tuple[Source, ...]:
         files = [file for path, file in pipeline.files.items() if path[0] == section]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.files import held
@@ -26,31 +26,50 @@ if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
 
 
-def refresh_lock(planned: Planned, delivered: Collection[str]) -> bool:
-    """Update the lockfile for the delivered cells; returns whether it changed."""
-    entries = {name: planned.workspace.state.lock_entry(name) for name in delivered}
-    return write_entries(planned, entries)
+def refresh_lock(planned: Planned, delivered: Collection[str], bundles: Collection[str] = ()) -> bool:
+    """Update the lockfile for the delivered cells and complete bundles; returns whether it changed."""
+    entry = planned.workspace.state.lock_entry
+    return write_entries(
+        planned, {name: entry(name) for name in delivered}, {one: entry(one) for one in bundles}
+    )
 
 
-def write_entries(planned: Planned, entries: Mapping[str, Entry]) -> bool:
-    """Write the facts of these cells and of the steps that they need into the lockfile; returns whether it changed."""
+def write_entries(
+    planned: Planned, entries: Mapping[str, Entry], bundles: Mapping[str, Entry] | None = None
+) -> bool:
+    """Write the facts of these cells and bundles, and of the steps that they need, into the lockfile.
+
+    Returns whether it changed.
+    """
     workspace = planned.workspace
     with held(workspace.root / STATE_DIRECTORY / "lockfile.lock"):  # two builds of other cells both write it
-        return update_lock(workspace.lockfile, _update(planned, entries))
+        return update_lock(workspace.lockfile, _update(planned, entries, bundles or {}))
 
 
-def _update(planned: Planned, entries: Mapping[str, Entry]) -> Update:
+def _update(planned: Planned, entries: Mapping[str, Entry], bundles: Mapping[str, Entry]) -> Update:
     cells = [cell for cell in planned.plan.cells if cell.name in entries]
     known = frozenset(cell_names(planned.workspace)) | set(map(str, planned.declared))
-    return Update(entries, step_entries(planned, cells), known, frozenset(planned.specs))
+    steps = step_entries(planned, cells)
+    return Update(entries, steps, known, frozenset(planned.specs), bundles, _is_bundle(planned))
+
+
+def _is_bundle(planned: Planned) -> Callable[[str], bool]:
+    """Tells which bundles of the lockfile the project still has; asked only where there are any."""
+
+    def asked(name: str) -> bool:
+        from trtpipe.building.bundles import bundles_of
+
+        return bundles_of(planned)(name)
+
+    return asked
 
 
 def refuse_conflict_elsewhere(planned: Planned) -> None:
     """Raises TrtpipeError when the lockfile has a merge conflict about cells that this build does not resolve."""
     lock = planned.site.lock
-    mine = {cell.name for cell in planned.plan.cells}
+    mine = {cell.name for cell in planned.plan.cells} | {one.name for one in planned.workspace.whole_bundles}
     left = [name for name in lock.disagreeing if name not in mine]
-    refuse_undecided(planned.workspace.lockfile, left, _update(planned, {}))
+    refuse_undecided(planned.workspace.lockfile, left, _update(planned, {}, {}))
 
 
 def step_entries(planned: Planned, cells: Iterable[Cell]) -> dict[str, StepEntry]:

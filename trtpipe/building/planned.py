@@ -161,7 +161,13 @@ def nothing_to_do(planned: Planned) -> bool:
     """Whether every step is up to date, every cell is delivered and the lockfile says so."""
     if any(not isinstance(decision, UpToDate) for decision in planned.decisions.values()):
         return False
-    return not planned.undelivered
+    if planned.undelivered:
+        return False
+    if not planned.workspace.bundles:
+        return True
+    from trtpipe.building.bundles import stale_bundles
+
+    return not stale_bundles(planned)
 
 
 def delivered_now(planned: Planned) -> set[str]:

@@ -26,7 +26,7 @@ from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.plan.ports import Observer
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.target_facts import TargetResolver
-from trtpipe.workspace.workspace import Workspace, known_names
+from trtpipe.workspace.workspace import Workspace, known_names, scope_of, workspace_of
 from trtpipe.workspace.written_places import refuse_foreign_places
 
 if TYPE_CHECKING:
@@ -60,12 +60,23 @@ def check_specs(
     specs = [text for text in arguments if text not in cells]
     loaded = load_all(find_pipelines(specs, cwd), known_names())
     report, resolver = CheckReport(list(loaded.problems)), TargetResolver()
+    scope, bundles = scope_of(loaded), tuple(loaded.bundles)
     for pipeline in loaded.pipelines:
-        workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only))
+        workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only), bundles, scope)
         refuse_foreign_places(workspace.root)
         use_remote(workspace.store, offline=offline, required=False)
         _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
+    if loaded.bundles and not any(problem.severity == "error" for problem in report.problems):
+        _prove_bundles(workspace_of(loaded, (*cells, *only)), report, offline=offline, observer=observer)
     return report
+
+
+def _prove_bundles(
+    workspace: Workspace, report: CheckReport, *, offline: bool, observer: Observer | None
+) -> None:
+    from trtpipe.checks.bundles import prove_bundles
+
+    prove_bundles(workspace, report, offline=offline, observer=observer)
 
 
 def check_pipeline(
@@ -90,6 +101,10 @@ def prove_before_building(
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if errors:
         raise SpecError(errors)
+    if planned.workspace.bundles:
+        _prove_bundles(planned.workspace, report, offline=offline, observer=observer)
+        if report.problems and any(problem.severity == "error" for problem in report.problems):
+            raise SpecError([problem for problem in report.problems if problem.severity == "error"])
     return [problem for problem in report.problems if problem.severity == "warning"]
 
 

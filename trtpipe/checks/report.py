@@ -14,4 +14,5 @@ class CheckReport:
 
     problems: list[Problem] = field(default_factory=list)
     cells: list[dict[str, Any]] = field(default_factory=list)
+    bundles: list[dict[str, Any]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)

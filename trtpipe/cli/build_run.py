@@ -139,7 +139,10 @@ def _say_agreement(planned: Planned, frozen: Agreed, options: BuildOptions) -> N
 def _put_in_order(planned: Planned, options: BuildOptions) -> str:
     """Nothing is to be built: finish what an earlier build left undone, and say so."""
     parts = ["nothing to do"]
-    if not options.frozen and refresh_lock(planned, [cell.name for cell in planned.plan.cells]):
+    bundles = [
+        one.name for one in planned.workspace.whole_bundles
+    ]  # all complete, or there was something to do
+    if not options.frozen and refresh_lock(planned, [cell.name for cell in planned.plan.cells], bundles):
         parts.append("lockfile written")
     if mend_reports(planned):
         parts.append("reports written")
@@ -151,13 +154,14 @@ def _remember(planned: Planned, options: BuildOptions) -> None:
     """Every cell is delivered and the lockfile written, so the next build need only compare signatures."""
     from trtpipe.building.stamp import take
 
-    take(planned, options.specs, options.only)
+    if not planned.workspace.bundles:  # a stamp does not know their files
+        take(planned, options.specs, options.only)
     planned.workspace.state.save()
 
 
 def _prove(planned: Planned, options: BuildOptions) -> None:
     """Report everything that `check` refuses before anything runs."""
-    if not runs(planned):
+    if not runs(planned) and not planned.workspace.bundles:
         return
     from trtpipe.checks.check import prove_before_building
 

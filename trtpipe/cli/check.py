@@ -70,5 +70,6 @@ def _json_of(report: CheckReport) -> dict[str, Json]:
         "ok": not any(problem.severity == "error" for problem in report.problems),
         "problems": [problem_json(problem) for problem in report.problems],
         "cells": [dict(cell) for cell in report.cells],
+        **({"bundles": [dict(one) for one in report.bundles]} if report.bundles else {}),
         "notes": list(report.lines),
     }

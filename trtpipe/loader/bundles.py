@@ -20,6 +20,7 @@ from trtpipe.loader.scalars import shortened
 from trtpipe.loader.specs import LoadedPipeline, unresolved
 from trtpipe.problem_codes import Code
 from trtpipe.spec.bundle import BundleSpec, MemberSpec, port
+from trtpipe.spec.dataset import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -263,3 +264,8 @@ def _unknown_data(data: Mapping[str, object], project: Project) -> tuple[Problem
     validate = data.get("validate")
     name = validate.get("data") if isinstance(validate, dict) else None
     return unknown_set(name, ("validate", "data"), project) if isinstance(name, str) else ()
+
+
+def driver_spec(spec: BundleSpec) -> DatasetSpec:
+    """A driver as the data set with the same function and files: both are found, digested and allowed alike."""
+    return DatasetSpec(schema=1, python=spec.python, files=spec.files)

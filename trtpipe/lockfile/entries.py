@@ -55,6 +55,8 @@ FIELDS = (
 """The facts of a cell, in the order in which they are written; lists of globs follow."""
 KEEP = "keep_"
 """How the names of facts begin that are lists of globs; a precision follows."""
+BUNDLE_FIELDS = ("key", "edges", "driver", "data", "golden", "labels", "members", "validated")
+"""The facts of a bundle, in the order in which they are written; `members` has a line for each member and target."""
 CIRCUMSTANCES = frozenset({"address_randomisation", "gpu", "run_on_gpu"})
 """What tells of the machine and not of the work: recorded, and never a reason to refuse. (An engine's key has the GPU
 that it is tied to.)"""
@@ -73,8 +75,10 @@ class Lock:
     steps: Mapping[str, StepEntry] = field(default_factory=dict)
     schema: int = SCHEMA
     disagreeing: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
-    """Cell → what the sides of a merge conflict say of it."""
+    """Cell or bundle → what the sides of a merge conflict say of it."""
     conflict: bool = False
+    bundles: Mapping[str, Entry] = field(default_factory=dict)
+    """Bundle → its facts."""
 
     def every_entry(self) -> list[Entry]:
         """The facts of all cells, those of both sides of a conflict included."""

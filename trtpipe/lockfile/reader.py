@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from trtpipe.errors import Location, Problem, TrtpipeError
 from trtpipe.lockfile.conflicts import both_sides, conflict_at
@@ -82,6 +83,12 @@ def _merged(path: Path, text: str) -> Lock:
         for name in ours.cells.keys() & theirs.cells.keys()
         if ours.cells[name] != theirs.cells[name]
     }
+    bundles = {**theirs.bundles, **ours.bundles}
+    clash |= {
+        name: (ours.bundles[name], theirs.bundles[name])
+        for name in ours.bundles.keys() & theirs.bundles.keys()
+        if ours.bundles[name] != theirs.bundles[name]
+    }
     torn = {
         name for name in ours.steps.keys() & theirs.steps.keys() if ours.steps[name] != theirs.steps[name]
     }
@@ -91,6 +98,7 @@ def _merged(path: Path, text: str) -> Lock:
         min(ours.schema, theirs.schema),
         dict(sorted(clash.items())),
         conflict=True,
+        bundles={name: entry for name, entry in bundles.items() if name not in clash},
     )
 
 
@@ -104,17 +112,24 @@ def _parsed(path: Path, text: str) -> Lock:
     if not isinstance(data, dict) or not isinstance(data.get("cells"), dict):
         raise _damaged(path, "it has no 'cells'")
     schema = _schema_of(path, data)
-    steps = data.get("steps", {})
-    if not isinstance(steps, dict):
-        raise _damaged(path, "its 'steps' are not blocks")
-    for name, entry in data["cells"].items():
+    steps, bundles = _blocks(path, data, "steps"), _blocks(path, data, "bundles")
+    for name, entry in (*data["cells"].items(), *bundles.items()):
         facts = entry.items() if isinstance(entry, dict) else ()
         if not isinstance(name, str) or not facts or not all(_is_fact(*one) for one in facts):
             raise _damaged(path, f"{name!r} is not a block of facts")
     for name, entry in steps.items():
         if not isinstance(name, str) or not _is_texts(entry) or RECIPE not in entry:
             raise _damaged(path, f"{name!r} is not a block of facts")
-    return Lock({name: dict(entry) for name, entry in data["cells"].items()}, dict(steps), schema)
+    cells = {name: dict(entry) for name, entry in data["cells"].items()}
+    return Lock(cells, dict(steps), schema, bundles={name: dict(entry) for name, entry in bundles.items()})
+
+
+def _blocks(path: Path, data: dict[str, Any], section: str) -> dict[str, Any]:
+    """A section that may be left out. Raises TrtpipeError."""
+    found = data.get(section, {})
+    if not isinstance(found, dict):
+        raise _damaged(path, f"its {section!r} are not blocks")
+    return found
 
 
 def _schema_of(path: Path, data: Mapping[object, object]) -> int:

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.files import write_whole
-from trtpipe.lockfile.entries import CHAIN, FIELDS, KEEP, SCHEMA, Entry, Fact, StepEntry, pipeline_of
+from trtpipe.lockfile.entries import (
+    BUNDLE_FIELDS,
+    CHAIN,
+    FIELDS,
+    KEEP,
+    SCHEMA,
+    Entry,
+    Fact,
+    StepEntry,
+    pipeline_of,
+)
 from trtpipe.lockfile.measurements import steady
 from trtpipe.lockfile.reader import load_lock, refuse_no_file
 from trtpipe.lockfile.recipes import in_order, made_elsewhere, steady_step
@@ -35,18 +45,25 @@ class Update:
     steps: Mapping[str, StepEntry]
     known: Collection[str]
     scope: Collection[str]
+    bundles: Mapping[str, Entry] = field(default_factory=dict)
+    """The bundles that are complete."""
+    is_bundle: Callable[[str], bool] = lambda _: True
+    """Whether the project has a bundle of that name; asked for those of the lockfile that are not in `bundles`."""
 
     def keeps(self, name: str) -> bool:
         """Whether the lockfile's entry of that name stays if there is no new one."""
         return name in self.known or pipeline_of(name) not in self.scope
 
 
-def render_lock(cells: Mapping[str, Entry], steps: Mapping[str, StepEntry]) -> str:
-    """The lockfile's text: cells and steps by name, facts in a fixed order."""
+def render_lock(
+    cells: Mapping[str, Entry], steps: Mapping[str, StepEntry], bundles: Mapping[str, Entry] | None = None
+) -> str:
+    """The lockfile's text: cells, bundles (if there are any) and steps by name, facts in a fixed order."""
     lines = [HEADER, f"schema: {SCHEMA}\n", "cells:\n" if cells else "cells: {}\n"]
     for name in sorted(cells):
         lines.append(f"  {_word(name)}:\n")
         lines += _facts(cells[name])
+    lines += _bundles(bundles or {})
     lines.append("steps:\n" if steps else "steps: {}\n")
     for address in sorted(steps):
         lines.append(f"  {_word(address)}:\n")
@@ -54,13 +71,23 @@ def render_lock(cells: Mapping[str, Entry], steps: Mapping[str, StepEntry]) -> s
     return "".join(lines)
 
 
+def _bundles(bundles: Mapping[str, Entry]) -> Iterator[str]:
+    if bundles:
+        yield "bundles:\n"
+    for name in sorted(bundles):
+        yield f"  {_word(name)}:\n"
+        for one in BUNDLE_FIELDS:
+            if bundles[name].get(one):
+                yield from _fact(one, bundles[name][one])
+
+
 def _facts(entry: Entry) -> Iterator[str]:
-    for field in FIELDS:
-        if entry.get(field):
-            yield from _fact(field, entry[field])
-    for field in sorted(field for field in entry if field.startswith(KEEP)):
-        yield f"    {field}:\n"
-        yield from (f"      - {_quoted(glob)}\n" for glob in entry[field])
+    for one in FIELDS:
+        if entry.get(one):
+            yield from _fact(one, entry[one])
+    for one in sorted(one for one in entry if one.startswith(KEEP)):
+        yield f"    {one}:\n"
+        yield from (f"      - {_quoted(glob)}\n" for glob in entry[one])
 
 
 def _fact(field: str, fact: Fact) -> Iterator[str]:
@@ -82,7 +109,7 @@ def update_lock(path: Path, update: Update) -> bool:
     In a merge conflict, the cells on which the sides disagree must be among those that were built.
     """
     refuse_no_file(path)
-    text = render_lock(update.cells, update.steps)
+    text = render_lock(update.cells, update.steps, update.bundles)
     if _holds(path, text):
         return False
     text = updated_text(path, update)
@@ -99,8 +126,8 @@ def update_lock(path: Path, update: Update) -> bool:
 
 def updated_text(path: Path, update: Update) -> str:
     """The text that the lockfile would have. Raises TrtpipeError."""
-    lock = load_lock(path)
-    refuse_undecided(path, [name for name in lock.disagreeing if name not in update.cells], update)
+    lock, told = load_lock(path), {*update.cells, *update.bundles}
+    refuse_undecided(path, [name for name in lock.disagreeing if name not in told], update)
     cells = {name: entry for name, entry in lock.cells.items() if update.keeps(name)}
     steps = {name: entry for name, entry in lock.steps.items() if update.keeps(name)}
     found = {
@@ -110,7 +137,10 @@ def updated_text(path: Path, update: Update) -> str:
         for name, entry in update.cells.items()
     }
     done = {name: steady_step(lock.steps.get(name, {}), entry) for name, entry in update.steps.items()}
-    return render_lock({**cells, **found}, {**steps, **done})
+    bundles = {
+        name: one for name, one in lock.bundles.items() if name in update.bundles or update.is_bundle(name)
+    }
+    return render_lock({**cells, **found}, {**steps, **done}, {**bundles, **update.bundles})
 
 
 def refuse_undecided(path: Path, disagreeing: Collection[str], update: Update) -> None:

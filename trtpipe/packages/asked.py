@@ -138,9 +138,9 @@ def _of_bundle(bundle: LoadedBundle, workspace: Workspace) -> Asked:
     models = []
     for member in bundle.spec.members:
         pipeline = bundle.pipeline_of(member)
-        chosen = {cells[member] for cells in targets.values()}
-        order = [f"/{variant}@" for variant in bundle.variants_of(member)]
-        cells = sorted(chosen, key=lambda cell: next(n for n, one in enumerate(order) if one in cell))
+        order = bundle.variants_of(member)
+        chosen = dict.fromkeys(cells[member] for cells in targets.values())
+        cells = sorted(chosen, key=lambda cell: order.index(Place.parse(cell).variant))
         models.append(AskedModel(member, pipeline, tuple(cells), pipeline.label_files(), own))
     return Asked(workspace, tuple(models), targets, bundle)
 

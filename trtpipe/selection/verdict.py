@@ -146,10 +146,11 @@ def fallback(model: PackedModel, variant: str | None = None) -> Choice:
 def _of_bundle(index: Index, machine: Machine, candidates: Sequence[Candidate]) -> Verdict:
     """All members by engines of one target on one GPU, or all by their typed models."""
     fitting = {(one.model, one.engine.cell): one for one in candidates if not one.why_not}
+    names = [model.name for model in index.models]
     complete = {
-        target: [fitting[pair] for pair in cells.items()]
+        target: [fitting[name, cells[name]] for name in names]
         for target, cells in index.targets.items()
-        if len(cells) == len(index.models) and all(pair in fitting for pair in cells.items())
+        if all((name, cells.get(name)) in fitting for name in names)
     }
     found = tuple(candidates)
     if not complete:

@@ -146,11 +146,19 @@ def quantize_model(task: Task) -> Made:
 
 
 def validate_model(task: Task) -> Made:
-    """Typed ONNX and its reference → measurements, and recorded samples for machines without the reference."""
-    from trtpipe.runners.validation.validate import run_validation
+    """Typed ONNX and its reference → measurements, and recorded samples for machines without the reference.
 
+    The same for a bundle, whose members are run as a whole.
+    """
     out = task.out / "validation.json"
-    summary = run_validation(task, out)
+    if "members" in task.options:
+        from trtpipe.runners.bundles.whole import run_whole
+
+        summary = run_whole(task, out)
+    else:
+        from trtpipe.runners.validation.validate import run_validation
+
+        summary = run_validation(task, out)
     kept = {path.name: path for path in sorted(task.out.glob("*.npz"))}
     return Made({out.name: out, **kept}, summary)
 

@@ -188,10 +188,10 @@ def open_workspace(
 def workspace_of(loaded: Loaded, globs: Sequence[str]) -> Workspace:
     """The project of what was loaded. Raises SpecError if there are several."""
     project, pipelines = _one_project(loaded.pipelines), tuple(loaded.pipelines)
-    return Workspace(project, pipelines, tuple(globs), tuple(loaded.bundles), _scope(loaded))
+    return Workspace(project, pipelines, tuple(globs), tuple(loaded.bundles), scope_of(loaded))
 
 
-def _scope(loaded: Loaded) -> frozenset[str]:
+def scope_of(loaded: Loaded) -> frozenset[str]:
     """The cells of what was named, if pipelines were loaded only because bundles need them."""
     if len(loaded.named) == len(loaded.pipelines):
         return frozenset()

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trtpipe.errors import Problem, SpecError
+from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
@@ -43,12 +43,25 @@ def samples_of(
     function raises, when it yields something that is not a sample, and when it reads files of the project that are not
     declared.
     """
-    function = text.partition(":")[2]
+    with project_function(text, file, root, declared) as function:
+        yield from _checked(text, islice(function(), limit))
+
+
+@contextmanager
+def project_function(
+    text: str, file: Path, root: Path, declared: Iterable[Path]
+) -> Iterator[Callable[..., Iterable[object]]]:
+    """The function of `MODULE:FUNCTION`, to be called while the context lasts: what it raises becomes a SpecError.
+
+    The working directory is the project's root meanwhile, and its modules can be imported. Raises SpecError also when
+    files of the project that are not declared were read.
+    """
+    name = text.partition(":")[2]
     allowed = {file.resolve(), *(one.resolve() for one in declared)}
     with _inside(root), _noting(_Watch(root.resolve(), allowed)) as opened:
         try:
-            yield from _checked(text, islice(getattr(_imported(text, file), function)(), limit))
-        except SpecError:
+            yield getattr(_imported(text, file), name)
+        except TrtpipeError:
             raise
         except _UndeclaredCode as error:
             raise SpecError(_reads(text, [str(error)])) from error

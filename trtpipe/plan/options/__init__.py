@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from trtpipe.plan.options.bundles import BundleOptions, EdgeOptions
 from trtpipe.plan.options.engine import EngineOptions
 from trtpipe.plan.options.measures import EvaluateOptions, SearchOptions, UnitsOptions, ValidateOptions
 from trtpipe.plan.options.model import NO_TRANSFORM, FetchOptions, ImportOptions, TransformOptions
@@ -36,15 +37,18 @@ Options: TypeAlias = (
     | ParseOptions
     | ReadbackOptions
     | EngineOptions
+    | BundleOptions
 )
 """The options of some stage."""
 
 __all__ = [
     "NO_TRANSFORM",
     "UNPLACED",
+    "BundleOptions",
     "CacheOptions",
     "CacheReading",
     "CalibrateOptions",
+    "EdgeOptions",
     "EngineOptions",
     "EvaluateOptions",
     "FetchOptions",
