@@ -54,3 +54,40 @@ def deliver(root: Path, cell: str, sm: str = "sm89", **changes: Any) -> Path:
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
+
+
+def deliver_ocr(root: Path, rec: str = "fp16") -> Path:
+    """Writes `build/ocr/bundle.json` of the example of a bundle; `rec` is the variant of one member for one target."""
+    variants = {("ada", "rec"): rec}
+    cells = {
+        target: {
+            member: f"ocr-{member}/{variants.get((target, member), 'fp16')}@{target}"
+            for member in ("det", "cls", "rec")
+        }
+        for target in ("ada", "ampere", "blackwell")
+    }
+    record = {
+        "schema": 1,
+        "bundle": "ocr",
+        "key": "1" * 64,
+        "edges": [
+            {"from": "det.crop", "to": "cls.crop", "reshape": None, "cast": None},
+            {"from": "det.crop", "to": "rec.x", "reshape": None, "cast": None},
+            {"from": "cls.probs", "to": "rec.prior", "reshape": [-1, 1, 2], "cast": "float16"},
+        ],
+        "targets": {
+            target: {one: _built(cell) for one, cell in chosen.items()} for target, chosen in cells.items()
+        },
+    }
+    path = root / "build/ocr/bundle.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    return path
+
+
+def _built(cell: str) -> dict[str, str]:
+    return {"cell": cell, "engine": f"{engine_digest(cell)} (1 bytes)"}
+
+
+def engine_digest(cell: str) -> str:
+    return digest_bytes(f"the engine of {cell}".encode()).hex

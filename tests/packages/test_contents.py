@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages.delivered import TENSORRT, deliver
+from tests.packages.delivered import TENSORRT, deliver, deliver_ocr, engine_digest
 from tests.projects import ROOT
 from trtpipe.errors import PackageError, SpecError, TrtpipeError
 from trtpipe.packages.contents import Options, collect
@@ -237,7 +237,14 @@ def ocr(tmp_path: Path) -> Path:
         for pipeline in ("ocr-det", "ocr-cls", "ocr-rec"):
             for variant in ("fp16", "fp32"):
                 deliver(place, f"{pipeline}/{variant}@{target}", sm)
+    deliver_ocr(place)
     return place
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
 
 
 def test_a_bundle_has_one_cell_of_each_member_for_each_target(ocr):
@@ -256,23 +263,32 @@ def test_a_bundle_has_one_cell_of_each_member_for_each_target(ocr):
     assert {"from": "cls.probs", "to": "rec.prior", "reshape": [-1, 1, 2], "cast": "float16"} in index.edges
 
 
-def test_a_member_takes_the_next_variant_that_is_built(ocr):
-    spec = ocr / "pipelines/ocr.yaml"
-    spec.write_text(spec.read_text().replace("rec: {pipeline: ocr-rec, variants: [fp16]}", "rec: ocr-rec"))
-    shutil.rmtree(ocr / "build/ocr-rec/fp16@ada")
+def test_members_have_the_variants_that_the_whole_was_validated_with(ocr):
+    change(ocr / "pipelines/ocr.yaml", "rec: {pipeline: ocr-rec, variants: [fp16]}", "rec: ocr-rec")
+    deliver_ocr(ocr, rec="fp32")
 
     index = collect(["pipelines/ocr.yaml"], cwd=ocr).index
 
     assert index.targets["ada"]["rec"] == "ocr-rec/fp32@ada"
     assert index.targets["ampere"]["rec"] == "ocr-rec/fp16@ampere"
     assert [one.variant for one in index.model("rec").engines] == ["fp16", "fp16", "fp32"]
+    assert [one.variant for one in index.model("rec").fallbacks] == ["fp16", "fp32"]
+
+
+def test_what_the_whole_was_validated_with_is_in_the_package(ocr):
+    made = collect(["ocr"], cwd=ocr)
+
+    assert made.sources["bundle.json"] == ocr / "build/ocr/bundle.json"
+    assert "bundle.json" in made.index.files
 
 
 def test_members_that_share_a_pipeline_share_its_files(ocr):
-    spec = ocr / "pipelines/ocr.yaml"
-    spec.write_text(
-        spec.read_text().replace("  rec: {", "  again: {pipeline: ocr-rec, variants: [fp16]}\n  rec: {")
-    )
+    change(ocr / "pipelines/ocr.yaml", "  rec: {", "  again: {pipeline: ocr-rec, variants: [fp16]}\n  rec: {")
+    path = ocr / "build/ocr/bundle.json"
+    record = json.loads(path.read_text())
+    for cells in record["targets"].values():
+        cells["again"] = cells["rec"]
+    path.write_text(json.dumps(record))
 
     index = collect(["ocr"], cwd=ocr).index
 
@@ -282,13 +298,7 @@ def test_members_that_share_a_pipeline_share_its_files(ocr):
 
 def test_a_bundle_s_labels_count_more_than_its_member_s(ocr):
     (ocr / "own.txt").write_text("own\n")
-    spec = ocr / "pipelines/ocr.yaml"
-    text = spec.read_text()
-    deliver_rec = {"{rec.logits: pipelines/models/digits.txt}": "{rec.scores: own.txt}"}
-    for old, new in deliver_rec.items():
-        assert old in text
-        text = text.replace(old, new)
-    spec.write_text(text)
+    change(ocr / "pipelines/ocr.yaml", "{rec.logits: pipelines/models/digits.txt}", "{rec.scores: own.txt}")
 
     made = collect(["ocr"], cwd=ocr)
     labels = made.index.model("rec").labels
@@ -299,15 +309,60 @@ def test_a_bundle_s_labels_count_more_than_its_member_s(ocr):
     }
 
 
-def test_a_bundle_of_which_a_member_is_missing_is_not_packaged(ocr):
+def refused(root: Path) -> str:
+    """Why the bundle is not packaged; the remedy is always to build."""
+    with pytest.raises(PackageError) as caught:
+        collect(["ocr"], cwd=root)
+    (problem,) = caught.value.problems
+    assert problem.code == Code.NOT_BUILT and "run `trtpipe build" in problem.remedy
+    return problem.fact
+
+
+def test_a_bundle_of_which_a_cell_is_missing_is_not_packaged(ocr):
     shutil.rmtree(ocr / "build/ocr-cls/fp16@ampere")
 
-    with pytest.raises(PackageError) as caught:
-        collect(["ocr"], cwd=ocr)
+    assert refused(ocr) == "ocr-cls/fp16@ampere is not built"
 
-    (problem,) = caught.value.problems
-    assert "target 'ampere': ocr-cls/fp16@ampere of member 'cls' is missing" in problem.fact
-    assert (problem.code, problem.remedy) == (Code.NOT_BUILT, "run `trtpipe build ocr`")
+
+def test_a_bundle_that_is_not_built_is_not_packaged(ocr):
+    """A bundle that missed a threshold as a whole is not delivered either."""
+    (ocr / "build/ocr/bundle.json").unlink()
+
+    assert refused(ocr) == "bundle 'ocr' is not built: there is no bundle.json in build/ocr"
+
+
+def test_a_member_that_was_built_again_since_is_noticed(ocr):
+    change(ocr / "build/ocr/bundle.json", engine_digest("ocr-cls/fp16@ada"), "0" * 64)
+
+    assert "ocr-cls/fp16@ada has another engine than the one it was validated with" in refused(ocr)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("reshape: [-1, 1, 2], cast", "reshape: [0, 1, 2], cast", "its edges are not those of the spec"),
+        ("edges:", "targets: [ada]\nedges:", "its targets or members are not those of the spec"),
+        ("cls: ocr-cls/fp16", "cls: ocr-cls/fp32", "is not allowed for member 'cls' any more"),
+    ],
+)
+def test_a_bundle_that_was_built_from_another_spec_is_not_packaged(ocr, old, new, says):
+    change(ocr / "pipelines/ocr.yaml", old, new)
+
+    assert says in refused(ocr)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"targets": 1}', '{"targets": {"ada": {"det": {}}}}'])
+def test_a_damaged_record_of_a_bundle_is_said_to_be(ocr, text):
+    (ocr / "build/ocr/bundle.json").write_text(text)
+
+    assert "bundle.json is damaged" in refused(ocr)
+
+
+def test_a_bundle_that_is_not_the_lockfile_s_is_not_packaged(ocr):
+    bundles = f"bundles:\n  ocr:\n    key: {'2' * 64}\n"
+    (ocr / "trtpipe.lock").write_text(f"schema: 3\ncells: {{}}\n{bundles}steps: {{}}\n")
+
+    assert "it is not the one of the lockfile" in refused(ocr)
 
 
 def test_a_bundle_is_packaged_alone(ocr):

@@ -1,28 +1,28 @@
 """What the arguments of `trtpipe package` mean: the models of a package, and the cells of each.
 
 Pipelines, variants and cells may be mixed; a bundle is packaged alone, because its members belong together. Each member
-of a bundle has one cell for each target: the first that is allowed and built.
+of a bundle has one cell for each target: the one that the whole was validated with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.errors import PackageError, SpecError
-from trtpipe.json_values import JsonObject
+from trtpipe.errors import SpecError
 from trtpipe.loader.grammar import listed, nearest
 from trtpipe.loader.specs import LoadedPipeline
+from trtpipe.lockfile import Lock, load_lock
 from trtpipe.plan.address import Place
 from trtpipe.problem_codes import Code
-from trtpipe.runners.inference.delivered import MANIFEST
 from trtpipe.workspace.workspace import BUILD_DIRECTORY, Workspace, cell_names, open_workspace
 
 if TYPE_CHECKING:
     from trtpipe.loader.bundles import LoadedBundle
+    from trtpipe.packages.bundles import BuiltBundle
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,12 @@ class Asked:
     """What is to be packaged."""
 
     workspace: Workspace
+    lock: Lock
     models: tuple[AskedModel, ...]
     targets: Mapping[str, Mapping[str, str]]
     """Target → model → its cell."""
-    bundle: LoadedBundle | None = None
+    built: BuiltBundle | None = None
+    """The bundle, if it is one."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -66,13 +68,14 @@ def what_is_asked(names: Sequence[str], cwd: Path) -> Asked:
     """What these arguments mean. Raises TrtpipeError."""
     files = [one for one in names if (cwd / one).is_file()]
     workspace = open_workspace(files, cwd=cwd, only_to_look=True)
+    lock = load_lock(workspace.lockfile)
     bundles = [one for one in workspace.bundles if any(_means(name, one, cwd) for name in names)]
     if not bundles:
-        return _of_pipelines(names, workspace, cwd)
+        return _of_pipelines(names, workspace, lock, cwd)
     if len(names) > 1:
         fact = f"'{bundles[0].name}' is a bundle, which is packaged alone"
         raise SpecError(Code.OPTIONS_EXCLUDE, fact)
-    return _of_bundle(bundles[0], workspace)
+    return _of_bundle(bundles[0], workspace, lock)
 
 
 def _means(name: str, bundle: LoadedBundle, cwd: Path) -> bool:
@@ -80,7 +83,7 @@ def _means(name: str, bundle: LoadedBundle, cwd: Path) -> bool:
     return name == bundle.name or ((cwd / name).is_file() and bundle.path.samefile(cwd / name))
 
 
-def _of_pipelines(names: Sequence[str], workspace: Workspace, cwd: Path) -> Asked:
+def _of_pipelines(names: Sequence[str], workspace: Workspace, lock: Lock, cwd: Path) -> Asked:
     """Each pipeline is a model; its cells are those that the arguments mean, in the order of the spec."""
     wanted = _wanted_cells(names, workspace, cwd)
     models = []
@@ -92,7 +95,7 @@ def _of_pipelines(names: Sequence[str], workspace: Workspace, cwd: Path) -> Aske
     for model in models:
         for cell in model.cells:
             targets.setdefault(Place.parse(cell).target, {}).setdefault(model.name, cell)
-    return Asked(workspace, tuple(models), targets)
+    return Asked(workspace, lock, tuple(models), targets)
 
 
 def _wanted_cells(names: Sequence[str], workspace: Workspace, cwd: Path) -> list[str]:
@@ -127,40 +130,17 @@ def _globs(name: str, workspace: Workspace, cwd: Path) -> list[str]:
     return [f"{name}@*" if "/" in name else f"{name}/*"]
 
 
-def _of_bundle(bundle: LoadedBundle, workspace: Workspace) -> Asked:
-    """Every member with its cell for each target. Raises PackageError if a member has none."""
-    build = workspace.root / BUILD_DIRECTORY
-    targets = {
-        target: {member: _chosen(bundle, member, target, build) for member in bundle.spec.members}
-        for target in bundle.targets
-    }
+def _of_bundle(bundle: LoadedBundle, workspace: Workspace, lock: Lock) -> Asked:
+    """Every member with the cells that the whole was validated with. Raises PackageError if it is not built."""
+    from trtpipe.packages.bundles import built_bundle
+
+    built = built_bundle(bundle, workspace.root / BUILD_DIRECTORY, lock.bundles)
     own = bundle.label_files()
     models = []
     for member in bundle.spec.members:
         pipeline = bundle.pipeline_of(member)
         order = bundle.variants_of(member)
-        chosen = dict.fromkeys(cells[member] for cells in targets.values())
+        chosen = dict.fromkeys(cells[member] for cells in built.targets.values())
         cells = sorted(chosen, key=lambda cell: order.index(Place.parse(cell).variant))
         models.append(AskedModel(member, pipeline, tuple(cells), pipeline.label_files(), own))
-    return Asked(workspace, tuple(models), targets, bundle)
-
-
-def _chosen(bundle: LoadedBundle, member: str, target: str, build: Path) -> str:
-    """The first cell that is allowed for a member and built: only what passed its validation is delivered."""
-    cells = bundle.cells_of(member, target)
-    for cell in cells:
-        if (build / cell / MANIFEST).is_file():
-            return cell
-    fact = f"bundle '{bundle.name}' is not built for target {target!r}: {listed(cells)} of member '{member}' is missing"
-    raise PackageError(Code.NOT_BUILT, fact, f"run `trtpipe build {bundle.name}`")
-
-
-def edges_of(bundle: LoadedBundle) -> tuple[JsonObject, ...]:
-    """The edges as they stand in the index."""
-    return tuple(_edges(bundle))
-
-
-def _edges(bundle: LoadedBundle) -> Iterator[JsonObject]:
-    for source, edge in bundle.spec.all_edges():
-        reshape = None if edge.reshape is None else list(edge.reshape)
-        yield {"from": source, "to": edge.to, "reshape": reshape, "cast": edge.cast}
+    return Asked(workspace, lock, tuple(models), built.targets, built)

@@ -16,14 +16,13 @@ from blake3 import blake3
 from trtpipe import __version__
 from trtpipe.digests import both_digests
 from trtpipe.errors import PackageError
+from trtpipe.json_values import JsonObject
 from trtpipe.loader.specs import LoadedPipeline
-from trtpipe.lockfile import read_lock
-from trtpipe.packages.asked import AskedModel, edges_of, what_is_asked
+from trtpipe.packages.asked import AskedModel, what_is_asked
 from trtpipe.packages.cells import EXTERNAL_DATA, MODEL, BuiltCell, built_cells
 from trtpipe.packages.index import Fallback, Index, PackedEngine, PackedFile, PackedModel
 from trtpipe.packages.index_file import index_bytes, parse_index, reason_of
 from trtpipe.problem_codes import Code
-from trtpipe.workspace.workspace import BUILD_DIRECTORY
 
 if TYPE_CHECKING:
     from trtpipe.loader.bundles import LoadedBundle
@@ -74,23 +73,24 @@ def collect(names: Sequence[str], options: Options | None = None, cwd: Path | No
     """
     cwd, options = cwd or Path.cwd(), options or Options()
     asked = what_is_asked(names, cwd)
-    cells = built_cells(
-        asked.cells, asked.workspace.root / BUILD_DIRECTORY, read_lock(asked.workspace.lockfile)
-    )
+    cells = built_cells(asked.cells, asked.workspace.build, asked.lock.cells)
     found = {cell.name: cell for cell in cells}
     parts = [_model(one, found, options) for one in asked.models]
     models = tuple(model for model, _ in parts)
-    bundle = asked.bundle
+    bundle = asked.built.bundle if asked.built else None
     index = Index(
         package=options.name or (bundle.name if bundle else "+".join(model.name for model in models)),
         bundle=bundle.name if bundle else None,
         made_by=f"trtpipe {__version__}",
         models=models,
-        edges=edges_of(bundle) if bundle else (),
+        edges=_edges(bundle),
         targets=asked.targets,
         files={},
     )
     sources = {path: source for _, files in parts for path, source in files.items()}
+    if asked.built is not None:
+        asked.built.refuse_others(found)
+        sources[asked.built.file.name] = asked.built.file
     pipelines = {one.pipeline.spec.pipeline: one.pipeline for one in asked.models}
     return Contents(
         _with_digests(index, sources, cells), sources, asked.workspace.root, pipelines, found, bundle
@@ -115,6 +115,14 @@ def _model(
     labels = _labels(asked, [one.name for one in first.outputs], sources)
     model = PackedModel(asked.name, pipeline, first.inputs, first.outputs, labels, fallbacks, tuple(engines))
     return model, sources
+
+
+def _edges(bundle: LoadedBundle | None) -> tuple[JsonObject, ...]:
+    if bundle is None:
+        return ()
+    from trtpipe.packages.bundles import edges_of
+
+    return tuple(edges_of(bundle))
 
 
 def _engine_files(cell: BuiltCell, engine: PackedEngine) -> dict[str, Source]:
