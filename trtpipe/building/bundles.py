@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.building.facts import FactFinder, stage_tools
 from trtpipe.building.performer import Terms
 from trtpipe.building.steps import open_steps
 from trtpipe.digests import Digest, key_of
-from trtpipe.errors import SpecError, TrtpipeError
+from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.json_values import Json
 from trtpipe.loader.bundles import LoadedBundle, driver_spec, in_order
 from trtpipe.loader.project import PIPELINES, beginning, holding, specs_in
@@ -28,6 +29,7 @@ from trtpipe.plan.options.stage_options import UNPLACED
 from trtpipe.plan.planner import profiles_record
 from trtpipe.plan.planner.facts import MODEL_FILES
 from trtpipe.plan.ports import Observer
+from trtpipe.plan.task import GOLDEN
 from trtpipe.workspace.site import HereOf
 
 if TYPE_CHECKING:
@@ -232,7 +234,7 @@ def _options(facts: BundleFacts) -> BundleOptions:
     return BundleOptions(
         members=in_order(spec) if spec.python is None else list(spec.members),
         edges=[EdgeOptions(source, edge.to, edge.reshape, edge.cast) for source, edge in spec.all_edges()],
-        joined=[],
+        joined=[edge.to for member in facts.bundle.joined for _, edge in facts.bundle.changes_into(member)],
         outputs=spec.outputs,
         data=facts.data,
         samples=asked.samples,
@@ -273,6 +275,14 @@ def current_bundles(planned: Planned) -> list[str]:
     return [one.name for one in planned.workspace.whole_bundles if one.name not in stale]
 
 
+def complete_now(planned: Planned) -> set[str]:
+    """The selected bundles that are complete, also just after a build: by what is delivered, not by decisions."""
+    state = planned.workspace.state
+    delivered = {cell.name for cell in planned.plan.cells if cell.name in state.cells}
+    keys = engine_keys(planned)
+    return {one.name for one in planned.workspace.whole_bundles if _is_current(planned, one, delivered, keys)}
+
+
 def complete_bundles(
     planned: Planned, outcome: Outcome, observer: Observer, terms: Terms, frozen: Lock | None = None
 ) -> list[str]:
@@ -292,8 +302,14 @@ def complete_bundles(
                 _hold(bundle.name, planned.workspace.state.lock_entry(bundle.name), frozen)
             done.append(bundle.name)
         except TrtpipeError as error:
+            error.problems = tuple(_placed(bundle, problem) for problem in error.problems)
             outcome.failures.append((bundle.name, error))
     return done
+
+
+def _placed(bundle: LoadedBundle, problem: Problem) -> Problem:
+    """A problem of the driver, with its place in the bundle's file; a data set's are in another file."""
+    return bundle.locate(problem) if problem.path[:1] == ("python",) and bundle.spec.python else problem
 
 
 def _hold(name: str, entry: Entry, lock: Lock) -> None:
@@ -318,8 +334,20 @@ def _complete(
     traces = _validated(planned, work, observer, terms)
     result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
     files, entry = deliver_bundle(result, planned.workspace.build, state.lock_entry)
+    files += _recorded(planned, files[0].parent, traces)
     state.remember_cell(bundle.name, content, files, entry)
     return True
+
+
+def _recorded(planned: Planned, folder: Path, traces: Mapping[str, Trace]) -> list[Path]:
+    """The first samples with the reference's outputs beside the bundle's files: a recording for `validate.golden`."""
+    path = folder / GOLDEN
+    digest = next((one.outputs[GOLDEN] for one in traces.values() if GOLDEN in one.outputs), None)
+    path.unlink(missing_ok=True)
+    if digest is None:
+        return []
+    planned.workspace.store.fetch(digest, path)
+    return [path]
 
 
 def _validated(planned: Planned, work: BundleWork, observer: Observer, terms: Terms) -> dict[str, Trace]:
@@ -358,6 +386,55 @@ def compare_bundles(
     is_bundle = bundles_of(planned)
     gone = [name for name in lock.bundles if name not in declared and not is_bundle(name)]
     return found + [Difference(name, "bundle", "in the lockfile", "not in the project") for name in gone]
+
+
+@dataclass(frozen=True, slots=True)
+class ForeseenBundle:
+    """What a build would do with a bundle."""
+
+    name: str
+    current: bool
+    """Whether it is complete as it is asked for now."""
+    facts: Mapping[str, Fact]
+    """What the lockfile would say of it, as far as that is known."""
+    reasons: tuple[str, ...]
+    """What differs from the lockfile."""
+
+    def line(self) -> str:
+        """One line below a plan's table."""
+        if self.current:
+            return f"bundle {self.name} is up to date"
+        return f"bundle {self.name} would be completed: {'; '.join(self.reasons) or 'its results are not in build/'}"
+
+    def story(self) -> str:
+        """Everything that it is made of."""
+        lines = [self.line(), ""]
+        for field, fact in self.facts.items():
+            inner = fact.items() if isinstance(fact, Mapping) else ()
+            lines += (
+                [f"{field}:", *(f"  {name}: {text}" for name, text in inner)]
+                if inner
+                else [f"{field}: {fact}"]
+            )
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """The same as a JSON object."""
+        return {"current": self.current, "reasons": list(self.reasons), "facts": dict(self.facts)}
+
+
+def foreseen_bundles(planned: Planned) -> list[ForeseenBundle]:
+    """What a build would do with the selected bundles. Raises SpecError."""
+    lock, state, current = planned.site.lock, planned.workspace.state, current_bundles(planned)
+    known = {name: state.lock_entry(name) for name in delivered_cells(planned)}
+    found = []
+    for bundle in planned.workspace.whole_bundles:
+        facts = _facts_now(planned, bundle, known)
+        locked = lock.bundles.get(bundle.name)
+        differences = between(bundle.name, locked, facts, _ASKED) if locked is not None else []
+        reasons = [one.line() for one in differences] if locked is not None else ["it is not in the lockfile"]
+        found.append(ForeseenBundle(bundle.name, bundle.name in current, facts, tuple(reasons)))
+    return found
 
 
 _ASKED = frozenset({"key", "edges", "driver", "data", "golden", "labels", "members"})

@@ -16,7 +16,7 @@ from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Decision, Restore, UpToDate
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Cell, Outputs, Plan, Step, plan_of, with_upstream
-from trtpipe.plan.planner import steps_of
+from trtpipe.plan.planner import joined_steps, steps_of
 from trtpipe.plan.planner.facts import PipelineFacts
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.rebuilder import Decided, Keys, Past, Rebuilder, decide_all
@@ -103,19 +103,30 @@ def make_plan(
 
     Raises SpecError with every problem of every pipeline.
     """
+    workspace = _whole(workspace)
     site = workspace.site
     targets = TargetResolver(elsewhere=gpus, recorded=lambda *of: gpu_in(site.lock.cells, *of))
     finder = FactFinder(workspace.state, targets)
-    facts = {one.spec.pipeline: finder.facts_of(one) for one in workspace.pipelines}
+    facts = {one.spec.pipeline: finder.facts_of(one) for one in workspace.pipelines if one.joint is None}
     if finder.problems:
         raise SpecError(finder.problems)
     specs = {one.spec.pipeline: one.spec for one in workspace.pipelines}
     found = {name: known for name, known in facts.items() if known is not None}
+    found |= {one.spec.pipeline: found[one.joint.pipeline] for one in workspace.pipelines if one.joint}
     plan, declared = _selected(workspace, specs, found)
     prefetch_traces(plan, workspace.store, workspace.state)
     forced = {one for one in plan.steps if force or (search_again and one.stage == "search")}
     rebuilder = Rebuilder(_past(site, specs), frozenset(forced))
     return Planned(workspace, site, plan, decide_all(plan, rebuilder), specs, found, targets, declared)
+
+
+def _whole(workspace: Workspace) -> Workspace:
+    """The workspace, with the members of bundles that have cells of their own."""
+    if not any(bundle.joined for bundle in workspace.bundles):
+        return workspace
+    from trtpipe.building.joints import with_joints
+
+    return with_joints(workspace)
 
 
 def _past(site: Site, specs: Mapping[str, PipelineSpec]) -> Past:
@@ -137,8 +148,14 @@ def _selected(
     steps: dict[Address, Step] = {}
     cells: list[Cell] = []
     addresses: set[Address] = set()
+    joints = {one.spec.pipeline: one.joint for one in workspace.pipelines if one.joint is not None}
     for name, spec in specs.items():
-        made, declared = steps_of(spec, facts[name])
+        joint = joints.get(name)
+        if joint is None:
+            made, declared = steps_of(spec, facts[name])
+        else:
+            own = steps_of(specs[joint.pipeline], facts[name])
+            made, declared = joined_steps(spec, joint.graft, *own)
         addresses |= made.keys()
         wanted = [cell for cell in declared if workspace.wants(cell.name)]
         needed = with_upstream(made, {address for cell in wanted for address in cell.steps.values()})

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.building.canonical_models import readable_model
+from trtpipe.building.joints import view_of
 from trtpipe.errors import Problem, SpecError, TrtpipeError
-from trtpipe.files import temporary_folder
 from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.plan.planner.facts import TargetFacts
@@ -66,17 +64,8 @@ def _interface(
     pipeline: LoadedPipeline, workspace: Workspace, offline: bool, observer: Observer | None
 ) -> Interface:
     from trtpipe.proofs.edges import Interface
-    from trtpipe.proofs.model import view_model
-    from trtpipe.stages.transforms import grafted
 
-    store, state = workspace.store, workspace.state
-    with readable_model(pipeline, store, state, observer=observer, offline=offline) as proto:
-        if pipeline.graft is None:
-            view = view_model(proto, pipeline.spec.transform)
-        else:
-            with temporary_folder("graft") as folder:
-                pipeline, model = grafted(pipeline, proto, Path(folder))
-                view = view_model(model, pipeline.spec.transform)
+    view = view_of(pipeline, workspace, offline=offline, observer=observer)
     inputs = {info.name: info for info in view.inputs}
     outputs = {info.name: info for info in view.outputs}
     return Interface(inputs, outputs, pipeline.spec.profiles, view.infer)

@@ -96,7 +96,7 @@ def prove_before_building(
     """Prove the pipelines that have a step to run; returns their warnings. Raises SpecError with every error."""
     stale, report = {address.pipeline for address in runs(planned)}, CheckReport()
     for pipeline in planned.workspace.pipelines:
-        if pipeline.spec.pipeline in stale:
+        if pipeline.spec.pipeline in stale and pipeline.joint is None:
             _Checker(pipeline, planned.targets, report, planned.workspace, offline, observer).run()
     errors = [problem for problem in report.problems if problem.severity == "error"]
     if errors:

@@ -31,7 +31,10 @@ def allow_command(specs: Sequence[str], *, yes: bool, listed: bool, revoke: bool
     # read access only, because the specs name files there
     grant(code.digest for _, code in project.wanted_reach())
     workspace = open_workspace(specs, only_to_look=True)
-    found = [(one, one.code.digest in allowed) for one in code_in(workspace.project, workspace.pipelines)]
+    found = [
+        (one, one.code.digest in allowed)
+        for one in code_in(workspace.project, workspace.pipelines, workspace.bundles)
+    ]
     if as_json:
         say_json({"schema": 1, "code": [_json_of(*one) for one in found]})
     else:

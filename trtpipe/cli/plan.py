@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from trtpipe.building.causes import Causes
-from trtpipe.building.forecast import foresee
+from trtpipe.building.forecast import Foreseen, foresee
 from trtpipe.building.lock_refusals import contradictions
 from trtpipe.building.planned import Planned, make_plan, runs
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
@@ -19,8 +21,11 @@ from trtpipe.text.causes import Cause
 from trtpipe.text.decisions import decision_json
 from trtpipe.text.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
 from trtpipe.text.reasons import follows_from, why_json, why_text
-from trtpipe.workspace.held_steps import CONTRADICTS
+from trtpipe.workspace.held_steps import CONTRADICTS, Held
 from trtpipe.workspace.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from trtpipe.building.bundles import ForeseenBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +51,15 @@ def plan_command(
     foreseen = foresee(planned)
     failing = [one for one in foreseen if one.promise == "would fail"]
     stopping = contradictions(planned)
+    bundles = _foreseen_bundles(planned)
     if form.as_json:
         chains = {"why": why_json(planned.plan, planned.decisions, causes)} if form.why else {}
         would_fail = {one.cell: [problem.fact for problem in one.problems] for one in failing}
         promises: dict[str, str] = {one.cell: one.promise for one in foreseen}
         record = plan_json(planned.plan, planned.decisions, promises)
         would_stop = [one.to_json() for one in stopping]
-        say_json(record | {"would_fail": would_fail, "would_stop": would_stop} | chains)
+        more = {"bundles": {one.name: one.to_json() for one in bundles}} if bundles else {}
+        say_json({**record, **more, "would_fail": would_fail, "would_stop": would_stop, **chains})
     elif form.graph:
         say(plan_mermaid(planned.plan, planned.decisions))
     elif form.why:
@@ -61,12 +68,31 @@ def plan_command(
         say(plan_table(planned.plan, planned.decisions))
         say(plan_closing(planned.decisions))
     if not form.as_json:
-        for one in failing:
-            note(f"{one.cell} would fail: " + "; ".join(problem.fact for problem in one.problems))
-        for held in stopping:
-            note(f"the build would stop: {held.address} {CONTRADICTS}")
+        _say_more(bundles, failing, stopping)
     planned.workspace.state.save()
-    return int(bool(failing or stopping or runs(planned))) if exit_code else EXIT_DONE
+    stale = any(not one.current for one in bundles)
+    return int(bool(failing or stopping or stale or runs(planned))) if exit_code else EXIT_DONE
+
+
+def _say_more(
+    bundles: Sequence[ForeseenBundle], failing: Sequence[Foreseen], stopping: Sequence[Held]
+) -> None:
+    """Below a table or graph: bundles, cells that would fail, results that would stop the build."""
+    for bundle in bundles:
+        say(bundle.line())
+    for one in failing:
+        note(f"{one.cell} would fail: " + "; ".join(problem.fact for problem in one.problems))
+    for held in stopping:
+        note(f"the build would stop: {held.address} {CONTRADICTS}")
+
+
+def _foreseen_bundles(planned: Planned) -> list[ForeseenBundle]:
+    """What a build would do with the selected bundles; nothing is imported for projects without."""
+    if not planned.workspace.bundles:
+        return []
+    from trtpipe.building.bundles import foreseen_bundles
+
+    return foreseen_bundles(planned)
 
 
 def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
@@ -80,15 +106,24 @@ def explain_command(cell: str, specs: Sequence[str], *, as_json: bool) -> int:
     causes = Causes(planned).of(planned.decisions)
     if as_json:
         cells = [_story(planned, one.steps.values(), causes) for one in planned.plan.cells]
-        say_json({"schema": 1, "cells": cells})
+        told = [one for one in _foreseen_bundles(planned) if fnmatchcase(one.name, cell)]
+        bundles = {"bundles": {one.name: one.to_json() for one in told}} if told else {}
+        say_json({"schema": 1, "cells": cells, **bundles})
     else:
         stories = [
             f"# {one.name}\n\n{explain_cell(planned.plan, one, planned.decisions, actions, last, causes)}"
             for one in planned.plan.cells
         ]
-        say("\n\n".join(stories))
+        say("\n\n".join([*_explain_bundles(planned, cell), *stories]))
     planned.workspace.state.save()
     return EXIT_DONE
+
+
+def _explain_bundles(planned: Planned, name: str) -> list[str]:
+    """The story of the bundles with this name: what they are made of, and what changed since the lockfile."""
+    return [
+        f"# {one.name}\n\n{one.story()}" for one in _foreseen_bundles(planned) if fnmatchcase(one.name, name)
+    ]
 
 
 def _tell(planned: Planned) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, say, say_json
 from trtpipe.cli.progress import open_progress
@@ -48,11 +49,18 @@ def upgrade_command(name: str, options: UpgradeOptions) -> int:
     elif not upgrade.cells:
         say(f"nothing to upgrade: every cell is on {upgrade.toolchain} already")
     else:
-        for row in record["cells"]:
-            say(f"{row['status']:<12} {row['cell']}")
-            for problem in row["problems"][:3]:
-                say(f"             {problem}")
-        for change in record["changes"]:
-            say(f"change {change}")
+        _show(record)
         say(f"{summary_line(record)}; see {paths[0]}")
     return EXIT_FAILED if got_worse(record) else EXIT_DONE
+
+
+def _show(record: Mapping[str, Any]) -> None:
+    """Each cell and bundle with what is wrong with it, and the lines to change."""
+    told = [(row["cell"], row) for row in record["cells"]]
+    told += [(row["bundle"], row) for row in record.get("bundles", ())]
+    for name, row in told:
+        say(f"{row['status']:<12} {name}")
+        for problem in row["problems"][:3]:
+            say(f"             {problem}")
+    for change in record["changes"]:
+        say(f"change {change}")

@@ -44,6 +44,8 @@ def _lines(found: Identity) -> Iterator[str]:
         yield _line("cell", cell)
     for spec in found.specs.values():
         yield _line("spec", spec)
+    for bundle in found.bundles:
+        yield _line("bundle", bundle)
     yield from _facts(found)
     for place in found.places:
         named = f" ({place.cell})" if len(found.cells) > 1 else ""

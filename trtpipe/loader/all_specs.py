@@ -133,6 +133,12 @@ def _names_of_bundles(found: Loaded) -> Iterator[Problem]:
                 Code.NAME_TAKEN, fact, "give each pipeline and bundle a name of its own", (BUNDLE,)
             )
         taken.setdefault(one.name, one.document.file)
+        for member in one.joined:
+            name = one.pipeline_name(member)
+            if name in taken:
+                fact = f"member {member!r} is built as {name!r}, which is also in {taken[name]}"
+                remedy = "give the member or the pipeline another name"
+                yield one.document.problem(Code.NAME_TAKEN, fact, remedy, ("members", member), key=True)
 
 
 def _shared_names(loaded: Iterable[LoadedPipeline]) -> Iterator[Problem]:

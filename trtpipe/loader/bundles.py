@@ -19,7 +19,7 @@ from trtpipe.loader.refusals import in_file_order, stop_at, validated
 from trtpipe.loader.scalars import shortened
 from trtpipe.loader.specs import LoadedPipeline, unresolved
 from trtpipe.problem_codes import Code
-from trtpipe.spec.bundle import BundleSpec, MemberSpec, port
+from trtpipe.spec.bundle import BundleSpec, EdgeSpec, MemberSpec, port
 from trtpipe.spec.dataset import DatasetSpec
 
 
@@ -58,6 +58,21 @@ class LoadedBundle:
         """A member's pipeline."""
         return self.pipelines[self.spec.members[member].pipeline]
 
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """The members that are built with a reshape or cast in front of them."""
+        found = {port(edge.to)[0] for _, edge in self.spec.all_edges() if edge.changes}
+        return tuple(name for name in self.spec.members if name in found)
+
+    def changes_into(self, member: str) -> list[tuple[str, EdgeSpec]]:
+        """The edges into a member that change what they carry, with their outputs."""
+        every = self.spec.all_edges()
+        return [(source, edge) for source, edge in every if edge.changes and port(edge.to)[0] == member]
+
+    def pipeline_name(self, member: str) -> str:
+        """The first part of the names of a member's cells: its pipeline, or `BUNDLE.MEMBER` if it is joined."""
+        return f"{self.name}.{member}" if member in self.joined else self.spec.members[member].pipeline
+
     def variants_of(self, member: str) -> tuple[str, ...]:
         """The variants that a member may have, the preferred first."""
         return self.spec.members[member].variants or tuple(self.pipeline_of(member).spec.variants)
@@ -68,7 +83,7 @@ class LoadedBundle:
 
     def cells_of(self, member: str, target: str) -> tuple[str, ...]:
         """The cells that may be the member's for a target, the preferred first."""
-        pipeline, own = self.spec.members[member].pipeline, self.target_of(member, target)
+        pipeline, own = self.pipeline_name(member), self.target_of(member, target)
         return tuple(f"{pipeline}/{variant}@{own}" for variant in self.variants_of(member))
 
     @property

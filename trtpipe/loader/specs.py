@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from trtpipe.errors import Problem, SpecError, SpecPath
+from trtpipe.json_values import JsonObject
 from trtpipe.loader.auto_variants import auto_problems
 from trtpipe.loader.grammar import AnyOptions, KnownNames, Parser, choose_from
 from trtpipe.loader.labels import label_files, named_labels
@@ -48,6 +49,16 @@ _UNKNOWN_PARSER = Parser(AnyOptions, takes_directory=True)
 
 
 @dataclass(frozen=True)
+class Joint:
+    """Marks a pipeline that is another one with a bundle's reshapes and casts in front of its inputs."""
+
+    pipeline: str
+    """The other's name."""
+    graft: JsonObject
+    """The layers in front, as `transform.graft` has them."""
+
+
+@dataclass(frozen=True)
 class LoadedPipeline:
     """A pipeline with the project's defaults in it, where it was written, and the files that it names."""
 
@@ -65,6 +76,8 @@ class LoadedPipeline:
     """`transform.graft`, as its own model."""
     package: PackageSpec | None = None
     """`package`, as its own model."""
+    joint: Joint | None = None
+    """Of a bundle's member that is built with other inputs than the pipeline's model."""
 
     def label_files(self) -> dict[str, Path]:
         """Globs of outputs → the file of their classes' names; the last match counts."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from trtpipe.reports.bundle_part import bundle_section
 from trtpipe.reports.cell_parts import (
     accuracy_words,
     change_table,
@@ -64,10 +65,12 @@ class CellDetails:
 def build_page(report: BuildReport, details: CellDetails) -> str:
     """The page as HTML text."""
     machines = [("machines", "Machines", fleet_section(report.fleet))] if report.fleet is not None else []
+    bundles = [("bundles", "Bundles", bundle_section(report.bundles))] if report.bundles else []
     sections = [
         ("summary", "Summary", joined(_summary(report))),
         ("cells", "Cells", joined([_filters(), _table(report.cells, details)])),
         ("details", "Each cell", joined(_each(report.cells, details))),
+        *bundles,
         *machines,
         ("plan", "Plan", plan_section(report.steps)),
         ("environment", "Environment", _environment(report)),

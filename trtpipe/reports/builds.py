@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from trtpipe.reports.models import (
     BuildReport,
+    BundleRecord,
     CellRecord,
     Counts,
     Failure,
@@ -32,6 +33,7 @@ class Course:
     """Cells that the lockfile lost, for no spec declares them any more."""
     fleet: FleetRecord | None = None
     """Where steps ran, if a fleet ran them."""
+    bundles: Sequence[BundleRecord] = ()
 
 
 def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
@@ -55,6 +57,7 @@ def build_record(cells: Sequence[CellRecord], course: Course, environment: Mappi
         steps=tuple(course.steps),
         cells=tuple(cells),
         fleet=course.fleet,
+        bundles=tuple(course.bundles),
     )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from trtpipe.reports.bundle_part import bundle_rows
 from trtpipe.reports.cells import worst_verdict
-from trtpipe.reports.models import BuildReport, CellRecord, Failure, OnGpu
+from trtpipe.reports.models import BuildReport, BundleRecord, CellRecord, Failure, OnGpu
 from trtpipe.reports.reach import proved_words, with_network
 from trtpipe.reports.words import (
     NONE,
@@ -55,6 +56,7 @@ def _lines(report: BuildReport) -> Iterator[str]:
         yield f"The build was interrupted: {plural(len(report.missing), 'cell')} missing."
         yield ""
     yield from _failures(report.failures)
+    yield from _bundles(report.bundles)
     yield from _cells(report.cells)
     yield from _changes(report)
     yield from _not_run(report.cells)
@@ -76,6 +78,19 @@ def _failures(failures: Sequence[Failure]) -> Iterator[str]:
             if problem.remedy:
                 yield f"    {_plain(problem.remedy.splitlines()[0], 500)}"
     yield from _more(len(failures), "failure")
+    yield ""
+
+
+def _bundles(bundles: Sequence[BundleRecord]) -> Iterator[str]:
+    if not bundles:
+        return
+    yield "### Bundles"
+    yield ""
+    rows = (
+        (_code(name), state, _plain(verdicts), _plain(most))
+        for name, state, verdicts, most in bundle_rows(bundles)
+    )
+    yield from _table(("bundle", "state", "the whole on the CPU", "costs most"), rows)
     yield ""
 
 

@@ -163,6 +163,40 @@ class FleetRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberCost(Record):
+    """What the precision of a bundle's member costs, at the output where it costs most."""
+
+    member: str
+    output: str
+    error: Annotated[
+        float, "The root mean square error as a share of the largest value, with every member typed."
+    ]
+    without: Annotated[float, "The same with this member at its reference precision."]
+    share: Annotated[float, "The share of the error that goes away."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleTarget(Record):
+    """A bundle for one target."""
+
+    target: str
+    members: Annotated[Mapping[str, str], "Member -> cell."]
+    outcome: Annotated[str, "The verdict on the typed models as a whole, on the CPU: passed or not run."]
+    not_run: tuple[str, ...]
+    costs: Annotated[tuple[MemberCost, ...], "The most expensive member first."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleRecord(Record):
+    """A bundle."""
+
+    bundle: str
+    state: Literal["complete", "failed", "not built"]
+    why: Annotated[tuple[str, ...], "Why it is not complete."]
+    targets: tuple[BundleTarget, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeCounts(Record):
     """Cells by outcome."""
 
@@ -198,6 +232,7 @@ class BuildReport(Record):
     steps: tuple[StepRecord, ...]
     cells: tuple[CellRecord, ...]
     fleet: Annotated[FleetRecord | None, "null if no other machine ran a step."] = None
+    bundles: Annotated[tuple[BundleRecord, ...], "The bundles that the build was about as a whole."] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,8 +158,8 @@ class BundleValidateSpec(SpecModel):
     samples: Annotated[int | None, Field(ge=1)] = None
     """At most this many samples of the data set."""
     golden: str | None = None
-    """An .npz file inside the project with inputs as `in:member.input` and outputs as `out:member.output`, as
-    `trtpipe golden BUNDLE` records it: what the whole must give. Default: what the members' canonical models give."""
+    """An .npz file inside the project with inputs as `in:member.input` and outputs as `out:member.output`: what the
+    whole must give. `build/BUNDLE/golden.npz` is such a recording. Default: what the members' canonical models give."""
     thresholds: Annotated[tuple[Threshold, ...], AsTuple] = ()
     """Thresholds for the bundle's outputs, `member.output`; by default those of the least precise member."""
 

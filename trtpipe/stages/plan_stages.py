@@ -7,6 +7,7 @@ What a stage needs is imported when it runs, because a process runs only one of 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -119,6 +120,7 @@ def quantize_model(task: Task) -> Made:
     from trtpipe.precisions import Choices, find_precision
     from trtpipe.precisions.casts.files import rewrite_file
     from trtpipe.precisions.casts.overflow import measured_of
+    from trtpipe.stages.transforms import graft_of
 
     asked, out = _asked(task), task.out / MODEL
     found = find_precision(asked.precision)
@@ -128,20 +130,22 @@ def quantize_model(task: Task) -> Made:
         scales = read_scales(task.input("scales"))
         amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
         measured = measured_of(scales)
-    rewritten = rewrite_file(
-        found,
-        task.input("model"),
-        out,
-        keep=asked.keep,
-        choices=Choices(
-            measured,
-            asked.overflow == "refuse",
-            dict(asked.io),
-            asked.base,
-            amax if found.needs_calibration else None,
-            asked.block_size,
-        ),
-    )
+    with tempfile.TemporaryDirectory(prefix=".graft-", dir=task.out) as workplace:
+        rewritten = rewrite_file(
+            found,
+            task.input("model"),
+            out,
+            keep=asked.keep,
+            choices=Choices(
+                measured,
+                asked.overflow == "refuse",
+                dict(asked.io),
+                asked.base,
+                amax if found.needs_calibration else None,
+                asked.block_size,
+            ),
+            graft=graft_of(asked.graft, {}, None, Path(workplace)),
+        )
     return Made(_model_files(out), rewritten.to_json())
 
 

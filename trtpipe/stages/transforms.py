@@ -39,19 +39,20 @@ def transform_model(
                 options.bind,
                 options.outputs,
                 options.set_shapes,
-                _graft(options.graft, files, root, Path(workplace)),
+                graft_of(options.graft, files, root, Path(workplace)),
             ),
         )
     return changes
 
 
-def _graft(
+def graft_of(
     written: object,
     files: Mapping[str, Path],
     root: Path | None,
     workplace: Path,
     at: tuple[str, ...] = GRAFT,
 ) -> Graft | None:
+    """What puts declared layers into a model, as `transform.graft` has them; None if there are none."""
     if not written:
         return None
     from trtpipe.layers.grafts import graft, placed
@@ -81,7 +82,7 @@ def grafted(
     transform = pipeline.spec.transform
     assert transform is not None
     root = pipeline.project.root.resolve()
-    graft = _graft(transform.graft, pipeline.graft_files(), root, workplace)
+    graft = graft_of(transform.graft, pipeline.graft_files(), root, workplace)
     assert graft is not None
     made = type(model)()
     made.CopyFrom(model)

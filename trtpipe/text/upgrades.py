@@ -80,10 +80,21 @@ def _markdown(record: JsonObject) -> Iterator[str]:
         yield f"### {one_line(text_in(row, 'cell'))}"
         yield ""
         yield from (f"- {_code(said)}" for said in texts_in(row, "problems")[:_SHOWN])
+    yield from _bundle_lines(record)
     notes = texts_in(record, "notes")
     if notes:
         yield ""
         yield from (f"- {_cell_text(note)}" for note in notes)
+
+
+def _bundle_lines(record: JsonObject) -> Iterator[str]:
+    """Each bundle on the new version, with what failed."""
+    rows = objects_in(record, "bundles") if "bundles" in record else []
+    if rows:
+        yield from ["", "## Bundles on the new version", ""]
+    for row in rows:
+        said = "; ".join(texts_in(row, "problems")[:_SHOWN])
+        yield f"- {_code(text_in(row, 'bundle'))}: {row['status']}{f': {_cell_text(said)}' if said else ''}"
 
 
 def _code(text: str) -> str:

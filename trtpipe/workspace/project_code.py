@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.loader.project import PROJECT_FILE, Project, find_root
@@ -18,6 +20,9 @@ from trtpipe.permissions import ProjectCode, code_of, require
 from trtpipe.spec.pipeline import ToolchainSpec
 from trtpipe.workspace.store_places import stores_to_allow
 from trtpipe.workspace.written_places import links_outside
+
+if TYPE_CHECKING:
+    from trtpipe.loader.bundles import LoadedBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +69,14 @@ def require_libraries(libraries: Mapping[str, Path]) -> Mapping[str, Path]:
     return libraries
 
 
-def code_in(project: Project, pipelines: Iterable[LoadedPipeline]) -> list[Named]:
+def code_in(
+    project: Project, pipelines: Iterable[LoadedPipeline], bundles: Iterable[LoadedBundle] = ()
+) -> list[Named]:
     """Everything that the project would run, each once, sorted by kind and name."""
     found: dict[str, Named] = {}
     for one in [*_of_project(project), *(named for spec in pipelines for named in _of_pipeline(spec))]:
         found.setdefault(one.code.digest, one)
-    found |= {one.code.digest: one for one in _of_data_sets(project)}
+    found |= {one.code.digest: one for one in [*_of_data_sets(project), *_of_drivers(bundles)]}
     return sorted(found.values(), key=lambda one: (one.code.kind, one.code.name))
 
 
@@ -105,6 +112,22 @@ def _of_data_sets(project: Project) -> Iterator[Named]:
         code = _code_of_set(project, file)
         if code is not None:
             yield Named(code, shown_path(file))
+
+
+def _of_drivers(bundles: Iterable[LoadedBundle]) -> Iterator[Named]:
+    """The drivers of bundles; one that is invalid is reported by `check`."""
+    for bundle in bundles:
+        if bundle.spec.python is None:
+            continue
+        from trtpipe.datasets.locations.projects import ProjectFiles
+        from trtpipe.datasets.python import project_code, reader
+        from trtpipe.loader.bundles import driver_spec
+
+        spec = driver_spec(bundle.spec)
+        with suppress(TrtpipeError):
+            yield Named(
+                project_code(spec, reader.files(spec, ProjectFiles(bundle.project))), shown_path(bundle.path)
+            )
 
 
 def _code_of_set(project: Project, file: Path) -> ProjectCode | None:

@@ -224,6 +224,7 @@ def _cells_of(pipelines: Iterable[LoadedPipeline]) -> Iterator[str]:
 
 def _refuse_unmatched(workspace: Workspace) -> None:
     names = [*cell_names(workspace), *(one.name for one in workspace.bundles)]
+    names += [cell for one in workspace.bundles for cell in one.cells if cell not in names]
     problems = [
         Problem(Code.NO_MATCH, f"no cell matches {glob!r}", _nearest_cells(glob, names))
         for glob in workspace.globs

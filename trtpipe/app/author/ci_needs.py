@@ -130,7 +130,7 @@ def needs_of(workspace: Workspace, choices: Choices) -> CiNeeds:
         has_requirements=pinned.is_file(),
         has_lockfile=workspace.lockfile.is_file(),
         has_large_files=_has_large_files(root, project.root),
-        code=tuple(one.code.words() for one in code_in(project, workspace.pipelines)),
+        code=tuple(one.code.words() for one in code_in(project, workspace.pipelines, workspace.bundles)),
         remote=_access(store) if store.remote else None,
         runners=runners,
         builds_anywhere=bool(matrix_of(workspace, "build").cells_for(NO_GPU)),

@@ -176,9 +176,10 @@ def _weights(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
 
 def _locks(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
     from trtpipe.inspection.diff.lockfiles import diff_locks
-    from trtpipe.lockfile import read_lock
+    from trtpipe.lockfile import load_lock
 
-    return diff_locks(read_lock(a), read_lock(b)).to_json()
+    old, new = load_lock(a), load_lock(b)
+    return diff_locks({**old.cells, **old.bundles}, {**new.cells, **new.bundles}).to_json()
 
 
 def _records(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:

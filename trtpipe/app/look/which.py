@@ -22,7 +22,7 @@ from trtpipe.files import read_regular
 from trtpipe.git.lock_history import Commit, History, commits_with
 from trtpipe.json_values import Json
 from trtpipe.loader.project import LOCK_FILE, PIPELINES, find_root, load_project
-from trtpipe.lockfile import read_lock
+from trtpipe.lockfile import load_lock, read_lock
 from trtpipe.plan.address import Place as CellPlace
 from trtpipe.problem_codes import Code
 from trtpipe.workspace.workspace import BUILD_DIRECTORY, Workspace
@@ -59,6 +59,8 @@ class Identity:
     """Pipeline → the spec that declares it today."""
     commits: tuple[Commit, ...]
     notes: tuple[str, ...]
+    bundles: tuple[str, ...] = ()
+    """The bundles that ship this engine, each with its target and member: `ocr (ada det)`."""
     header: Mapping[str, Any] | None = None
     """What the file says of itself; None where there is no file or its header is not known."""
 
@@ -84,6 +86,7 @@ class Identity:
             "known": self.known,
             "cells": list(self.cells),
             "specs": dict(self.specs),
+            "bundles": list(self.bundles),
             "found": [one.to_json() for one in self.places],
             "commits": [one.to_json() for one in self.commits],
             "notes": list(self.notes),
@@ -161,11 +164,17 @@ class _Search:
             places += self._alike(notes)
         notes += [history.note] if history.note else []
         found = Identity(
-            self.asked, self.blake3, self.nbytes, tuple(places), {}, history.commits, tuple(notes), header
+            self.asked,
+            self.blake3,
+            self.nbytes,
+            tuple(places),
+            {},
+            history.commits,
+            tuple(notes),
+            header=header,
         )
-        return replace(
-            found, specs=_specs_of({CellPlace.parse(cell).pipeline for cell in found.cells}, self.root)
-        )
+        specs = _specs_of({CellPlace.parse(cell).pipeline for cell in found.cells}, self.root)
+        return replace(found, specs=specs, bundles=tuple(self._bundles()))
 
     def _beside(self, notes: list[str]) -> Iterator[Place]:
         if self.file is None:
@@ -207,6 +216,14 @@ class _Search:
             if self._is(_engine_of(entry)):
                 wanted = ("key", "toolchain", "compute_capabilities", "validated", "run_on_gpu")
                 yield Place("lockfile", LOCK_FILE, cell, {name: entry.get(name) for name in wanted})
+
+    def _bundles(self) -> Iterator[str]:
+        """The bundles of the lockfile with this engine among their members'."""
+        with contextlib.suppress(TrtpipeError):
+            for name, entry in load_lock(self.root / LOCK_FILE).bundles.items():
+                for place, text in _inside(entry, "members").items():
+                    if self._is(str(text).partition(" ")[2].partition(" ")[0]):
+                        yield f"{name} ({place})"
 
     def _stored(self) -> Iterator[Place]:
         """Traces of builds, which name the cell that was built first; others may share the engine."""
@@ -318,7 +335,8 @@ def _specs_of(pipelines: set[str], root: Path) -> dict[str, str]:
     for path in sorted(one for end in ("yaml", "yml") for one in (root / PIPELINES).glob(f"*.{end}")):
         with contextlib.suppress(OSError):
             text = read_regular(path, _LARGEST).decode(errors="replace")
-            match = re.search(r"^pipeline[ ]*:[ ]*['\"]?([\w.-]+)", text, re.M)
-            if match and match[1] in pipelines:
-                found[match[1]] = path.relative_to(root).as_posix()
+            match = re.search(r"^(?:pipeline|bundle)[ ]*:[ ]*['\"]?([\w.-]+)", text, re.M)
+            for name in pipelines if match else ():
+                if match and (name == match[1] or name.startswith(f"{match[1]}.")):  # a bundle's member
+                    found[name] = path.relative_to(root).as_posix()
     return found

@@ -30,6 +30,7 @@ from trtpipe.reports.junit import junit_xml
 from trtpipe.reports.markdown import build_markdown
 from trtpipe.reports.models import (
     BuildReport,
+    BundleRecord,
     CellRecord,
     CellReport,
     Failure,
@@ -183,10 +184,18 @@ class _Reporter:
     def write(self, course: Course, states: Mapping[str, State], why_not: WhyNot) -> Written:
         """Writes everything: cell by cell, then the build's own files."""
         cells = [self._cell(cell, states.get(cell.name), why_not) for cell in self.planned.plan.cells]
-        report = build_record(cells, replace(course, steps=self._timed(course.steps)), environment_facts())
+        course = replace(course, steps=self._timed(course.steps), bundles=self._bundles(course))
+        report = build_record(cells, course, environment_facts())
         self.written.report = report
         write_build_files(self.written, self.planned.workspace.build, report, self.details)
         return self.written
+
+    def _bundles(self, course: Course) -> Sequence[BundleRecord]:
+        if not self.planned.workspace.bundles:
+            return ()
+        from trtpipe.app.report.bundles import bundle_records
+
+        return bundle_records(self.planned, course.failures)
 
     def _timed(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
         """The steps; those that did not run have the time that they took when they last ran."""

@@ -88,11 +88,18 @@ class Upgrade:
     """Cells that have that very TensorRT today."""
     problems: dict[str, list[str]] = field(default_factory=dict)
     """Cell → why there is no engine of the new version."""
+    bundles: dict[str, list[str]] = field(default_factory=dict)
+    """Bundle → why it is not complete on the new version; nothing if it is."""
 
     def new(self, cells: tuple[str, ...] | None = None) -> BesideWorkspace:
         """The workspace in which every target of the flavour has the new toolchain, for these cells or all."""
         loaded = tuple(_moved(one, self.name, self.spec) for one in self.old.pipelines)
-        return BesideWorkspace(self.old.project, loaded, cells or self.cells, output=self.output)
+        by_name = {one.spec.pipeline: one for one in loaded}
+        bundles = tuple(
+            replace(one, pipelines={name: by_name[name] for name in one.pipelines})
+            for one in self.old.bundles
+        )
+        return BesideWorkspace(self.old.project, loaded, cells or self.cells, bundles, output=self.output)
 
 
 def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgrade:
@@ -116,8 +123,7 @@ def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgra
             if flavour not in (None, spec.flavour):
                 continue
             version = current.version if isinstance(current, Toolchain) else None
-            names = (f"{pipeline.spec.pipeline}/{variant}@{target}" for variant in pipeline.spec.variants)
-            wanted = [one for one in names if old.wants(one)]
+            wanted = [one for one in _cells_for(old, pipeline, target) if old.wants(one)]
             (already if version == found.version else concerned).extend(wanted)
     if not concerned and not already:
         raise SpecError(
@@ -128,6 +134,18 @@ def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgra
     place = (output or old.root / DIRECTORY / name).absolute()
     _refuse_taken(place, old)
     return Upgrade(old, name, spec, place, found, tuple(concerned), tuple(already))
+
+
+def _cells_for(old: Workspace, pipeline: LoadedPipeline, target: str) -> Iterator[str]:
+    """A pipeline's cells for a target, and those of bundles' members that are built from it."""
+    name = pipeline.spec.pipeline
+    yield from (f"{name}/{variant}@{target}" for variant in pipeline.spec.variants)
+    for bundle in old.bundles:
+        for member in bundle.joined:
+            served = {bundle.target_of(member, one) for one in bundle.targets}
+            if bundle.pipeline_of(member) is pipeline and target in served:
+                own = bundle.pipeline_name(member)
+                yield from (f"{own}/{variant}@{target}" for variant in bundle.variants_of(member))
 
 
 def _refuse_taken(output: Path, old: Workspace) -> None:
@@ -200,6 +218,12 @@ def run_upgrade(upgrade: Upgrade, observer: Observer, *, jobs: int, offline: boo
     outcome = Outcome()
     run_build(planned, observer, outcome, HowToBuild(jobs, keep_going=True, offline=offline))
     cells = {cell.name: cell for cell in planned.plan.cells}
+    upgrade.bundles = {one.name: [] for one in upgrade.new().whole_bundles}
+    for name in upgrade.bundles.keys() & set(outcome.blocked):
+        upgrade.bundles[name].append("a member was not built")
+    for name, error in outcome.failures:
+        if name in upgrade.bundles:
+            upgrade.bundles[name] += _said(error)
     for name, error in outcome.failures:
         for cell in [
             one for one in cells.values() if name == one.name or name in map(str, one.steps.values())
@@ -274,8 +298,17 @@ def comparison_of(upgrade: Upgrade) -> dict[str, Any]:
         "name": upgrade.name,
         "changes": list(_changes(upgrade)),
         "cells": [one.to_json() for one in in_order(rows)],
+        **({"bundles": _bundles_json(upgrade)} if upgrade.bundles else {}),
         "notes": notes,
     }
+
+
+def _bundles_json(upgrade: Upgrade) -> list[dict[str, Any]]:
+    """Each bundle that was built as a whole on the new version, and how that went."""
+    return [
+        {"bundle": name, "status": "failed" if said else "complete", "problems": said}
+        for name, said in sorted(upgrade.bundles.items())
+    ]
 
 
 def _old_manifests(upgrade: Upgrade, notes: list[str]) -> dict[str, dict[str, Any]]:
@@ -364,4 +397,5 @@ def write_reports(upgrade: Upgrade, record: Mapping[str, Any]) -> list[Path]:
 
 def got_worse(record: Mapping[str, Any]) -> bool:
     """Whether a cell failed with the new version, or is worse than before."""
-    return any(row["status"] in ("failed", "worse") for row in record["cells"])
+    rows = [*record["cells"], *record.get("bundles", ())]
+    return any(row["status"] in ("failed", "worse") for row in rows)

@@ -1,4 +1,4 @@
-"""Compares two lockfiles cell by cell, and groups the changed cells by what they have in common.
+"""Compares two lockfiles cell by cell and bundle by bundle, and groups the changed cells by what they have in common.
 
 A *cause* is a fact that an engine is made from (its source, its toolchain, …); what follows from it (digests, sizes,
 verdicts) is counted. Cells with the same causes, old and new alike, are one group. Facts that this module does not know
@@ -30,6 +30,10 @@ CAUSES = (
     "address_randomisation",
     "precision",
     "base",
+    "edges",
+    "driver",
+    "labels",
+    "members",
 )
 """In the order in which they are told; lists of globs to keep follow."""
 

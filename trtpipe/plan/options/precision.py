@@ -125,6 +125,8 @@ class QuantizeOptions(StageOptions):
     """Globs of inputs and outputs with `keep` or `convert`, in the order in which they count."""
     overflow: str | None = None
     """`refuse`, or None."""
+    graft: JsonObject | None = None
+    """Layers in front of the typed model's inputs, as `transform.graft` has them: the edges of a bundle."""
 
     def version_of(self, precision: str) -> int:
         """The version of a precision that this may result in."""
@@ -143,6 +145,7 @@ class QuantizeOptions(StageOptions):
                 "block_size": self.block_size,
                 "io": [list(one) for one in self.io] or None,
                 "overflow": self.overflow,
+                "graft": self.graft,
             }
         )
 
@@ -158,6 +161,7 @@ class QuantizeOptions(StageOptions):
             block_size=if_given(integer_in, record, "block_size"),
             io=_io_in(record) if "io" in record else (),
             overflow=if_given(text_in, record, "overflow"),
+            graft=if_given(object_in, record, "graft"),
             origins=UNPLACED,
         )
 

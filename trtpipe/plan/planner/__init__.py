@@ -23,6 +23,7 @@ from trtpipe.plan.address import Address, Place, address
 from trtpipe.plan.graph import Cell, FromStep, Step
 from trtpipe.plan.planner.engines import engine_step, shared_by_engines
 from trtpipe.plan.planner.facts import PipelineFacts
+from trtpipe.plan.planner.joints import joined_steps
 from trtpipe.plan.planner.measures import measured_by
 from trtpipe.plan.planner.models import fetch_step, import_step, shared_steps
 from trtpipe.plan.planner.networks import parse_step, readback_step, toolchain_names
@@ -30,7 +31,15 @@ from trtpipe.plan.planner.spec_values import profiles_record, transform_options
 from trtpipe.plan.planner.variants import variant_steps
 from trtpipe.spec.pipeline import PipelineSpec
 
-__all__ = ["fetch_step", "import_step", "measured_by", "profiles_record", "steps_of", "transform_options"]
+__all__ = [
+    "fetch_step",
+    "import_step",
+    "joined_steps",
+    "measured_by",
+    "profiles_record",
+    "steps_of",
+    "transform_options",
+]
 
 
 def steps_of(spec: PipelineSpec, facts: PipelineFacts) -> tuple[dict[Address, Step], tuple[Cell, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.graph import FromStep, Input, Step
 from trtpipe.plan.options import QuantizeOptions
-from trtpipe.plan.origins import PLUGIN, InSpec
+from trtpipe.plan.origins import CONSTANT, PLUGIN, InSpec
 from trtpipe.plan.planner.calibrations import calibrate_step
 from trtpipe.plan.planner.facts import MODEL_FILES, SCALES_FILE, PipelineFacts
 from trtpipe.plan.planner.measures import measured_by, validate_step
@@ -50,6 +50,7 @@ def _quantize_options(asked: VariantSpec, facts: PipelineFacts, place: InSpec) -
         origins={
             **place.each("precision", "keep", "base", "block_size", "io", "overflow"),
             "precision_version": PLUGIN,
+            "graft": CONSTANT,
         },
     )
 

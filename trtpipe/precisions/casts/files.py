@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -28,6 +28,8 @@ from trtpipe.precisions.quantization.weights import QuantizedTensor
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
+    import onnx
+
     from trtpipe.json_values import Json
 
 _LARGE = 1024  # smaller weights stay in the graph
@@ -69,11 +71,13 @@ def rewrite_file(
     *,
     keep: Mapping[str, Sequence[str]] | None = None,
     choices: Choices | None = None,
+    graft: Callable[[onnx.ModelProto], None] | None = None,
 ) -> Rewritten:
     """Writes the typed model of `source` to `out` (and `out`.data when large) and returns what was done.
 
-    A quantized precision needs the magnitudes of activations (`choices.amax`). Raises SpecError when a glob of `keep`
-    matches nothing or `choices` refuse an overflow, ModelError when a file cannot be read or written.
+    A quantized precision needs the magnitudes of activations (`choices.amax`). `graft` changes the typed model last.
+    Raises SpecError when a glob of `keep` matches nothing or `choices` refuse an overflow, ModelError when a file
+    cannot be read or written.
     """
     choices = choices or Choices()
     skeleton = read_skeleton(source)
@@ -91,7 +95,10 @@ def rewrite_file(
             # the scratch file must be closed, and so flushed, before it is read
             with scratch.open("wb") as file:
                 _spill(model, scratch.resolve(), file)
-            write_model(ir.to_proto(model), out)
+            typed = ir.to_proto(model)
+            if graft is not None:
+                graft(typed)
+            write_model(typed, out)
     except OSError as error:
         raise ModelError(Code.CANNOT_WRITE, f"cannot write '{out}': {error.strerror}") from error
     return Rewritten(report, audit, raised)

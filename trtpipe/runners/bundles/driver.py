@@ -5,7 +5,7 @@ It runs in a stage's process only, and only if the project's user has allowed it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,17 +36,18 @@ class Models(SimpleNamespace):
 
 
 @contextmanager
-def open_driver(text: str, files: Mapping[str, Path]) -> Iterator[Run]:
+def open_driver(text: str, files: Mapping[str, Path], read: Iterable[Path]) -> Iterator[Run]:
     """The driver of `module:function`; `files` are its module and what it declares, by their names in the project.
 
-    Raises SpecError when the user has not allowed it, when it raises, and when it reads undeclared files.
+    `read` are files that others read meanwhile, the data set's. Raises SpecError when the user has not allowed it, when
+    it raises, and when it reads undeclared files.
     """
     spec = DatasetSpec(schema=1, python=text)
     name = text.partition(":")[0].replace(".", "/") + ".py"
     module = files[name].absolute()
     require(project_code(spec, files), _WHERE)
     root = module.parents[name.count("/")]
-    with project_function(text, module, root, files.values()) as function:
+    with project_function(text, module, root, [*files.values(), *read]) as function:
 
         def run(members: Mapping[str, Member], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             return _outputs(text, function(Models(**members), dict(inputs)))

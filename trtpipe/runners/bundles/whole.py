@@ -141,7 +141,8 @@ class _Whole:
         driver = self.options.driver
         if driver is None:
             return InOrder(self.options.members, self.options.edges, self.options.outputs)
-        return self.stack.enter_context(open_driver(driver, self.task.inputs["code"]))
+        given = (path for name in ("data", "golden") for path in self.task.inputs.get(name, {}).values())
+        return self.stack.enter_context(open_driver(driver, self.task.inputs["code"], given))
 
     def measure(self) -> None:
         """Run everything that there is data for."""
