@@ -38,9 +38,8 @@ def bundled(tmp_path_factory) -> Project:
     shutil.copytree(BUNDLE, place)
     project = Project(place)
     project.write("trtpipe.yaml", "schema: 1\ntargets: {ada: {gpu: sm89}}\n")
-    for name in ("det", "cls", "rec"):
-        done = project.run("build", f"ocr-{name}/fp16@ada")
-        assert done.code == 0, done.err
+    done = project.run("build", "ocr")
+    assert done.code == 0, done.err
     return project
 
 
@@ -52,21 +51,33 @@ def ensemble(bundled) -> Repository:
     return Repository(bundled.root / "dist/ocr-triton/repository")
 
 
+def run(path, **feed):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+    return dict(zip(names, session.run(names, feed), strict=True))
+
+
 def by_hand(project, image):
-    """The three typed models one after the other, and what the edges say in between."""
-
-    def run(name, **feed):
-        path = project.root / f"build/ocr-{name}/fp16@ada/model.onnx"
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        names = [one.name for one in session.get_outputs()]
-        return dict(zip(names, session.run(names, feed), strict=True))
-
-    found = run("det", image=image)
+    """The three typed models one after the other; the recogniser's has the edge's reshape and cast in front."""
+    build = project.root / "build"
+    found = run(build / "ocr-det/fp16@ada/model.onnx", image=image)
     crop = found.pop("crop")
-    probs = run("cls", crop=crop)["probs"]
-    read = run("rec", x=crop, prior=probs.reshape(-1, 1, 2).astype(np.float16))
+    probs = run(build / "ocr-cls/fp16@ada/model.onnx", crop=crop)["probs"]
+    read = run(build / "ocr.rec/fp16@ada/model.onnx", x=crop, prior=probs)
     outputs = {f"det.{name}": array for name, array in found.items()} | {"cls.probs": probs}
     return outputs | {f"rec.{name}": array for name, array in read.items()}
+
+
+def by_the_sources(image):
+    """The three source models, and what the edges say in between, in NumPy: what the recogniser reads."""
+    nets = BUNDLE / "pipelines/models"
+    crop = run(nets / "detector.onnx", image=image)["crop"]
+    prior = run(nets / "classifier.onnx", crop=crop)["probs"].reshape(-1, 1, 2)
+    recogniser = onnxruntime.InferenceSession(nets / "recogniser.onnx", providers=["CPUExecutionProvider"])
+    kind = {"tensor(float16)": np.float16, "tensor(float)": np.float32}[
+        next(one.type for one in recogniser.get_inputs() if one.name == "prior")
+    ]
+    return recogniser.run(["logits"], {"x": crop, "prior": prior.astype(np.float16).astype(kind)})[0]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
@@ -80,14 +91,16 @@ def test_the_ensemble_gives_what_the_models_give_by_hand(bundled, ensemble, batc
     assert set(served) == set(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(served[name], array)
+    sources = by_the_sources(image)
+    np.testing.assert_allclose(served["rec.logits"], sources, rtol=0.01, atol=0.01 * np.abs(sources).max())
 
 
-def test_an_edge_that_changes_a_tensor_is_a_model_of_its_own(ensemble):
+def test_an_edge_that_changes_a_tensor_is_part_of_its_consumer(ensemble):
     steps = {one.model_name: one for one in ensemble.configs["ocr"].ensemble_scheduling.step}
 
-    assert set(steps) == {"ocr-det", "ocr-cls", "ocr-rec", "ocr.edge2"}
-    assert dict(steps["ocr.edge2"].input_map) == {"given": "cls.probs"}
-    assert [one.name for one in ensemble.configs["ocr"].output][-1:] == ["rec.logits"]
+    assert set(steps) == {"ocr-det", "ocr-cls", "ocr-rec"}
+    assert steps["ocr-rec"].input_map["prior"] == "cls.probs"
+    assert {one.name for one in ensemble.configs["ocr"].output} >= {"cls.probs", "rec.logits"}
     assert ensemble.configs["ocr"].max_batch_size == 32
 
 
@@ -130,7 +143,7 @@ def test_engines_of_tensorrt_rtx_are_refused_and_the_remedy_is_told(bundled):
     assert done.code == 2
     assert done.err == (
         "Triton's TensorRT backend does not load engines of TensorRT-RTX, as ocr-det/fp16@ada, ocr-cls/fp16@ada, "
-        "ocr-rec/fp16@ada are\n  serve their typed ONNX: --backend onnxruntime\n"
+        "ocr.rec/fp16@ada are\n  serve their typed ONNX: --backend onnxruntime\n"
     )
 
 
@@ -147,11 +160,19 @@ def test_a_bundle_with_a_driver_is_no_ensemble(bundled, tmp_path):
     done = project.run("package", "ocr", "--to", "triton", "--backend", "onnxruntime")
 
     assert done.code == 2
-    cells = "ocr-det/fp16@ada ocr-cls/fp16@ada ocr-rec/fp16@ada"
+    pipelines = "ocr-det ocr-cls ocr-rec"
     assert done.err == (
         "bundle 'ocr' has a Python driver, and a Triton ensemble runs models and nothing else\n"
-        f"  package its models alone: trtpipe package {cells} --to triton\n"
+        f"  package its pipelines alone: trtpipe package {pipelines} --to triton\n"
     )
+    done = project.run("package", "ocr-det", "ocr-cls", "--to", "triton", "--backend", "onnxruntime")
+    assert (
+        done.code == 2 and "ocr-det/fp32@ada is not built" in done.err
+    )  # a bundle builds only what it takes
+    done = project.run(
+        "package", "ocr-det/fp16", "ocr-cls/fp16", "--to", "triton", "--backend", "onnxruntime"
+    )
+    assert done.code == 0, done.err
 
 
 # -- one pipeline, with what its spec says of Triton

@@ -16,7 +16,7 @@ from trtpipe.packages.contents import Contents, Source, packed_file
 from trtpipe.packages.index import Index, PackedEngine, PackedFile, PackedModel
 from trtpipe.packages.triton.batch_proof import outputs_follow
 from trtpipe.packages.triton.batches import asked_batches, most_batches
-from trtpipe.packages.triton.bundles import refuse_driver, wiring_of
+from trtpipe.packages.triton.bundles import ensembles_of, refuse_driver
 from trtpipe.packages.triton.config import CONFIG, ModelConfig, config_of, config_text
 from trtpipe.packages.triton.ensemble import ensemble_text
 from trtpipe.packages.triton.models import Served, served_engines, served_models, sharing
@@ -27,7 +27,6 @@ from trtpipe.spec.packaging import PackageSpec, TritonBackend, TritonSpec
 
 FOLDER = "repository"
 """What the server is pointed to. Triton takes every folder in it for a model, so nothing else is there."""
-_GLUE = "edges that reshape or cast are models of it"
 _EMPTY = b"An ensemble has no file of its own, but Triton wants the directory of its version.\n"
 
 
@@ -68,7 +67,7 @@ def repository_of(contents: Contents, backend: TritonBackend | None = None) -> R
     files = _Files()
     for one in served:
         _add_model(files, contents, one, specs[one.model.name])
-    _add_wiring(files, contents, served)
+    _add_ensembles(files, contents, served)
     needs = _needs([engine for one in served for engine in one.engines] if engines else [], served)
     notes = (*files.notes, *notes_of(needs, sharing(served)))
     return Repository(_repacked(contents, files), tuple(start_lines(needs)), notes)
@@ -82,22 +81,16 @@ def _spec(contents: Contents, model: PackedModel, backend: TritonBackend | None)
     return shared.model_copy(update=own | ({"backend": backend} if backend else {}))
 
 
-def _add_wiring(files: _Files, contents: Contents, served: Sequence[Served]) -> None:
+def _add_ensembles(files: _Files, contents: Contents, served: Sequence[Served]) -> None:
     """The ensembles of a bundle. Raises PackageError for a bundle that a driver runs."""
     bundle = contents.bundle
     if bundle is not None and bundle.spec.python is not None:
-        refuse_driver(bundle.name, [engine.cell for one in served for engine in one.engines])
+        refuse_driver(bundle.name, list(dict.fromkeys(one.model.pipeline for one in served)))
     outputs = bundle.spec.outputs if bundle is not None else ()
-    wiring = wiring_of(contents.index, outputs, served, files.configs)
-    for one in wiring.glue:
-        home = f"{FOLDER}/{one.config.name}"
-        files.sources[f"{home}/{CONFIG}"] = config_text(one.config).encode()
-        files.sources[f"{home}/1/{one.file}"] = one.content
-    for ensemble in wiring.ensembles:
+    for ensemble in ensembles_of(contents.index, outputs, served, files.configs):
         home = f"{FOLDER}/{ensemble.name}"
         files.sources[f"{home}/{CONFIG}"] = ensemble_text(ensemble).encode()
         files.sources[f"{home}/1/README"] = _EMPTY
-    files.notes += [f"the server needs the onnxruntime backend, too: {_GLUE}"] if wiring.glue else []
 
 
 def _add_model(files: _Files, contents: Contents, served: Served, spec: TritonSpec) -> None:
