@@ -6,16 +6,20 @@ import base64
 import json
 import socket
 import threading
+import tracemalloc
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
 
 import pytest
 
 from tests.packages.made_packages import contents, engine, model
+from tests.packages.oci.registry_in_memory import registry_in_memory
 from tests.packages.oci.registry_process import running_registry, skopeo
 from trtpipe.errors import PackageError, SpecError
+from trtpipe.packages.contents import packed_file
 from trtpipe.packages.oci.image import image_of
-from trtpipe.packages.oci.layout import write_layout
+from trtpipe.packages.oci.layout import blobs_of, write_layout
 from trtpipe.packages.oci.push import push_image
 from trtpipe.packages.oci.reader import read_package_index
 from trtpipe.packages.oci.reference import parse_reference
@@ -281,6 +285,73 @@ def test_what_is_no_reference_is_refused(text):
         parse_reference(text, insecure=False)
 
 
+# -- registries as others run them
+
+
+def test_tokens_are_asked_for_as_the_registry_says(tmp_path):
+    """A token to look is none to write: each is good for what it was asked for."""
+    with registry_in_memory(password="ada:lovelace") as memory:
+        log_in(tmp_path / "home/.docker", memory.host, "ada", "lovelace")
+
+        image, _, _ = pushed(memory.host)
+
+    assert memory.tokens[:2] == ["repository:team/net:pull", "repository:team/net:pull,push"]
+    assert len(memory.tokens) == 2
+    assert memory.manifests["1"] == image.top.content
+
+
+def test_a_token_for_nobody_in_particular_is_enough_where_it_is():
+    with registry_in_memory() as memory:
+        image, _, _ = pushed(memory.host)
+
+    assert memory.manifests["1"] == image.top.content
+
+
+def test_a_token_that_needs_a_login_is_told():
+    with registry_in_memory(password="ada:lovelace") as memory, pytest.raises(PackageError) as caught:
+        pushed(memory.host)
+
+    assert caught.value.problems[0].remedy == f"log in: docker login {memory.host}"
+
+
+def test_a_registry_that_lists_referrers_gets_no_tags_for_them():
+    with registry_in_memory(password="open") as memory:
+        _, done, _ = pushed(memory.host)
+
+    assert not done.referrers_tag
+    assert [tag for tag in memory.manifests if not tag.startswith("sha256:")] == ["1"]
+
+
+def test_the_tag_comes_last():
+    with registry_in_memory(password="open", lists_referrers=False) as memory:
+        pushed(memory.host)
+
+    assert list(memory.manifests)[-1] == "1"
+
+
+def test_memory_does_not_depend_on_the_size_of_an_engine(tmp_path):
+    size = 96 << 20
+    large = tmp_path / "large.engine"
+    with large.open("wb") as file:
+        file.truncate(size)
+    plain = contents(model("net", ADA))
+    files = {**plain.index.files, ADA.file: packed_file(large)}
+    package = replace(
+        plain, index=replace(plain.index, files=files), sources={**plain.sources, ADA.file: large}
+    )
+    with registry_in_memory(password="open") as memory:
+        tracemalloc.start()
+        try:
+            pushed(memory.host, package)
+            write_layout(image_of(package.index, {}), package.sources, "net", tmp_path / "image")
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert memory.blobs[f"sha256:{files[ADA.file].sha256}"] == size
+    assert most < size / 6
+
+
 # -- registries that must not be believed
 
 
@@ -374,10 +445,21 @@ def test_a_busy_registry_is_asked_again(odd):
     assert len(handler.seen) == 4
 
 
-def test_a_redirect_is_not_followed(odd):
-    host, handler = odd(HEAD=(307, {"Location": "http://example.com/"}))
+def test_a_blob_that_is_kept_elsewhere_is_there(odd):
+    """Registries answer with the address of their storage, once they know that they have the blob."""
+    elsewhere = (307, {"Location": "http://example.com/storage"})
+    host, handler = odd(HEAD=elsewhere, PUT=(201, {"OCI-Subject": "x"}))
 
-    with pytest.raises(PackageError, match="did not look for a blob: 307"):
+    image, done, _ = pushed(host)
+
+    assert (done.sent, done.present) == (0, len([*blobs_of(image, PACKAGE.sources)]))
+    assert {command for command, *_ in handler.seen} == {"HEAD", "PUT"}
+
+
+def test_a_redirect_is_not_followed(odd):
+    host, handler = odd(POST=(307, {"Location": "http://example.com/"}))
+
+    with pytest.raises(PackageError, match="did not begin a blob: 307"):
         pushed(host)
 
-    assert len(handler.seen) == 1
+    assert [command for command, *_ in handler.seen] == ["HEAD", "POST"]

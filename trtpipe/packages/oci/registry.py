@@ -29,6 +29,7 @@ Body = Callable[[], BinaryIO | bytes]
 _TIMEOUT = (10, 300)  # to connect, and until the registry answers; seconds
 _ATTEMPTS = 4
 _LARGEST_ANSWER = 4 << 20
+_ELSEWHERE = (301, 302, 303, 307, 308)
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -61,9 +62,12 @@ class Registry:
         self._session.close()
 
     def has_blob(self, descriptor: Descriptor) -> bool:
-        """Whether the repository has these bytes. Raises PackageError."""
+        """Whether the repository has these bytes. Raises PackageError.
+
+        A registry that keeps blobs elsewhere says where, after it has looked: that is no place to go to.
+        """
         answer = self._send("HEAD", f"{self.reference.base}/blobs/{descriptor.digest}")
-        return self._expect(answer, "look for a blob", 200, 404).status == 200
+        return self._expect(answer, "look for a blob", 200, *_ELSEWHERE, 404).status != 404
 
     def put_blob(self, descriptor: Descriptor, body: Body) -> None:
         """Sends bytes, which the registry compares with their digest. Raises PackageError."""
