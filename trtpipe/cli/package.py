@@ -199,11 +199,14 @@ def _size(files: int, nbytes: int) -> str:
 
 
 def _what(index: Index) -> str:
+    from trtpipe.text.differences import counted
+
     engines = [engine for model in index.models for engine in model.engines]
     if not engines:
-        return f"{sum(len(model.fallbacks) for model in index.models)} typed models and no engine"
+        typed = sum(len(model.fallbacks) for model in index.models)
+        return f"{counted(typed, 'typed model')} and no engine"
     targets = " ".join(dict.fromkeys(engine.target for engine in engines))
-    return f"{len(engines)} engines for {targets}"
+    return f"{counted(len(engines), 'engine')} for {targets}"
 
 
 def _record(found: Written) -> dict[str, Json]:

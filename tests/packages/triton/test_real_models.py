@@ -29,7 +29,7 @@ DYNAMIC = {
     "real/ppocr_cls": (
         [{"x": ((1, 3, 48, 64), (4, 3, 64, 320))}],
         0,
-    ),  # its shapes are computed: see the story
+    ),  # not proved of the source; of the typed model it is, see test_real_models.py of tests/endtoend
     "polygraphy/dim_param": ([{"Input:0": ((1, 16, 128), (8, 16, 128))}], 8),
     "polygraphy/dynamic_identity": ([{"X": ((1, 2, 1, 1), (1, 2, 64, 64))}], 0),
     "polygraphy/inp_dim_val_not_set": ([{"X": ((1, 1, 1), (4, 8, 8))}], 4),
