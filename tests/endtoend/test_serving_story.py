@@ -175,6 +175,28 @@ def test_a_bundle_with_a_driver_is_no_ensemble(bundled, tmp_path):
     assert done.code == 0, done.err
 
 
+def test_members_are_warmed_up_with_what_the_bundle_says_of_triton(bundled, tmp_path):
+    place = tmp_path / "warm"
+    shutil.copytree(
+        bundled.root, place, symlinks=True, ignore=shutil.ignore_patterns("dist", "*-triton", "*-oci")
+    )
+    project = Project(place)
+    spec = (place / "pipelines/ocr.yaml").read_text()
+    project.write(
+        "pipelines/ocr.yaml", spec + "package: {triton: {warmup: {samples: 2}, backend: onnxruntime}}\n"
+    )
+
+    done = project.run("package", "ocr", "--to", "triton")
+    assert done.code == 0, done.err
+
+    found = Repository(place / "dist/ocr-triton/repository").configs
+    assert [one.name for one in found["ocr-det"].model_warmup] == ["sample-0", "sample-1"]
+    assert [one.name for one in found["ocr-rec"].model_warmup] == [
+        "profile-0"
+    ]  # its data set is the pipeline's
+    assert not found["ocr"].model_warmup
+
+
 # -- one pipeline, with what its spec says of Triton
 
 TRITON = """

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from trtpipe.packages.contents import Contents
 from trtpipe.packages.index import PackedEngine, PackedModel
 from trtpipe.packages.triton.warmup import FOLDER, Warmup, WarmupInput, zeros
+from trtpipe.plan.address import Place
 from trtpipe.runners.feeds.feeds import Feed
 from trtpipe.runners.feeds.samples import SampleRequest, project_feeds, shape_values
 from trtpipe.runners.feeds.signature import Signature, signature_of_manifest
@@ -29,7 +30,10 @@ def warmup_data(
     if asked is None:
         return WarmupData()
     signature = signature_of_manifest(contents.cells[engine.cell].manifest, contents.root / engine.cell)
-    data = asked.data or contents.validation_data(model)
+    joined = (
+        Place.parse(engine.cell).pipeline != model.pipeline
+    )  # its inputs are not those of the pipeline's data
+    data = asked.data or (None if joined else contents.validation_data(model))
     batch = min(asked.batch or 1, most) if most else 1
     if data is None:
         return _zeros(signature, batching=most > 0)
