@@ -35,7 +35,7 @@ def test_the_types_that_it_names_are_those_of_each_backend():
 
 
 def test_every_argument_of_the_server_is_explained():
-    needs = Needs("tensorrt", ("a.so",), version_compatible=True, load=("a",))
+    needs = Needs(("a.so",), version_compatible=True, load=("a",))
     text = TRITON.read_text()
 
     for argument in start_lines(needs)[1:]:

@@ -258,6 +258,10 @@ def test_a_bundle_for_two_gpus_of_one_capability_has_an_ensemble_for_each():
     steps = [one.model_name for one in config(found, "ocr-rtx").ensemble_scheduling.step]
     assert steps == ["ocr-det-rtx", "ocr-rec-rtx"]
     assert config(found, "ocr-l4").platform == "ensemble"
+    assert found.start[-2:] == ("--model-control-mode=explicit", "--load-model=ocr-l4")
+    assert found.notes == (
+        "load one of ocr-l4, ocr-rtx: they are for different GPUs of one compute capability",
+    )
 
 
 def test_the_index_names_what_was_packaged():

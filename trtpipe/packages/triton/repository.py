@@ -67,9 +67,12 @@ def repository_of(contents: Contents, backend: TritonBackend | None = None) -> R
     files = _Files()
     for one in served:
         _add_model(files, contents, one, specs[one.model.name])
-    _add_ensembles(files, contents, served)
-    needs = _needs([engine for one in served for engine in one.engines] if engines else [], served)
-    notes = (*files.notes, *notes_of(needs, sharing(served)))
+    ensembles = _add_ensembles(files, contents, served)
+    alone = sharing(served)
+    if alone and ensembles:
+        alone = [ensembles]  # whoever loads an ensemble loads its members
+    needs = _needs([engine for one in served for engine in one.engines] if engines else [], alone)
+    notes = (*files.notes, *notes_of(needs, alone))
     return Repository(_repacked(contents, files), tuple(start_lines(needs)), notes)
 
 
@@ -81,16 +84,18 @@ def _spec(contents: Contents, model: PackedModel, backend: TritonBackend | None)
     return shared.model_copy(update=own | ({"backend": backend} if backend else {}))
 
 
-def _add_ensembles(files: _Files, contents: Contents, served: Sequence[Served]) -> None:
-    """The ensembles of a bundle. Raises PackageError for a bundle that a driver runs."""
+def _add_ensembles(files: _Files, contents: Contents, served: Sequence[Served]) -> list[str]:
+    """The ensembles of a bundle, and their names. Raises PackageError for a bundle that a driver runs."""
     bundle = contents.bundle
     if bundle is not None and bundle.spec.python is not None:
         refuse_driver(bundle.name, list(dict.fromkeys(one.model.pipeline for one in served)))
     outputs = bundle.spec.outputs if bundle is not None else ()
-    for ensemble in ensembles_of(contents.index, outputs, served, files.configs):
+    found = ensembles_of(contents.index, outputs, served, files.configs)
+    for ensemble in found:
         home = f"{FOLDER}/{ensemble.name}"
         files.sources[f"{home}/{CONFIG}"] = ensemble_text(ensemble).encode()
         files.sources[f"{home}/1/README"] = _EMPTY
+    return [one.name for one in found]
 
 
 def _add_model(files: _Files, contents: Contents, served: Served, spec: TritonSpec) -> None:
@@ -173,16 +178,11 @@ def _add_typed(
     return replace(config, default_file=name)
 
 
-def _needs(engines: Sequence[PackedEngine], served: Sequence[Served]) -> Needs:
+def _needs(engines: Sequence[PackedEngine], alone: Sequence[Sequence[str]]) -> Needs:
+    """`alone`: groups of models of which a server loads one."""
     plugins = sorted({name for engine in engines for name in engine.plugins})
     compatible = any(engine.version_compatible for engine in engines)
-    shared = sharing(served)
-    return Needs(
-        "tensorrt" if engines else "onnxruntime",
-        tuple(plugins),
-        compatible,
-        tuple(names[0] for names in shared),
-    )
+    return Needs(tuple(plugins), compatible, tuple(names[0] for names in alone))
 
 
 def _repacked(contents: Contents, files: _Files) -> Contents:

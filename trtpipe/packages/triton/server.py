@@ -15,12 +15,11 @@ MOUNT, PLUGINS = "/models", "/plugins"
 class Needs:
     """What the server needs besides the repository."""
 
-    backend: str
     plugins: tuple[str, ...] = ()
     """File names of plugin libraries, which are not in the package."""
     version_compatible: bool = False
     load: tuple[str, ...] = ()
-    """The models of which only those fit that are named: they share a compute capability."""
+    """The models to load, when others are for other GPUs of the same compute capability; none: all of them."""
 
 
 def start_lines(needs: Needs) -> list[str]:
@@ -36,7 +35,7 @@ def start_lines(needs: Needs) -> list[str]:
     if needs.version_compatible:
         found.append("--backend-config=tensorrt,version-compatible=true")
     if needs.load:
-        found += ["--model-control-mode=explicit", f"--load-model={needs.load[0]}"]
+        found += ["--model-control-mode=explicit", *(f"--load-model={name}" for name in needs.load)]
     return found
 
 
