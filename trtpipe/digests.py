@@ -16,7 +16,6 @@ from pathlib import Path
 from blake3 import blake3
 
 _PARALLEL_FROM = 4 << 20  # below this, starting threads costs more than it saves
-_CHUNK = 4 << 20
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,19 +60,6 @@ def digest_file(path: Path) -> Digest:
     return Digest(hasher.hexdigest(), size)
 
 
-def both_digests(path: Path) -> tuple[Digest, str]:
-    """A file's digest and its SHA-256 in hex, for tools that have no BLAKE3, from one reading. Raises OSError."""
-    import hashlib  # imported here, because a build with nothing to do needs no SHA-256
-
-    one, other, size = blake3(), hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            one.update(chunk)
-            other.update(chunk)
-            size += len(chunk)
-    return Digest(one.hexdigest(), size), other.hexdigest()
-
-
 def same_digest(one: Digest, other: Digest) -> bool:
     """Whether two digests are equal, in constant time."""
     import hmac  # imported here, because a build with nothing to do compares no digests
@@ -96,3 +82,16 @@ def key_of(record: object) -> str:
 def is_key(text: str) -> bool:
     """Whether a text could be the key of a record."""
     return _HEX.fullmatch(text) is not None
+
+
+def both_digests(path: Path) -> tuple[Digest, str]:
+    """A file's digest and its SHA-256 in hex, for tools that have no BLAKE3, from one reading. Raises OSError."""
+    import hashlib  # imported here, because a build with nothing to do needs no SHA-256
+
+    one, other, size = blake3(), hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(4 << 20):
+            one.update(chunk)
+            other.update(chunk)
+            size += len(chunk)
+    return Digest(one.hexdigest(), size), other.hexdigest()

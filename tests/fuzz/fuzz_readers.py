@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz.package_readers import archives, indexes, read_archive, read_index
 from tests.fuzz.sample_readers import image_files, parquet_files, reads_set
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/testdata"
@@ -240,6 +241,8 @@ READERS: dict[str, Reader] = {
     "graphdef": Reader(lambda: _shared("tf/ops/*.pb", "graph.pb"), "graph.pb", _graph),
     "pt2": Reader(lambda: _shared("torch/*.pt2", "net.pt2"), "net.pt2", _program),
     "calibration cache": Reader(_caches, "net.cache", _cache),
+    "package archive": Reader(archives, "p.tar", read_archive),
+    "package index": Reader(indexes, "index.json", read_index),
 }
 
 _NEEDS_PARSER = {

@@ -56,12 +56,16 @@ def deliver(root: Path, cell: str, sm: str = "sm89", **changes: Any) -> Path:
     return folder
 
 
+OCR = {"det": "ocr-det", "cls": "ocr-cls", "rec": "ocr.rec"}
+"""Member → the first part of its cells' names: one has a reshape in front of it, which makes it a model of its own."""
+
+
 def deliver_ocr(root: Path, rec: str = "fp16") -> Path:
     """Writes `build/ocr/bundle.json` of the example of a bundle; `rec` is the variant of one member for one target."""
     variants = {("ada", "rec"): rec}
     cells = {
         target: {
-            member: f"ocr-{member}/{variants.get((target, member), 'fp16')}@{target}"
+            member: f"{OCR[member]}/{variants.get((target, member), 'fp16')}@{target}"
             for member in ("det", "cls", "rec")
         }
         for target in ("ada", "ampere", "blackwell")

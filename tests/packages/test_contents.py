@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packages.delivered import TENSORRT, deliver, deliver_ocr, engine_digest
+from tests.packages.delivered import OCR, TENSORRT, deliver, deliver_ocr, engine_digest
 from tests.projects import ROOT
 from trtpipe.errors import PackageError, SpecError, TrtpipeError
 from trtpipe.packages.contents import Options, collect
@@ -234,7 +234,7 @@ def ocr(tmp_path: Path) -> Path:
     place = tmp_path / "ocr"
     shutil.copytree(ROOT / "tests/bundles/project", place)
     for target, sm in (("ada", "sm89"), ("ampere", "sm86"), ("blackwell", "sm120")):
-        for pipeline in ("ocr-det", "ocr-cls", "ocr-rec"):
+        for pipeline in ("ocr-det", "ocr-cls", "ocr-rec", "ocr.rec"):
             for variant in ("fp16", "fp32"):
                 deliver(place, f"{pipeline}/{variant}@{target}", sm)
     deliver_ocr(place)
@@ -258,7 +258,7 @@ def test_a_bundle_has_one_cell_of_each_member_for_each_target(ocr):
         ("rec", "ocr-rec"),
     ]
     assert index.targets.keys() == {"ada", "ampere", "blackwell"}
-    assert index.targets["ada"] == {name: f"ocr-{name}/fp16@ada" for name in ("det", "cls", "rec")}
+    assert index.targets["ada"] == {name: f"{own}/fp16@ada" for name, own in OCR.items()}
     assert {one.variant for model in index.models for one in model.engines} == {"fp16"}
     assert {"from": "cls.probs", "to": "rec.prior", "reshape": [-1, 1, 2], "cast": "float16"} in index.edges
 
@@ -269,8 +269,8 @@ def test_members_have_the_variants_that_the_whole_was_validated_with(ocr):
 
     index = collect(["pipelines/ocr.yaml"], cwd=ocr).index
 
-    assert index.targets["ada"]["rec"] == "ocr-rec/fp32@ada"
-    assert index.targets["ampere"]["rec"] == "ocr-rec/fp16@ampere"
+    assert index.targets["ada"]["rec"] == "ocr.rec/fp32@ada"
+    assert index.targets["ampere"]["rec"] == "ocr.rec/fp16@ampere"
     assert [one.variant for one in index.model("rec").engines] == ["fp16", "fp16", "fp32"]
     assert [one.variant for one in index.model("rec").fallbacks] == ["fp16", "fp32"]
 
@@ -283,16 +283,16 @@ def test_what_the_whole_was_validated_with_is_in_the_package(ocr):
 
 
 def test_members_that_share_a_pipeline_share_its_files(ocr):
-    change(ocr / "pipelines/ocr.yaml", "  rec: {", "  again: {pipeline: ocr-rec, variants: [fp16]}\n  rec: {")
+    change(ocr / "pipelines/ocr.yaml", "  rec: {", "  again: {pipeline: ocr-cls, variants: [fp16]}\n  rec: {")
     path = ocr / "build/ocr/bundle.json"
     record = json.loads(path.read_text())
     for cells in record["targets"].values():
-        cells["again"] = cells["rec"]
+        cells["again"] = cells["cls"]
     path.write_text(json.dumps(record))
 
     index = collect(["ocr"], cwd=ocr).index
 
-    assert index.model("again").engines == index.model("rec").engines
+    assert index.model("again").engines == index.model("cls").engines
     assert len([path for path in index.files if path.endswith("model.engine")]) == 9
 
 

@@ -61,7 +61,7 @@ class ArchiveReader:
     """Reads an archive from its beginning to its end, once. Every method raises PackageError."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self._path = file, path
+        self._file, self._path, self._offset = file, path, 0
 
     def refused(self, why: str, *, unsafe: bool = False) -> PackageError:
         """The error that names this archive."""
@@ -144,6 +144,7 @@ class ArchiveReader:
             raise self.refused(reason_of(error)) from error
         if len(data) < size:
             raise self.refused("it ends too early")
+        self._offset += size
         return data
 
     def _padding(self, size: int) -> None:
@@ -151,7 +152,9 @@ class ArchiveReader:
             raise self.refused("there is something between its files", unsafe=True)
 
     def _end(self) -> None:
-        rest = self._file.read(2 * RECORD)
+        """Reads the blocks of zeros that fill the last record, and nothing behind them."""
+        rest = self._read(BLOCK)
+        rest += self._read(-self._offset % RECORD)
         if any(rest) or self._file.read(1):
             raise self.refused("there is something behind its end", unsafe=True)
 

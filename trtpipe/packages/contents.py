@@ -102,10 +102,10 @@ def _model(
 ) -> tuple[PackedModel, dict[str, Source]]:
     """One model of the index, and its files."""
     pipeline = asked.pipeline.spec.pipeline
-    home = f"models/{pipeline}"
     sources: dict[str, Source] = {}
     engines = []
     mine = [cells[name] for name in asked.cells]
+    home = f"models/{mine[0].place.pipeline}"  # of a bundle's member that has a reshape or cast in front: its own
     for cell in mine:
         engine = cell.packed(f"{home}/{cell.place.variant}@{cell.place.target}")
         engines.append(engine)

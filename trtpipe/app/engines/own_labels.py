@@ -30,10 +30,12 @@ class OwnLabels:
 
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    member: str = ""
+    """What stands before outputs in the globs: `rec.` for a bundle's member."""
 
     def of(self, output: str) -> tuple[str, ...]:
         """The names of an output's classes; none if nobody named them."""
-        found = [names for glob, names in self.names.items() if fnmatchcase(output, glob)]
+        found = [names for glob, names in self.names.items() if fnmatchcase(self.member + output, glob)]
         return found[-1] if found else ()
 
 
@@ -45,8 +47,15 @@ def own_labels(place: Place) -> OwnLabels:
     folder = place.folder.absolute()
     try:
         packaged = dict(_of_package(folder, cell))
-        found = packaged or dict(_of_spec(folder, CellPlace.parse(cell).pipeline))
-        return OwnLabels({glob: _names(file) for glob, file in found.items()})
+        if packaged:
+            return OwnLabels({output: _names(file) for output, file in packaged.items()})
+        root, name = find_root(folder), CellPlace.parse(cell).pipeline
+        found = dict(_of_spec(root, "pipeline", name))
+        if found or "." not in name:
+            return OwnLabels({glob: _names(file) for glob, file in found.items()})
+        bundle, _, member = name.partition(".")
+        found = dict(_of_member(root, bundle, member))
+        return OwnLabels({glob: _names(file) for glob, file in found.items()}, member=f"{member}.")
     except TrtpipeError as error:
         return OwnLabels(notes=(f"no names of classes are shown: {error.problems[0].fact}",))
 
@@ -59,13 +68,23 @@ def _of_package(folder: Path, cell: str) -> Iterator[tuple[str, Path]]:
                 yield from ((output, package / file) for output, file in model.labels.items())
 
 
-def _of_spec(folder: Path, pipeline: str) -> Iterator[tuple[str, Path]]:
-    root = find_root(folder)
-    for path in holding(specs_in(root / PIPELINES), beginning("pipeline", [pipeline])):
+def _of_spec(root: Path, kind: str, name: str) -> Iterator[tuple[str, Path]]:
+    """Globs and files of labels of the pipeline or bundle of that name. Raises SpecError."""
+    for path in holding(specs_in(root / PIPELINES), beginning(kind, [name])):
         project, data = load_project(root), complete_document(path).data
-        for place, text in named_labels(data.get("package"), ("package",)):
-            glob = str(place[-1]) if len(place) > 2 else "*"
+        for place, text in [*named_labels(data.get("package"), ("package",)), *named_labels(data, ())]:
+            glob = "*" if place[-1] == "labels" else str(place[-1])
             yield glob, project.resolve_source(text, place)
+
+
+def _of_member(root: Path, bundle: str, member: str) -> Iterator[tuple[str, Path]]:
+    """The labels of a member that is built for its bundle: its pipeline's, and the bundle's, which count more."""
+    for path in holding(specs_in(root / PIPELINES), beginning("bundle", [bundle])):
+        members = complete_document(path).data.get("members")
+        told = members.get(member) if isinstance(members, Mapping) else None
+        pipeline = told.get("pipeline") if isinstance(told, Mapping) else str(told).partition("/")[0]
+        yield from ((f"{member}.{glob}", file) for glob, file in _of_spec(root, "pipeline", str(pipeline)))
+        yield from _of_spec(root, "bundle", bundle)
 
 
 def _names(file: Path) -> tuple[str, ...]:
