@@ -245,7 +245,7 @@ def _finish(course: _Course, steps: Steps, presses: Callable[[], int]) -> None:
 
 def _complete_bundles(course: _Course, steps: Steps) -> list[str]:
     """Bring the selected bundles to their end; the names of those that are complete."""
-    from trtpipe.building.bundles import complete_bundles
+    from trtpipe.building.bundles.completion import complete_bundles
 
     lock = course.kept_to.lock if course.kept_to is not None else None
     return complete_bundles(course.planned, course.outcome, course.delivery.observer, steps.terms, lock)

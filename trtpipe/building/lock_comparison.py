@@ -119,7 +119,7 @@ def compare_with_lock(planned: Planned, lock: Lock) -> Comparison:
         Difference(name, "cell", "in the lockfile", "not in the spec") for name in sorted(gone)
     ]
     if planned.workspace.bundles or lock.bundles:
-        from trtpipe.building.bundles import compare_bundles
+        from trtpipe.building.bundles.comparison import compare_bundles
 
         comparison.differences += compare_bundles(planned, lock, comparison.exact, comparison.by_key)
     return comparison

@@ -57,7 +57,7 @@ def _is_bundle(planned: Planned) -> Callable[[str], bool]:
     """Tells which bundles of the lockfile the project still has; asked only where there are any."""
 
     def asked(name: str) -> bool:
-        from trtpipe.building.bundles import bundles_of
+        from trtpipe.building.bundles.comparison import bundles_of
 
         return bundles_of(planned)(name)
 

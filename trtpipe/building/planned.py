@@ -124,7 +124,7 @@ def _whole(workspace: Workspace) -> Workspace:
     """The workspace, with the members of bundles that have cells of their own."""
     if not any(bundle.joined for bundle in workspace.bundles):
         return workspace
-    from trtpipe.building.joints import with_joints
+    from trtpipe.building.bundles.joints import with_joints
 
     return with_joints(workspace)
 
@@ -182,7 +182,7 @@ def nothing_to_do(planned: Planned) -> bool:
         return False
     if not planned.workspace.bundles:
         return True
-    from trtpipe.building.bundles import stale_bundles
+    from trtpipe.building.bundles.work import stale_bundles
 
     return not stale_bundles(planned)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trtpipe.building.joints import view_of
+from trtpipe.building.bundles.joints import view_of
 from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.loader.specs import LoadedPipeline
@@ -18,7 +18,7 @@ from trtpipe.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from trtpipe.checks.report import CheckReport
-    from trtpipe.proofs.edges import Interface
+    from trtpipe.proofs.bundles.edges import Interface
 
 
 def prove_bundles(
@@ -39,7 +39,7 @@ def proved_bundle(
     bundle: LoadedBundle, workspace: Workspace, *, offline: bool = False, observer: Observer | None = None
 ) -> list[str]:
     """What is proved of a bundle, as lines. Raises SpecError with everything that is wrong with it."""
-    from trtpipe.proofs.edges import prove_edges
+    from trtpipe.proofs.bundles.edges import prove_edges
 
     members = interfaces(bundle, workspace, offline=offline, observer=observer)
     proof = prove_edges(bundle, members)
@@ -63,7 +63,7 @@ def interfaces(
 def _interface(
     pipeline: LoadedPipeline, workspace: Workspace, offline: bool, observer: Observer | None
 ) -> Interface:
-    from trtpipe.proofs.edges import Interface
+    from trtpipe.proofs.bundles.edges import Interface
 
     view = view_of(pipeline, workspace, offline=offline, observer=observer)
     inputs = {info.name: info for info in view.inputs}
@@ -94,7 +94,7 @@ def _capabilities(bundle: LoadedBundle, member: str, target: str, resolver: Targ
 def _thresholds(bundle: LoadedBundle, members: Mapping[str, Interface]) -> Iterator[Problem]:
     """Thresholds for outputs that the whole does not have; those of a driver are known only when it runs."""
     from trtpipe.metrics.thresholds import unmatched
-    from trtpipe.proofs.edges import whole_outputs
+    from trtpipe.proofs.bundles.edges import whole_outputs
 
     asked = bundle.spec.validate_
     if asked is None or bundle.spec.python is not None:

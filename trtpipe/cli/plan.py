@@ -25,7 +25,7 @@ from trtpipe.workspace.held_steps import CONTRADICTS, Held
 from trtpipe.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from trtpipe.building.bundles import ForeseenBundle
+    from trtpipe.building.bundles.comparison import ForeseenBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _foreseen_bundles(planned: Planned) -> list[ForeseenBundle]:
     """What a build would do with the selected bundles; nothing is imported for projects without."""
     if not planned.workspace.bundles:
         return []
-    from trtpipe.building.bundles import foreseen_bundles
+    from trtpipe.building.bundles.comparison import foreseen_bundles
 
     return foreseen_bundles(planned)
 

@@ -133,8 +133,8 @@ def member_problems(bundle: LoadedBundle, valid: Iterable[str]) -> list[Problem]
         place: SpecPath = ("members", name)
         pipeline = bundle.pipelines.get(member.pipeline)
         if member.pipeline == bundle.name:
-            fact = f"member {name!r} is the bundle itself"
-            found.append(Problem(Code.UNKNOWN_NAME, fact, "name a pipeline", path=place))
+            fact = f"member {name!r} is the bundle itself, not a pipeline"
+            found.append(Problem(Code.UNKNOWN_NAME, fact, path=place))
         elif pipeline is None:
             fact = f"member {name!r}: no pipeline {shortened(member.pipeline)!r}"
             remedy = choose_from(member.pipeline, sorted(valid), "pipelines")

@@ -15,12 +15,13 @@ from pydantic import BaseModel
 from trtpipe.errors import Problem, SpecError, SpecPath
 from trtpipe.json_values import JsonObject
 from trtpipe.loader.auto_variants import auto_problems
+from trtpipe.loader.defaults import with_defaults
 from trtpipe.loader.grammar import AnyOptions, KnownNames, Parser, choose_from
 from trtpipe.loader.labels import label_files, named_labels
 from trtpipe.loader.marks import Document
 from trtpipe.loader.named_sets import cache_files, calibration_problems, unknown_set
 from trtpipe.loader.plain import Written
-from trtpipe.loader.project import PROJECT_FILE, Project
+from trtpipe.loader.project import Project
 from trtpipe.loader.refusals import in_file_order, stop_at, validated
 from trtpipe.loader.remotes import misplaced_pins, named_remotely, unfetchable
 from trtpipe.loader.scalars import shortened
@@ -30,7 +31,6 @@ from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 from trtpipe.spec.fields import PinnedText, named_files
 from trtpipe.spec.pipeline import ModelSpec, PipelineSpec, TargetSpec
-from trtpipe.spec.project import ProjectSpec
 from trtpipe.spec.remote import RemoteFile
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ _NOTHING = ("", "~", "null")
 _SOURCE: SpecPath = ("model", "source")
 _OPTIONS: SpecPath = ("model", "options")
 GRAFT = ("transform", "graft")
-_ANY_TARGET = TargetSpec(gpu=("this",))
-_NO_DEFAULTS = ProjectSpec(schema=1)
 
 
 _UNKNOWN_PARSER = Parser(AnyOptions, takes_directory=True)
@@ -164,7 +162,7 @@ def load_pipeline(path: Path, project: Project, known: KnownNames) -> LoadedPipe
 
 def pipeline_in(document: Document, path: Path, project: Project, known: KnownNames) -> LoadedPipeline:
     """The pipeline in a document that was read from a path. Raises SpecError with all its problems."""
-    data, problems = _with_defaults(document, project)
+    data, problems = with_defaults(document, project)
     spec, refused = validated(PipelineSpec, document, data)
     refused = [_neither(problem) for problem in refused]
     problems += [*document.problems, *refused, *_unknown_names(document, known)]
@@ -282,39 +280,6 @@ def complete_document(path: Path) -> Document:
     if not document.complete:
         stop_at(document.problems)
     return document
-
-
-def _with_defaults(document: Document, project: Project) -> tuple[Written, list[Problem]]:
-    """The document's data with the project's targets, toolchains and builder where it leaves them out."""
-    shared = project.spec or _NO_DEFAULTS
-    data: dict[str, object] = dict(document.data)
-    targets, problems = _targets(document, shared)
-    if targets:
-        data["targets"] = targets
-    toolchains = data.get("toolchains", {})
-    if isinstance(toolchains, dict):
-        data["toolchains"] = {**shared.toolchains, **toolchains}
-    if shared.builder is not None:
-        data.setdefault("builder", shared.builder)
-    return data, problems
-
-
-def _targets(document: Document, shared: ProjectSpec) -> tuple[object, list[Problem]]:
-    targets: object = document.data.get("targets", shared.targets)
-    if not isinstance(targets, dict):
-        return targets, []
-    named = [name for name, target in targets.items() if target is None]
-    problems = [_undescribed(name, document, shared) for name in named if name not in shared.targets]
-    described = {name: shared.targets.get(name, _ANY_TARGET) for name in named}
-    return {**targets, **described}, problems
-
-
-def _undescribed(name: str, document: Document, shared: ProjectSpec) -> Problem:
-    fact = f"target {name!r} is defined neither here nor in {PROJECT_FILE}"
-    remedy = f"define it: {name}: {{gpu: rtx4090}}"
-    if shared.targets:
-        remedy = f"{choose_from(name, shared.targets, 'shared targets')}\nor {remedy}"
-    return document.problem(Code.TARGET_UNDESCRIBED, fact, remedy, ("targets", name), key=True)
 
 
 def _unknown_names(document: Document, known: KnownNames) -> list[Problem]:

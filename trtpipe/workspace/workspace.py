@@ -83,6 +83,12 @@ class Workspace:
         usual = site_of(self.project, self.store, self.state)
         return replace(usual, lockfile=self.lockfile, wheel_lock=self.wheel_lock)
 
+    def with_pipelines(self, pipelines: tuple[LoadedPipeline, ...]) -> Workspace:
+        """The same with other pipelines; with the same store and state, which may have been read or changed."""
+        made = replace(self, pipelines=pipelines)
+        made.__dict__.update(store=self.store, state=self.state)
+        return made
+
     def wants(self, cell: str) -> bool:
         """Whether the command selects this cell, by itself or as one of a bundle's."""
         if self.scope and cell not in self.scope:
@@ -214,6 +220,18 @@ def _one_project(loaded: Sequence[LoadedPipeline]) -> Project:
 def cell_names(workspace: Workspace) -> list[str]:
     """Every cell of the loaded pipelines."""
     return list(_cells_of(workspace.pipelines))
+
+
+def cells_for(workspace: Workspace, pipeline: LoadedPipeline, target: str) -> Iterator[str]:
+    """A pipeline's cells for a target, and those of bundles' members that are built from it."""
+    name = pipeline.spec.pipeline
+    yield from (f"{name}/{variant}@{target}" for variant in pipeline.spec.variants)
+    for bundle in workspace.bundles:
+        for member in bundle.joined:
+            served = {bundle.target_of(member, one) for one in bundle.targets}
+            if bundle.pipeline_of(member) is pipeline and target in served:
+                own = bundle.pipeline_name(member)
+                yield from (f"{own}/{variant}@{target}" for variant in bundle.variants_of(member))
 
 
 def _cells_of(pipelines: Iterable[LoadedPipeline]) -> Iterator[str]:

@@ -27,7 +27,7 @@ _LARGEST = 64 << 20
 
 def bundle_records(planned: Planned, failures: Sequence[Failure]) -> tuple[BundleRecord, ...]:
     """Each bundle that the command selects: complete, failed, or not complete because a member is missing."""
-    from trtpipe.building.bundles import complete_now
+    from trtpipe.building.bundles.work import complete_now
 
     said = {one.name: tuple(problem.fact for problem in one.problems) for one in failures}
     complete = complete_now(planned)

@@ -37,7 +37,7 @@ from trtpipe.targets.toolchain import FLAVOURS, Toolchain
 from trtpipe.text.upgrades import upgrade_html, upgrade_markdown
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 from trtpipe.workspace.target_facts import TargetResolver
-from trtpipe.workspace.workspace import BUILD_DIRECTORY, STATE_DIRECTORY, Workspace
+from trtpipe.workspace.workspace import BUILD_DIRECTORY, STATE_DIRECTORY, Workspace, cells_for
 
 _LARGEST = 64 << 20
 DIRECTORY = "upgrade"
@@ -123,7 +123,7 @@ def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgra
             if flavour not in (None, spec.flavour):
                 continue
             version = current.version if isinstance(current, Toolchain) else None
-            wanted = [one for one in _cells_for(old, pipeline, target) if old.wants(one)]
+            wanted = [one for one in cells_for(old, pipeline, target) if old.wants(one)]
             (already if version == found.version else concerned).extend(wanted)
     if not concerned and not already:
         raise SpecError(
@@ -134,18 +134,6 @@ def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgra
     place = (output or old.root / DIRECTORY / name).absolute()
     _refuse_taken(place, old)
     return Upgrade(old, name, spec, place, found, tuple(concerned), tuple(already))
-
-
-def _cells_for(old: Workspace, pipeline: LoadedPipeline, target: str) -> Iterator[str]:
-    """A pipeline's cells for a target, and those of bundles' members that are built from it."""
-    name = pipeline.spec.pipeline
-    yield from (f"{name}/{variant}@{target}" for variant in pipeline.spec.variants)
-    for bundle in old.bundles:
-        for member in bundle.joined:
-            served = {bundle.target_of(member, one) for one in bundle.targets}
-            if bundle.pipeline_of(member) is pipeline and target in served:
-                own = bundle.pipeline_name(member)
-                yield from (f"{own}/{variant}@{target}" for variant in bundle.variants_of(member))
 
 
 def _refuse_taken(output: Path, old: Workspace) -> None:

@@ -58,9 +58,6 @@ def open_driver(text: str, files: Mapping[str, Path], read: Iterable[Path]) -> I
 def _outputs(text: str, found: object) -> dict[str, Array]:
     if isinstance(found, Mapping) and found and all(isinstance(name, str) for name in found):
         return {name: np.asarray(array) for name, array in found.items()}
-    fact = (
-        f"{text} returns {type(found).__name__}"
-        if not isinstance(found, Mapping)
-        else f"{text} returns nothing"
-    )
-    raise StepFailed(Problem(Code.DATA_CODE, fact, "return a mapping: output name → array", path=_WHERE))
+    what = "nothing" if isinstance(found, Mapping) else type(found).__name__
+    fact = f"{text} returns {what} instead of a mapping from output names to arrays"
+    raise StepFailed(Problem(Code.DATA_CODE, fact, path=_WHERE))

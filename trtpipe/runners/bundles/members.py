@@ -37,8 +37,8 @@ class Member:
         unknown = [name for name in fed if name not in self.runner.inputs]
         if missing or unknown:
             what = f"lacks {', '.join(missing)}" if missing else f"has no input {', '.join(unknown)}"
-            remedy = f"its inputs are {', '.join(self.runner.inputs)}"
-            raise StepFailed(Code.MISSING_INPUT, f"member {self.name!r} {what}", remedy)
+            listed = ", ".join(self.runner.inputs)
+            raise StepFailed(Code.MISSING_INPUT, f"member {self.name!r} {what}: its inputs are {listed}")
         return self.runner.infer(fed)
 
     def _changed(self, name: str, array: Array) -> Array:

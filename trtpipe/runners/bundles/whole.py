@@ -20,7 +20,7 @@ import onnxruntime
 from trtpipe.canonical.summary import TensorInfo, summarize
 from trtpipe.datasets.locations import GivenFiles
 from trtpipe.datasets.samples.batches import open_dataset
-from trtpipe.errors import SpecError, StepFailed
+from trtpipe.errors import Problem, SpecError, StepFailed
 from trtpipe.files import write_whole
 from trtpipe.metrics.metrics import Accumulator
 from trtpipe.plan.options import BundleOptions
@@ -234,9 +234,8 @@ def names_in(known: Iterable[str], free: Iterable[str]) -> dict[str, str]:
         if name in known or (known and short not in known):
             found[name] = name
         elif plain.count(short) > 1:
-            fact = f"{short!r} is a free input of several members"
-            remedy = f"name the inputs of the data set {', '.join(one for one in free if one.endswith(f'.{short}'))}"
-            raise SpecError(Code.AMBIGUOUS_NAME, fact, remedy)
+            fact = f"the data set has {short!r}, which is a free input of several members"
+            raise SpecError(Problem(Code.AMBIGUOUS_NAME, fact, path=("inputs", short)))
         else:
             found[name] = short
     return found

@@ -30,13 +30,13 @@ Ends = tuple[Mapping[str, "TensorInfo"], Mapping[str, "TensorInfo"]]
 def with_joints(workspace: Workspace) -> Workspace:
     """The workspace, with the pipelines of such members. Raises TrtpipeError if a model cannot be read."""
     joined = [one for bundle in workspace.bundles for one in _joined(bundle, workspace)]
-    return replace(workspace, pipelines=(*workspace.pipelines, *joined)) if joined else workspace
+    return workspace.with_pipelines((*workspace.pipelines, *joined)) if joined else workspace
 
 
 def _joined(bundle: LoadedBundle, workspace: Workspace) -> Iterator[LoadedPipeline]:
     if not bundle.joined:
         return
-    from trtpipe.proofs.joints import graft_for, profiles_for
+    from trtpipe.proofs.bundles.joints import graft_for, profiles_for
 
     ports = _outputs(bundle, workspace)
     for member in bundle.joined:

@@ -166,7 +166,7 @@ def _wrong_reshape(edge: _Edge) -> Problem | None:
         return None
     if dims is None:
         fact = f"{edge.words()}: how many dimensions the output has is not known"
-        return Problem(Code.NO_RANK, fact, "export the model with a shape for it", path=edge.path)
+        return Problem(Code.NO_RANK, fact, path=edge.path)
     short = [axis for axis, size in enumerate(wanted) if size == 0 and axis >= len(dims)]
     if short:
         fact = f"{edge.words()}: the reshape keeps dimension {short[0]}, and the output has {len(dims)}"

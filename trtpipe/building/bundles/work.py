@@ -1,41 +1,27 @@
-"""Bundles in a build: which cells their members are, their validation as a whole, and what the lockfile says of them.
-
-A bundle is complete when every member has a delivered cell for every target and the whole meets its thresholds: then
-its results are written to `build/BUNDLE/`, and it has one entry in the lockfile for all of its members.
-"""
+"""The work on a bundle: its files by digest, the cells that its members are, and the step that validates the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.building.facts import FactFinder, stage_tools
-from trtpipe.building.performer import Terms
-from trtpipe.building.steps import open_steps
 from trtpipe.digests import Digest, key_of
-from trtpipe.errors import Problem, SpecError, TrtpipeError
+from trtpipe.errors import SpecError
 from trtpipe.json_values import Json
 from trtpipe.loader.bundles import LoadedBundle, driver_spec, in_order
-from trtpipe.loader.project import PIPELINES, beginning, holding, specs_in
-from trtpipe.lockfile import Entry, Fact, Lock, shown_digest
-from trtpipe.lockfile.comparison import Difference, between, mismatch
+from trtpipe.lockfile import Fact, shown_digest
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import UpToDate
-from trtpipe.plan.graph import Cell, FromStep, Input, Source, Step, json_ready, plan_of
+from trtpipe.plan.graph import Cell, FromStep, Input, Source, Step, json_ready
 from trtpipe.plan.options import BundleOptions, EdgeOptions
 from trtpipe.plan.options.stage_options import UNPLACED
 from trtpipe.plan.planner import profiles_record
 from trtpipe.plan.planner.facts import MODEL_FILES
-from trtpipe.plan.ports import Observer
-from trtpipe.plan.task import GOLDEN
-from trtpipe.workspace.site import HereOf
 
 if TYPE_CHECKING:
-    from trtpipe.building.outcome import Outcome
     from trtpipe.building.planned import Planned
-    from trtpipe.plan.trace import Trace
 
 Choice = Mapping[str, Mapping[str, str]]
 """Target → member → the cell that it is."""
@@ -116,7 +102,7 @@ def _code(bundle: LoadedBundle, finder: FactFinder) -> tuple[Source, ...]:
 def choice_of(bundle: LoadedBundle, delivered: Collection[str]) -> Choice | None:
     """The cell of each member for each target: the first allowed one that is delivered; None if one has none."""
     found = {
-        target: {name: _first(bundle.cells_of(name, target), delivered) for name in bundle.spec.members}
+        target: {name: first_of(bundle.cells_of(name, target), delivered) for name in bundle.spec.members}
         for target in bundle.targets
     }
     chosen = {
@@ -126,7 +112,8 @@ def choice_of(bundle: LoadedBundle, delivered: Collection[str]) -> Choice | None
     return chosen if all(len(one) == len(bundle.spec.members) for one in chosen.values()) else None
 
 
-def _first(cells: Sequence[str], delivered: Collection[str]) -> str | None:
+def first_of(cells: Sequence[str], delivered: Collection[str]) -> str | None:
+    """The first of some cells that is delivered; None if none is."""
     return next((cell for cell in cells if cell in delivered), None)
 
 
@@ -281,193 +268,3 @@ def complete_now(planned: Planned) -> set[str]:
     delivered = {cell.name for cell in planned.plan.cells if cell.name in state.cells}
     keys = engine_keys(planned)
     return {one.name for one in planned.workspace.whole_bundles if _is_current(planned, one, delivered, keys)}
-
-
-def complete_bundles(
-    planned: Planned, outcome: Outcome, observer: Observer, terms: Terms, frozen: Lock | None = None
-) -> list[str]:
-    """Validate and write the selected bundles whose members are all delivered; the names of those that are complete.
-
-    A bundle that cannot be complete, because a member failed, is among what is blocked. With `frozen`, each must be as
-    that lockfile says.
-    """
-    delivered = {*outcome.built, *outcome.restored, *outcome.fresh}
-    done: list[str] = []
-    for bundle in planned.workspace.whole_bundles:
-        try:
-            if not _complete(planned, bundle, delivered, observer, terms):
-                outcome.blocked.append(bundle.name)
-                continue
-            if frozen is not None:
-                _hold(bundle.name, planned.workspace.state.lock_entry(bundle.name), frozen)
-            done.append(bundle.name)
-        except TrtpipeError as error:
-            error.problems = tuple(_placed(bundle, problem) for problem in error.problems)
-            outcome.failures.append((bundle.name, error))
-    return done
-
-
-def _placed(bundle: LoadedBundle, problem: Problem) -> Problem:
-    """A problem of the driver, with its place in the bundle's file; a data set's are in another file."""
-    return bundle.locate(problem) if problem.path[:1] == ("python",) and bundle.spec.python else problem
-
-
-def _hold(name: str, entry: Entry, lock: Lock) -> None:
-    """Compare a complete bundle with the lockfile. Raises LockMismatch."""
-    differences = between(name, lock.bundles.get(name, {}), entry)
-    if differences:
-        raise mismatch(differences, "`trtpipe build` writes the results of this machine")
-
-
-def _complete(
-    planned: Planned, bundle: LoadedBundle, delivered: Collection[str], observer: Observer, terms: Terms
-) -> bool:
-    from trtpipe.delivery.bundles import BundleResult, deliver_bundle
-
-    work = work_on(planned, bundle, delivered)
-    if work is None:
-        return False
-    state, keys = planned.workspace.state, engine_keys(planned)
-    content = work.content(keys)
-    if state.delivered(bundle.name, content):
-        return True
-    traces = _validated(planned, work, observer, terms)
-    result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
-    files, entry = deliver_bundle(result, planned.workspace.build, state.lock_entry)
-    files += _recorded(planned, files[0].parent, traces)
-    state.remember_cell(bundle.name, content, files, entry)
-    return True
-
-
-def _recorded(planned: Planned, folder: Path, traces: Mapping[str, Trace]) -> list[Path]:
-    """The first samples with the reference's outputs beside the bundle's files: a recording for `validate.golden`."""
-    path = folder / GOLDEN
-    digest = next((one.outputs[GOLDEN] for one in traces.values() if GOLDEN in one.outputs), None)
-    path.unlink(missing_ok=True)
-    if digest is None:
-        return []
-    planned.workspace.store.fetch(digest, path)
-    return [path]
-
-
-def _validated(planned: Planned, work: BundleWork, observer: Observer, terms: Terms) -> dict[str, Trace]:
-    """Target → the trace of its validation. Raises StepFailed."""
-    own = {step.address: step for step in work.steps.values()}
-    if not own:
-        return {}
-    plan = plan_of({**planned.plan.steps, **own}, ()).upto(own)
-    site = planned.site
-    here = HereOf(site.root, site.reach, plan.steps, {})
-    with open_steps(plan, site, here, observer, terms) as steps:
-        steps.bring(list(own))
-        return {target: steps.trace(step.address) for target, step in work.steps.items()}
-
-
-def compare_bundles(
-    planned: Planned, lock: Lock, exact: Mapping[str, Entry], by_key: Collection[str]
-) -> list[Difference]:
-    """In what the selected bundles differ from the lockfile, as far as that is known without a build.
-
-    `exact` holds the facts of the cells that are known, `by_key` names those whose engine is the lockfile's.
-    """
-    known = {**{name: lock.cells[name] for name in by_key}, **exact}
-    found: list[Difference] = []
-    current = current_bundles(planned)
-    for bundle in planned.workspace.whole_bundles:
-        locked = lock.bundles.get(bundle.name)
-        if locked is not None and bundle.name in current:
-            found += between(bundle.name, locked, planned.workspace.state.lock_entry(bundle.name))
-            continue
-        if locked is None:
-            found.append(Difference(bundle.name, "bundle", "not in the lockfile", "to be built"))
-            continue
-        found += between(bundle.name, locked, _facts_now(planned, bundle, known), _ASKED)
-    declared = {one.name for one in planned.workspace.bundles}
-    is_bundle = bundles_of(planned)
-    gone = [name for name in lock.bundles if name not in declared and not is_bundle(name)]
-    return found + [Difference(name, "bundle", "in the lockfile", "not in the project") for name in gone]
-
-
-@dataclass(frozen=True, slots=True)
-class ForeseenBundle:
-    """What a build would do with a bundle."""
-
-    name: str
-    current: bool
-    """Whether it is complete as it is asked for now."""
-    facts: Mapping[str, Fact]
-    """What the lockfile would say of it, as far as that is known."""
-    reasons: tuple[str, ...]
-    """What differs from the lockfile."""
-
-    def line(self) -> str:
-        """One line below a plan's table."""
-        if self.current:
-            return f"bundle {self.name} is up to date"
-        return f"bundle {self.name} would be completed: {'; '.join(self.reasons) or 'its results are not in build/'}"
-
-    def story(self) -> str:
-        """Everything that it is made of."""
-        lines = [self.line(), ""]
-        for field, fact in self.facts.items():
-            inner = fact.items() if isinstance(fact, Mapping) else ()
-            lines += (
-                [f"{field}:", *(f"  {name}: {text}" for name, text in inner)]
-                if inner
-                else [f"{field}: {fact}"]
-            )
-        return "\n".join(lines)
-
-    def to_json(self) -> dict[str, object]:
-        """The same as a JSON object."""
-        return {"current": self.current, "reasons": list(self.reasons), "facts": dict(self.facts)}
-
-
-def foreseen_bundles(planned: Planned) -> list[ForeseenBundle]:
-    """What a build would do with the selected bundles. Raises SpecError."""
-    lock, state, current = planned.site.lock, planned.workspace.state, current_bundles(planned)
-    known = {name: state.lock_entry(name) for name in delivered_cells(planned)}
-    found = []
-    for bundle in planned.workspace.whole_bundles:
-        facts = _facts_now(planned, bundle, known)
-        locked = lock.bundles.get(bundle.name)
-        differences = between(bundle.name, locked, facts, _ASKED) if locked is not None else []
-        reasons = [one.line() for one in differences] if locked is not None else ["it is not in the lockfile"]
-        found.append(ForeseenBundle(bundle.name, bundle.name in current, facts, tuple(reasons)))
-    return found
-
-
-_ASKED = frozenset({"key", "edges", "driver", "data", "golden", "labels", "members"})
-
-
-def _facts_now(planned: Planned, bundle: LoadedBundle, known: Mapping[str, Entry]) -> dict[str, Fact]:
-    """What the lockfile would say of a bundle, without the outcome of its validation."""
-    facts = facts_of(bundle, FactFinder(planned.workspace.state, planned.targets))
-    choice = choice_of(bundle, known)
-    key = "to be built"
-    if choice is not None:
-        key = identity_of(facts, choice, {name: str(entry["key"]) for name, entry in known.items()})
-    return {**facts.facts(), "key": key, "members": _members_now(bundle, known)}
-
-
-def _members_now(bundle: LoadedBundle, known: Mapping[str, Entry]) -> dict[str, str]:
-    """The lockfile's lines about members, as they would be; without the engine of a member that must be built."""
-    found: dict[str, str] = {}
-    for target in bundle.targets:
-        for name in bundle.spec.members:
-            cell = _first(bundle.cells_of(name, target), known)
-            wanted = bundle.cells_of(name, target)[0]
-            found[f"{target} {name}"] = f"{cell} {known[cell]['engine']}" if cell else f"{wanted} to be built"
-    return found
-
-
-def bundles_of(planned: Planned) -> Callable[[str], bool]:
-    """Tells whether the project has a bundle of some name: one that was loaded, or the file of another."""
-    loaded = {one.name for one in planned.workspace.bundles}
-    places = [planned.workspace.root / PIPELINES, *{one.path.parent for one in planned.workspace.pipelines}]
-
-    def is_bundle(name: str) -> bool:
-        files = (file for place in places for file in specs_in(place))
-        return name in loaded or bool(holding(files, beginning("bundle", [name])))
-
-    return is_bundle

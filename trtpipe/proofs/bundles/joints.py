@@ -13,8 +13,8 @@ from trtpipe.errors import Problem, SpecError
 from trtpipe.json_values import Json
 from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.problem_codes import Code
+from trtpipe.proofs.bundles.edges import Dims, border_type, changed_dims, format_dims
 from trtpipe.proofs.corners import CORNERS, corner_of
-from trtpipe.proofs.edges import Dims, border_type, changed_dims, format_dims
 from trtpipe.shapes import Shape
 from trtpipe.spec.bundle import EdgeSpec, port
 from trtpipe.spec.pipeline import Profile, ProfileInput
@@ -46,7 +46,7 @@ def _prepended(bundle: LoadedBundle, member: str, ports: Ports) -> Iterator[tupl
 def _info(bundle: LoadedBundle, source: str, ports: Ports) -> TensorInfo:
     if source not in ports or ports[source].dims is None:
         fact = f"the shape of {source!r} is not known, so the model behind the edge cannot be built"
-        problem = Problem(Code.NO_RANK, fact, "name an output with a declared shape", path=("edges", source))
+        problem = Problem(Code.NO_RANK, fact, path=("edges", source))
         raise SpecError(bundle.locate(problem))
     return ports[source]
 
@@ -87,8 +87,7 @@ def _before(
         shape = shape_before(dims, edge, after) if after is not None else None
         if shape is None:
             fact = f"{source!r} → {edge.to!r}: the profile says nothing of the sizes in {format_dims(dims)}"
-            remedy = "reshape inside the model that yields it, so that one dimension varies at most"
-            raise SpecError(bundle.locate(Problem(Code.PROFILE_MISFIT, fact, remedy, path=("edges", source))))
+            raise SpecError(bundle.locate(Problem(Code.PROFILE_MISFIT, fact, path=("edges", source))))
         shapes[corner] = shape
     return ProfileInput(min=shapes["min"], opt=shapes["opt"], max=shapes["max"])
 

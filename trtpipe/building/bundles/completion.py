@@ -1,0 +1,105 @@
+"""Brings bundles to their end: validates the whole and writes its results, once every member is delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtpipe.building.performer import Terms
+from trtpipe.building.steps import open_steps
+from trtpipe.errors import Problem, TrtpipeError
+from trtpipe.loader.bundles import LoadedBundle
+from trtpipe.lockfile import Entry, Lock
+from trtpipe.lockfile.comparison import between, mismatch
+from trtpipe.plan.graph import plan_of
+from trtpipe.plan.ports import Observer
+from trtpipe.plan.task import GOLDEN
+from trtpipe.workspace.site import HereOf
+
+if TYPE_CHECKING:
+    from trtpipe.building.outcome import Outcome
+    from trtpipe.building.planned import Planned
+    from trtpipe.plan.trace import Trace
+
+from trtpipe.building.bundles.work import BundleWork, engine_keys, work_on
+
+
+def complete_bundles(
+    planned: Planned, outcome: Outcome, observer: Observer, terms: Terms, frozen: Lock | None = None
+) -> list[str]:
+    """Validate and write the selected bundles whose members are all delivered; the names of those that are complete.
+
+    A bundle that cannot be complete, because a member failed, is among what is blocked. With `frozen`, each must be as
+    that lockfile says.
+    """
+    delivered = {*outcome.built, *outcome.restored, *outcome.fresh}
+    done: list[str] = []
+    for bundle in planned.workspace.whole_bundles:
+        try:
+            if not _complete(planned, bundle, delivered, observer, terms):
+                outcome.blocked.append(bundle.name)
+                continue
+            if frozen is not None:
+                _hold(bundle.name, planned.workspace.state.lock_entry(bundle.name), frozen)
+            done.append(bundle.name)
+        except TrtpipeError as error:
+            error.problems = tuple(_placed(bundle, problem) for problem in error.problems)
+            outcome.failures.append((bundle.name, error))
+    return done
+
+
+def _placed(bundle: LoadedBundle, problem: Problem) -> Problem:
+    """A problem of the driver, with its place in the bundle's file; a data set's are in another file."""
+    return bundle.locate(problem) if problem.path[:1] == ("python",) and bundle.spec.python else problem
+
+
+def _hold(name: str, entry: Entry, lock: Lock) -> None:
+    """Compare a complete bundle with the lockfile. Raises LockMismatch."""
+    differences = between(name, lock.bundles.get(name, {}), entry)
+    if differences:
+        raise mismatch(differences, "`trtpipe build` writes the results of this machine")
+
+
+def _complete(
+    planned: Planned, bundle: LoadedBundle, delivered: Collection[str], observer: Observer, terms: Terms
+) -> bool:
+    from trtpipe.delivery.bundles import BundleResult, deliver_bundle
+
+    work = work_on(planned, bundle, delivered)
+    if work is None:
+        return False
+    state, keys = planned.workspace.state, engine_keys(planned)
+    content = work.content(keys)
+    if state.delivered(bundle.name, content):
+        return True
+    traces = _validated(planned, work, observer, terms)
+    result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
+    files, entry = deliver_bundle(result, planned.workspace.build, state.lock_entry)
+    files += _recorded(planned, files[0].parent, traces)
+    state.remember_cell(bundle.name, content, files, entry)
+    return True
+
+
+def _recorded(planned: Planned, folder: Path, traces: Mapping[str, Trace]) -> list[Path]:
+    """The first samples with the reference's outputs beside the bundle's files: a recording for `validate.golden`."""
+    path = folder / GOLDEN
+    digest = next((one.outputs[GOLDEN] for one in traces.values() if GOLDEN in one.outputs), None)
+    path.unlink(missing_ok=True)
+    if digest is None:
+        return []
+    planned.workspace.store.fetch(digest, path)
+    return [path]
+
+
+def _validated(planned: Planned, work: BundleWork, observer: Observer, terms: Terms) -> dict[str, Trace]:
+    """Target → the trace of its validation. Raises StepFailed."""
+    own = {step.address: step for step in work.steps.values()}
+    if not own:
+        return {}
+    plan = plan_of({**planned.plan.steps, **own}, ()).upto(own)
+    site = planned.site
+    here = HereOf(site.root, site.reach, plan.steps, {})
+    with open_steps(plan, site, here, observer, terms) as steps:
+        steps.bring(list(own))
+        return {target: steps.trace(step.address) for target, step in work.steps.items()}
