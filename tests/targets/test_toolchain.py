@@ -1,5 +1,7 @@
 """A toolchain's identity and its versions."""
 
+import platform
+
 import pytest
 
 from trtpipe.digests import canonical_json
@@ -39,7 +41,7 @@ def test_any_other_interpreter_is_part_of_the_identity(other):
 
 
 def test_where_nothing_was_proved_every_interpreter_is_part_of_the_identity(monkeypatch):
-    monkeypatch.setattr(interpreters.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     interpreters._proved.cache_clear()
     try:
         assert of_python("cpython 3.11.7").facts()["python"] == "cpython 3.11.7"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -133,7 +132,12 @@ def system_here() -> str:
 
 def architecture_here() -> str:
     """`x86_64` or `aarch64`."""
-    machine = platform.machine()
+    if hasattr(os, "uname"):
+        machine = os.uname().machine
+    else:  # on Windows
+        import platform
+
+        machine = platform.machine()
     return _ARCHITECTURES.get(machine, machine)
 
 

@@ -7,7 +7,6 @@ that the file names. An interpreter without such a proof is part of an engine's 
 
 from __future__ import annotations
 
-import platform
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +29,8 @@ def _minor(python: str) -> str:
 @lru_cache(maxsize=1)
 def _proved() -> dict[tuple[str, str], frozenset[str]]:
     """Flavour and version → minor versions of interpreters that all built equal engines; other versions are absent."""
+    import platform  # imported here, because `select` needs no interpreters
+
     table = read_object(_FILE.read_bytes())
     if text_in(table, "platform") != f"{platform.system()} {platform.machine()}".lower():
         return {}
