@@ -8,7 +8,7 @@ import pytest
 
 from tests.packages.delivered import TENSORRT, deliver
 from tests.packages.triton.model_config import parsed
-from trtpipe.cli.package import PackageRequest, package_command
+from trtpipe.cli.shipping.package import PackageRequest, package_command
 from trtpipe.digests import digest_bytes
 
 SPEC = """\

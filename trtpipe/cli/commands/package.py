@@ -84,7 +84,7 @@ def package(
     """Package what is built, with an index that a loader understands, or verify such a package."""
 
     def body() -> int:
-        from trtpipe.cli.package import (
+        from trtpipe.cli.shipping.package import (
             PackageRequest,
             VerifyRequest,
             package_command,
@@ -143,7 +143,7 @@ def select(
     """Say which engine of a package a machine can run, and why not the others. 1 if there is none."""
 
     def body() -> int:
-        from trtpipe.cli.select import SelectRequest, select_command
+        from trtpipe.cli.shipping.select import SelectRequest, select_command
 
         return select_command(
             SelectRequest(package_, gpu, tuple(trt or ()), driver, memory, system, variant, check, as_json)
