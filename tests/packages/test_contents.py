@@ -93,6 +93,12 @@ def test_a_package_may_have_another_name(root):
     assert collect(["net"], Options(name="product"), cwd=root).index.package == "product"
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "../up", "nul", "a:b"])
+def test_a_name_that_is_none_for_a_file_is_refused(root, name):
+    with pytest.raises(SpecError, match="is no name for a package"):
+        collect(["net"], Options(name=name), cwd=root)
+
+
 @pytest.mark.parametrize("name", ["nett", "net/int8", "net/fp16@hopper", "nowhere.yaml"])
 def test_what_is_not_there_is_named_with_what_is(root, name):
     with pytest.raises(SpecError) as caught:

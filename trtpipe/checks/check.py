@@ -6,6 +6,7 @@ problem was found so far, TensorRT's parser is asked as well, in a process of it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trtpipe.building.canonical_models import origins_of, readable_model
 from trtpipe.building.facts import FactFinder, refuse_backend
+from trtpipe.building.performer import PLAIN_TERMS, Given
 from trtpipe.building.planned import Planned, runs
 from trtpipe.building.remote_files import unpinned
 from trtpipe.checks.report import CheckReport
@@ -24,9 +26,10 @@ from trtpipe.loader.project import find_pipelines
 from trtpipe.loader.specs import LoadedPipeline, load_dataset
 from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.plan.ports import Observer
+from trtpipe.workspace.known_names import known_names
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.target_facts import TargetResolver
-from trtpipe.workspace.workspace import Workspace, known_names, scope_of, workspace_of
+from trtpipe.workspace.workspace import Workspace, scope_of, workspace_of
 from trtpipe.workspace.written_places import refuse_foreign_places
 
 if TYPE_CHECKING:
@@ -60,14 +63,21 @@ def check_specs(
     specs = [text for text in arguments if text not in cells]
     loaded = load_all(find_pipelines(specs, cwd), known_names())
     report, resolver = CheckReport(list(loaded.problems)), TargetResolver()
-    scope, bundles = scope_of(loaded), tuple(loaded.bundles)
+    projects: dict[Path, list[LoadedPipeline]] = {}
     for pipeline in loaded.pipelines:
-        workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only), bundles, scope)
-        refuse_foreign_places(workspace.root)
-        use_remote(workspace.store, offline=offline, required=False)
-        _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
+        projects.setdefault(pipeline.project.root, []).append(pipeline)
+    opened, scope, bundles = time.time_ns(), scope_of(loaded), tuple(loaded.bundles)
+    for root, pipelines in projects.items():
+        project = Workspace(pipelines[0].project, tuple(pipelines), (*cells, *only), opened, bundles, scope)
+        refuse_foreign_places(root)
+        use_remote(project.store, offline=offline, required=False)
+        with project.state.saving_once():
+            for pipeline in pipelines:
+                workspace = project.of(pipeline)
+                _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
     if loaded.bundles and not any(problem.severity == "error" for problem in report.problems):
-        _prove_bundles(workspace_of(loaded, (*cells, *only)), report, offline=offline, observer=observer)
+        whole = workspace_of(loaded, (*cells, *only), opened)
+        _prove_bundles(whole, report, offline=offline, observer=observer)
     return report
 
 
@@ -80,13 +90,18 @@ def _prove_bundles(
 
 
 def check_pipeline(
-    pipeline: LoadedPipeline, *, observer: Observer | None = None, offline: bool = False
+    pipeline: LoadedPipeline,
+    *,
+    observer: Observer | None = None,
+    offline: bool = False,
+    given: Given = PLAIN_TERMS.given,
 ) -> CheckReport:
     """Prove one spec that is loaded already, and have TensorRT parse its models."""
     report = CheckReport()
     workspace = Workspace(pipeline.project, (pipeline,))
     use_remote(workspace.store, offline=offline, required=False)
-    _Checker(pipeline, TargetResolver(), report, workspace, offline, observer, parse=True).run()
+    resolver = TargetResolver()
+    _Checker(pipeline, resolver, report, workspace, offline, observer, parse=True, given=given).run()
     return report
 
 
@@ -121,6 +136,7 @@ class _Checker:
     parse: bool = False
     make: bool = False
     """Whether typed models are made and checked against known restrictions of TensorRT."""
+    given: Given = PLAIN_TERMS.given
     proofs: list[CellProof] = field(default_factory=list)
     seen: list[onnx.ModelProto] = field(default_factory=list)
     """The model as it was checked, without its weights."""
@@ -159,7 +175,9 @@ class _Checker:
 
         def work() -> Mapping[str, str]:
             jobs = default_jobs()
-            found = parse_cells(self._planned(), self.observer, offline=self.offline, jobs=jobs)
+            found = parse_cells(
+                self._planned(), self.observer, offline=self.offline, jobs=jobs, given=self.given
+            )
             self.report.problems += [one for one in found.problems if one not in self.report.problems]
             return found.not_parsed
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.problem_codes import Code
+from trtpipe.timings import span
 
 if TYPE_CHECKING:
     from trtpipe.app.report.reports import Written
@@ -33,7 +34,8 @@ def tell_reports(planned: Planned, outcome: Outcome, mark: ReportsMark, *, inter
         from trtpipe.building.planned import delivered_now
 
         standing = set() if whole else delivered_now(planned)
-        written = report_build(planned, outcome, interrupted=interrupted, standing=standing)
+        with span("write the reports", "report"):
+            written = report_build(planned, outcome, interrupted=interrupted, standing=standing)
         _warn(written)
         append_step_summary(written)
         if whole and not written.warnings:

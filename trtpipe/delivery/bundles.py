@@ -44,10 +44,14 @@ class BundleResult:
 
 
 def deliver_bundle(
-    result: BundleResult, build: Path, entry_of: Callable[[str], Entry]
+    result: BundleResult,
+    build: Path,
+    entry_of: Callable[[str], Entry],
+    hold: Callable[[Entry], None],
 ) -> tuple[list[Path], dict[str, Fact]]:
     """Write a bundle's files; returns them, and its entry for the lockfile. `entry_of` gives those of its cells.
 
+    `hold` is given the entry before anything is written, and may raise.
     Raises ValidationFailed when the whole missed a threshold, TrtpipeError when the files cannot be written.
     """
     try:
@@ -61,6 +65,8 @@ def deliver_bundle(
     except Malformed as error:
         fact = f"the trace of {result.bundle.name}:validate in the store is damaged: {error}"
         raise ArtifactDamaged(Code.ARTIFACT_DAMAGED, fact) from error
+    entry = _entry(result, judged, entry_of)
+    hold(entry)
     folder = build / result.bundle.name
     files = {SUMMARY: bundle_summary(record), RECORD: json.dumps(record, indent=2, sort_keys=True) + "\n"}
     try:
@@ -70,7 +76,7 @@ def deliver_bundle(
     except OSError as error:
         fact = f"cannot write {folder}: {(error.strerror or str(error)).lower()}"
         raise TrtpipeError(Code.CANNOT_DELIVER, fact) from error
-    return [folder / name for name in files], _entry(result, judged, entry_of)
+    return [folder / name for name in files], entry
 
 
 def _judged(result: BundleResult, target: str) -> Judgement | None:

@@ -15,13 +15,13 @@ from blake3 import blake3
 
 from trtpipe import __version__
 from trtpipe.digests import both_digests
-from trtpipe.errors import PackageError
-from trtpipe.json_values import JsonObject
+from trtpipe.errors import PackageError, SpecError
+from trtpipe.json_values import JsonObject, Malformed
 from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.packages.asked import AskedModel, what_is_asked
 from trtpipe.packages.cells import EXTERNAL_DATA, MODEL, BuiltCell, built_cells
 from trtpipe.packages.index import Fallback, Index, PackedEngine, PackedFile, PackedModel
-from trtpipe.packages.index_file import index_bytes, parse_index, reason_of
+from trtpipe.packages.index_file import index_bytes, parse_index, reason_of, refuse_path
 from trtpipe.problem_codes import Code
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def collect(names: Sequence[str], options: Options | None = None, cwd: Path | No
     Raises TrtpipeError, also when something of it is not built.
     """
     cwd, options = cwd or Path.cwd(), options or Options()
+    _refuse_name(options.name)
     asked = what_is_asked(names, cwd)
     cells = built_cells(asked.cells, asked.workspace.build, asked.lock.cells)
     found = {cell.name: cell for cell in cells}
@@ -95,6 +96,19 @@ def collect(names: Sequence[str], options: Options | None = None, cwd: Path | No
     return Contents(
         _with_digests(index, sources, cells), sources, asked.workspace.root, pipelines, found, bundle
     )
+
+
+def _refuse_name(name: str | None) -> None:
+    """Raises SpecError for a name that cannot be a file's on every system."""
+    try:
+        refuse_path(name if name is not None else "default")
+        odd = "/" in (name or "")
+    except Malformed:
+        odd = True
+    if odd:
+        raise SpecError(
+            Code.BAD_ARGUMENT, f"--name {name!r} is no name for a package: it must be one for a file"
+        )
 
 
 def _model(

@@ -26,6 +26,7 @@ from trtpipe.reports.models import BuildReport, CellRecord, Engine, Failure
 from trtpipe.reports.page import page
 from trtpipe.reports.part_models import Place, Reading
 from trtpipe.reports.plan_graph import plan_section
+from trtpipe.reports.profile_part import profile_section
 from trtpipe.reports.reach import proved_words, with_network
 from trtpipe.reports.words import (
     NONE,
@@ -53,9 +54,14 @@ class CellDetails:
         self.parts: dict[str, Markup] = {}
         self._length = 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a cell's details are still added."""
+        return self._length <= _MOST_DETAILS
+
     def add(self, cell: CellRecord, places: Sequence[Place]) -> None:
         """Adds a cell's details, as long as there is room."""
-        if self._length > _MOST_DETAILS:
+        if not self.has_room:
             return
         made = _details(cell, places)
         self._length += len(made)
@@ -65,6 +71,8 @@ class CellDetails:
 def build_page(report: BuildReport, details: CellDetails) -> str:
     """The page as HTML text."""
     machines = [("machines", "Machines", fleet_section(report.fleet))] if report.fleet is not None else []
+    if report.profile is not None:
+        machines.append(("time", "Where the time went", profile_section(report.profile)))
     bundles = [("bundles", "Bundles", bundle_section(report.bundles))] if report.bundles else []
     sections = [
         ("summary", "Summary", joined(_summary(report))),

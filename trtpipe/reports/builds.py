@@ -14,6 +14,7 @@ from trtpipe.reports.models import (
     Failure,
     FleetRecord,
     OutcomeCounts,
+    ProfileRecord,
     Status,
     StepRecord,
 )
@@ -33,6 +34,8 @@ class Course:
     """Cells that the lockfile lost, for no spec declares them any more."""
     fleet: FleetRecord | None = None
     """Where steps ran, if a fleet ran them."""
+    profile: ProfileRecord | None = None
+    """What took how long, if it was recorded."""
     bundles: Sequence[BundleRecord] = ()
 
 
@@ -57,6 +60,7 @@ def build_record(cells: Sequence[CellRecord], course: Course, environment: Mappi
         steps=tuple(course.steps),
         cells=tuple(cells),
         fleet=course.fleet,
+        profile=course.profile,
         bundles=tuple(course.bundles),
     )
 

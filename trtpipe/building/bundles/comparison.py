@@ -11,6 +11,7 @@ from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.loader.project import PIPELINES, beginning, holding, specs_in
 from trtpipe.lockfile import Entry, Fact, Lock
 from trtpipe.lockfile.comparison import Difference, between
+from trtpipe.plan.decisions import Restore, UpToDate
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
@@ -22,6 +23,7 @@ from trtpipe.building.bundles.work import (
     facts_of,
     first_of,
     identity_of,
+    noted_entry,
 )
 
 
@@ -38,7 +40,7 @@ def compare_bundles(
     for bundle in planned.workspace.whole_bundles:
         locked = lock.bundles.get(bundle.name)
         if locked is not None and bundle.name in current:
-            found += between(bundle.name, locked, planned.workspace.state.lock_entry(bundle.name))
+            found += between(bundle.name, locked, noted_entry(planned, bundle.name))
             continue
         if locked is None:
             found.append(Difference(bundle.name, "bundle", "not in the lockfile", "to be built"))
@@ -87,8 +89,8 @@ class ForeseenBundle:
 
 def foreseen_bundles(planned: Planned) -> list[ForeseenBundle]:
     """What a build would do with the selected bundles. Raises SpecError."""
-    lock, state, current = planned.site.lock, planned.workspace.state, current_bundles(planned)
-    known = {name: state.lock_entry(name) for name in delivered_cells(planned)}
+    lock, current = planned.site.lock, current_bundles(planned)
+    known = _known_entries(planned, lock)
     found = []
     for bundle in planned.workspace.whole_bundles:
         facts = _facts_now(planned, bundle, known)
@@ -97,6 +99,20 @@ def foreseen_bundles(planned: Planned) -> list[ForeseenBundle]:
         reasons = [one.line() for one in differences] if locked is not None else ["it is not in the lockfile"]
         found.append(ForeseenBundle(bundle.name, bundle.name in current, facts, tuple(reasons)))
     return found
+
+
+def _known_entries(planned: Planned, lock: Lock) -> Mapping[str, Entry]:
+    """The facts of the cells that are delivered, or whose engine is the one in the lockfile."""
+    known: dict[str, Entry] = {name: noted_entry(planned, name) for name in delivered_cells(planned)}
+    for cell in planned.plan.cells:
+        decision, locked = planned.decisions[cell.steps["build_engine"]], lock.cells.get(cell.name)
+        if (
+            locked is not None
+            and isinstance(decision, (UpToDate, Restore))
+            and decision.key == locked.get("key")
+        ):
+            known.setdefault(cell.name, locked)
+    return known
 
 
 _ASKED = frozenset({"key", "edges", "driver", "data", "golden", "labels", "members"})

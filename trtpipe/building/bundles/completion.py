@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ from trtpipe.building.performer import Terms
 from trtpipe.building.steps import open_steps
 from trtpipe.errors import Problem, TrtpipeError
 from trtpipe.loader.bundles import LoadedBundle
-from trtpipe.lockfile import Entry, Lock
+from trtpipe.lockfile import Entry, Lock, bundle_text
 from trtpipe.lockfile.comparison import between, mismatch
 from trtpipe.plan.graph import plan_of
 from trtpipe.plan.ports import Observer
+from trtpipe.plan.rebuilder import Rebuilder, decide_all
+from trtpipe.plan.scheduler import Failed, Result
 from trtpipe.plan.task import GOLDEN
 from trtpipe.workspace.site import HereOf
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
     from trtpipe.plan.trace import Trace
 
-from trtpipe.building.bundles.work import BundleWork, engine_keys, work_on
+from trtpipe.building.bundles.work import BundleWork, engine_keys, noted_entry, work_on
 
 
 def complete_bundles(
@@ -37,11 +40,9 @@ def complete_bundles(
     done: list[str] = []
     for bundle in planned.workspace.whole_bundles:
         try:
-            if not _complete(planned, bundle, delivered, observer, terms):
+            if not _complete(planned, bundle, delivered, observer, terms, frozen):
                 outcome.blocked.append(bundle.name)
                 continue
-            if frozen is not None:
-                _hold(bundle.name, planned.workspace.state.lock_entry(bundle.name), frozen)
             done.append(bundle.name)
         except TrtpipeError as error:
             error.problems = tuple(_placed(bundle, problem) for problem in error.problems)
@@ -62,7 +63,12 @@ def _hold(name: str, entry: Entry, lock: Lock) -> None:
 
 
 def _complete(
-    planned: Planned, bundle: LoadedBundle, delivered: Collection[str], observer: Observer, terms: Terms
+    planned: Planned,
+    bundle: LoadedBundle,
+    delivered: Collection[str],
+    observer: Observer,
+    terms: Terms,
+    frozen: Lock | None,
 ) -> bool:
     from trtpipe.delivery.bundles import BundleResult, deliver_bundle
 
@@ -71,14 +77,33 @@ def _complete(
         return False
     state, keys = planned.workspace.state, engine_keys(planned)
     content = work.content(keys)
-    if state.delivered(bundle.name, content):
+    if state.delivered(bundle.name, content) and not _forced(planned):
+        if frozen is not None:
+            _hold(bundle.name, noted_entry(planned, bundle.name), frozen)
         return True
     traces = _validated(planned, work, observer, terms)
     result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
-    files, entry = deliver_bundle(result, planned.workspace.build, state.lock_entry)
+
+    def held(entry: Entry) -> None:
+        if frozen is not None:
+            _hold(bundle.name, entry, frozen)
+
+    files, entry = deliver_bundle(result, planned.workspace.build, partial(noted_entry, planned), held)
     files += _recorded(planned, files[0].parent, traces)
-    state.remember_cell(bundle.name, content, files, entry)
+    state.remember_cell(bundle.name, content, files, bundle_text(entry))
     return True
+
+
+def _forced(planned: Planned) -> bool:
+    """Whether every step was asked to run again."""
+    return len(planned.decided.rebuilder.forced) == len(planned.plan.steps)
+
+
+def _refuse_failed(results: Iterable[Result]) -> None:
+    """Raises the error of the first step that failed."""
+    for one in results:
+        if isinstance(one, Failed):
+            raise one.error
 
 
 def _recorded(planned: Planned, folder: Path, traces: Mapping[str, Trace]) -> list[Path]:
@@ -101,5 +126,8 @@ def _validated(planned: Planned, work: BundleWork, observer: Observer, terms: Te
     site = planned.site
     here = HereOf(site.root, site.reach, plan.steps, {})
     with open_steps(plan, site, here, observer, terms) as steps:
+        if _forced(planned):
+            again = Rebuilder(steps.past, frozenset(own))
+            _refuse_failed(dict(steps.run(plan, decide_all(plan, again))).values())
         steps.bring(list(own))
         return {target: steps.trace(step.address) for target, step in work.steps.items()}

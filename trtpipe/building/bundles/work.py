@@ -11,7 +11,7 @@ from trtpipe.digests import Digest, key_of
 from trtpipe.errors import SpecError
 from trtpipe.json_values import Json
 from trtpipe.loader.bundles import LoadedBundle, driver_spec, in_order
-from trtpipe.lockfile import Fact, shown_digest
+from trtpipe.lockfile import Entry, Fact, entry_in, shown_digest
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import UpToDate
 from trtpipe.plan.graph import Cell, FromStep, Input, Source, Step, json_ready
@@ -268,3 +268,8 @@ def complete_now(planned: Planned) -> set[str]:
     delivered = {cell.name for cell in planned.plan.cells if cell.name in state.cells}
     keys = engine_keys(planned)
     return {one.name for one in planned.workspace.whole_bundles if _is_current(planned, one, delivered, keys)}
+
+
+def noted_entry(planned: Planned, name: str) -> Entry:
+    """The lock entry of a delivered cell or bundle."""
+    return entry_in(planned.workspace.state.lock_text(name) or "")
