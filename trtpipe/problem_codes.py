@@ -228,6 +228,8 @@ class Code:
     PACKAGE_SCHEMA = _of("TP542", "A package was written by another version of trtpipe.")
     PACKAGE_UNSAFE = _of("TP543", "A package holds what none may hold, such as links or paths that lead out of it.")
     NOT_SIGNED = _of("TP544", "A package has no signature, or not one that the key proves.")
+    NOT_SERVABLE = _of("TP550", "NVIDIA Triton cannot serve a model as it is, or as its spec asks for.")
+    REGISTRY_FAILED = _of("TP551", "A container registry cannot be reached, or refuses what is sent to it.")
 
     # 6xx Toolchains, targets, building and running engines
     NO_TOOLCHAIN = _of("TP601", "A toolchain is not installed, and cannot be or may not be here.")

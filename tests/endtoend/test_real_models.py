@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.endtoend import zoo
+from tests.packages.triton.model_config import parsed
 
 HALF = {"atol": 2e-3, "rtol": 0.0}
 """Outputs are probabilities and states of magnitude 1 to 4: half has 2^-11 of that, a few times over."""
@@ -307,6 +308,33 @@ def _weights(project, cell):
 
     model = onnx.load(build_of(project, "bf16", cell) / "model.onnx")
     return [one for one in model.graph.initializer if one.data_type in (1, 10, 16)]
+
+
+@pytest.mark.parametrize(
+    ("model", "batch"),
+    [("magika_v3_3", 4), ("mtcnn_rnet", 32), ("ppocr_cls", 4), ("silero_vad_op18_ifless", 0)],
+)
+def test_triton_is_told_the_largest_batch_that_is_proved(real, tmp_path, model, batch):
+    """Silero's state has the batch second, so that Triton cannot join requests."""
+    import onnxruntime
+
+    out = tmp_path / "triton"
+    done = real.run("package", f"{model}/fp16", "--to", "triton", "--backend", "onnxruntime", "-o", str(out))
+    assert done.code == 0, done.err
+
+    config = parsed((out / "repository" / model / "config.pbtxt").read_text())
+
+    session = onnxruntime.InferenceSession(
+        out / "repository" / model / "1/model.onnx", providers=["CPUExecutionProvider"]
+    )
+    assert config.max_batch_size == batch
+    for one, port in zip(
+        (*config.input, *config.output), (*session.get_inputs(), *session.get_outputs()), strict=True
+    ):
+        dims = [-1, *one.dims] if batch else [*one.dims]
+        known = [dim if isinstance(dim, int) else -1 for dim in port.shape]
+        assert (one.name, len(dims)) == (port.name, len(known))
+        assert all(-1 in (dim, size) or dim == size for dim, size in zip(dims, known, strict=True))
 
 
 @pytest.fixture(scope="module")

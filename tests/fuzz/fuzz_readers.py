@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.package_readers import archives, indexes, read_archive, read_index
+from tests.fuzz.package_readers import archives, indexes, layouts, read_archive, read_index, read_layout
 from tests.fuzz.sample_readers import image_files, parquet_files, reads_set
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/testdata"
@@ -243,6 +243,9 @@ READERS: dict[str, Reader] = {
     "calibration cache": Reader(_caches, "net.cache", _cache),
     "package archive": Reader(archives, "p.tar", read_archive),
     "package index": Reader(indexes, "index.json", read_index),
+    "image layout": Reader(layouts, "index.json", read_layout),
+    "image index": Reader(layouts, "top.json", read_layout),
+    "image manifest": Reader(layouts, "holder.json", read_layout),
 }
 
 _NEEDS_PARSER = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from tests.packages.small_packages import contents, engine, index, model
@@ -58,3 +60,41 @@ def read_index(folder: Path) -> None:
         pass
     found = parse_index(text, "p")
     choose(found, described_machine("NVIDIA L4", ["1.7.1", "10.13.3.9"], "580", "8GiB")).to_json()
+
+
+LAYERS = ("top", "holder", "package")
+"""The blobs of an image layout that lead to its package's index, outermost first."""
+
+
+@cache
+def layouts() -> list[Files]:
+    """An OCI image layout: its index, and the documents that lead to the package's own."""
+    from trtpipe.packages.oci.image import image_of
+    from trtpipe.packages.oci.layout import write_layout
+
+    made = contents(index())
+    image = image_of(made.index, {})
+    chain = {"top": image.top.content, "holder": image.manifests[-1].content, "package": image.package_index}
+    with tempfile.TemporaryDirectory() as folder:
+        write_layout(image, made.sources, "net", Path(folder) / "image")
+        outer = (Path(folder) / "image/index.json").read_bytes()
+    return [{"index.json": outer, **{f"{name}.json": content for name, content in chain.items()}}]
+
+
+def read_layout(folder: Path) -> None:
+    """Read with the digests set right, so that what the documents say is looked at, and asked for a machine."""
+    from trtpipe.packages.oci.reader import index_of_layout
+    from trtpipe.selection.machine import described_machine
+    from trtpipe.selection.verdict import choose
+
+    (whole,) = layouts()
+    documents = {name: (folder / f"{name}.json").read_bytes() for name in ("index", *LAYERS)}
+    blobs = folder / "image/blobs/sha256"
+    blobs.mkdir(parents=True)
+    for outer, inner in reversed([*zip(("index", *LAYERS), LAYERS, strict=False)]):
+        was, now = (hashlib.sha256(one).hexdigest() for one in (whole[f"{inner}.json"], documents[inner]))
+        documents[outer] = documents[outer].replace(was.encode(), now.encode())
+        (blobs / now).write_bytes(documents[inner])
+    (folder / "image/oci-layout").write_bytes(b"{}")
+    (folder / "image/index.json").write_bytes(documents["index"])
+    choose(index_of_layout(folder / "image"), described_machine("NVIDIA L4", ["1.7.1"], "580", "8GiB"))

@@ -12,7 +12,7 @@ import typer.main
 from tests.packages.small_packages import contents
 from tests.projects import ROOT
 from trtpipe.cli.main import app
-from trtpipe.cli.select import _OPTIONS, SelectRequest, read_arguments
+from trtpipe.cli.shipping.select import _OPTIONS, SelectRequest, read_arguments
 from trtpipe.packages.archive import write_archive
 from trtpipe.packages.directory import write_directory
 

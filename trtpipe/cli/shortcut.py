@@ -30,7 +30,7 @@ def answered(arguments: Sequence[str]) -> int | None:
 
 def _selected(arguments: Sequence[str]) -> int | None:
     from trtpipe.cli.outcome import run_command
-    from trtpipe.cli.select import read_arguments, select_command
+    from trtpipe.cli.shipping.select import read_arguments, select_command
 
     asked = read_arguments(arguments)
     return None if asked is None else run_command(lambda: select_command(asked))

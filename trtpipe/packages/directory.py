@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trtpipe.digests import Digest
 from trtpipe.errors import PackageError
 from trtpipe.files import write_whole
-from trtpipe.packages.index import INDEX
+from trtpipe.packages.index import INDEX, Index
 from trtpipe.packages.index_file import digest_of, index_bytes, read_index
 from trtpipe.packages.places import new_place, settle, write_files
 
@@ -28,8 +28,13 @@ class Written:
     """Of its index, and so of the whole package but its signature."""
     files: int
     bytes: int
+    index: Index
     signed: bool = False
     notes: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    """The command that starts a server with it, an argument in each line; none for most forms."""
+    pushed: tuple[str, ...] = ()
+    """What was done to push it, in lines."""
 
 
 Signer = Callable[[Path], None]
@@ -58,7 +63,7 @@ def written(contents: Contents, out: Path, form: str, *, signed: bool) -> Writte
     """What to tell of a package that is in its place."""
     index = contents.index
     size = sum(file.bytes for file in index.files.values())
-    return Written(out, form, digest_of(index), len(index.files) + 1, size, signed)
+    return Written(out, form, digest_of(index), len(index.files) + 1, size, index, signed)
 
 
 def is_package_directory(path: Path) -> bool:

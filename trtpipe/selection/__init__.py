@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from trtpipe.packages.index import Index
     from trtpipe.selection.machine import Machine
 
+LAYOUT = "oci-layout"
+"""The file that marks an OCI image layout."""
+
 __all__ = ["Verdict", "index_of", "select"]
 
 
 def select(
     package: str | os.PathLike[str], machine: Machine | None = None, variant: str | None = None
 ) -> Verdict:
-    """What this machine, or the one that is described, should run of a package: a directory or an archive.
+    """What this machine, or the one that is described, should run of a package.
 
-    Raises PackageError for something that is no package, or one of another version.
+    A package is a directory, an archive or an OCI image layout. Raises PackageError for something that is no package,
+    or one of another version.
     """
     from trtpipe.selection.machine import this_machine
 
@@ -35,7 +39,11 @@ def select(
 
 
 def index_of(package: Path) -> Index:
-    """The index of a directory or an archive; no other file is read. Raises PackageError."""
+    """The index of a directory, an archive or an OCI image layout; no other file is read. Raises PackageError."""
+    if package.is_dir() and (package / LAYOUT).exists():
+        from trtpipe.packages.oci.reader import index_of_layout
+
+        return index_of_layout(package)
     if package.is_dir():
         from trtpipe.packages.index_file import read_index
 

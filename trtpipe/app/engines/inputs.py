@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trtpipe.datasets.images import SUFFIXES
-from trtpipe.datasets.locations.projects import ProjectFiles
-from trtpipe.errors import Problem, SpecError, TrtpipeError
+from trtpipe.errors import Problem, SpecError
 from trtpipe.loader.project import find_project
 from trtpipe.loader.specs import load_dataset
 from trtpipe.problem_codes import Code
@@ -17,12 +15,9 @@ from trtpipe.runners.feeds.chance import random_feed
 from trtpipe.runners.feeds.feeds import Feed, split_feed, unknown_inputs
 from trtpipe.runners.feeds.given import Given, named_file, read_given
 from trtpipe.runners.feeds.recorded import recorded_feeds
-from trtpipe.runners.feeds.samples import image_feeds, sampled_feeds
+from trtpipe.runners.feeds.samples import SampleRequest, image_feeds, project_feeds
 from trtpipe.runners.feeds.signature import Signature
 from trtpipe.shapes import Shape, parse_shape
-
-if TYPE_CHECKING:
-    from trtpipe.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -156,38 +151,8 @@ def parsed_shapes(texts: Sequence[str], signature: Signature) -> dict[str, Shape
 
 def _sampled(asked: FeedRequest, signature: Signature, cwd: Path) -> list[Feed]:
     assert asked.data is not None
-    project = find_project(cwd)
-    loaded = load_dataset(project.dataset(asked.data), project)
-    try:
-        feeds = sampled_feeds(
-            asked.data,
-            loaded.spec,
-            ProjectFiles(project),
-            signature,
-            samples=asked.samples,
-            batch=asked.batch,
-        )
-    except TrtpipeError as error:
-        error.problems = tuple(loaded.locate(one) if one.path else one for one in error.problems)
-        raise
-    values = _values(asked, signature)
-    return [Feed({**feed.arrays, **values}, feed.rows, feed.labels) for feed in feeds]
-
-
-def _values(asked: FeedRequest, signature: Signature) -> Mapping[str, Array]:
-    """Shape tensors with the values of the profile's opt, because a data set does not contain them."""
-    import numpy as np
-
-    from trtpipe.runners.inference.tensors import element_type
-
-    values = signature.values(asked.profile or 0)
-    return {
-        name: np.asarray(numbers, element_type(signature.input(name).dtype)).reshape(
-            () if signature.input(name).dims == () else (-1,)
-        )
-        for name, numbers in values.items()
-        if name in signature.names
-    }
+    of = SampleRequest(asked.data, asked.samples, asked.batch, asked.profile or 0)
+    return project_feeds(of, find_project(cwd), signature)
 
 
 def _with_images(asked: FeedRequest, given: Given, signature: Signature, cwd: Path) -> list[Feed]:

@@ -9,6 +9,44 @@ import typer
 
 from trtpipe.cli.app import Json, app, run
 
+Form = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="dir|tar|triton|oci",
+        help="A directory, a tar archive of it, a model repository for NVIDIA Triton, or an OCI image layout.",
+    ),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tensorrt|onnxruntime",
+        help="With --to triton: what serves the models; default: what their specs say, else tensorrt.",
+    ),
+]
+Push = Annotated[
+    str | None,
+    typer.Option(metavar="REGISTRY/REPOSITORY:TAG", help="With --to oci: push the image, too (extra: oci)."),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="With --push: over http, in a network that you trust.")
+]
+Sign = Annotated[
+    Path | None, typer.Option(metavar="KEY.pem", help="Sign it with this private key (extra: sign).")
+]
+Verify = Annotated[
+    Path | None,
+    typer.Option(metavar="PACKAGE", help="Verify a package instead of making one."),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option(metavar="PUBLIC.pem", help="With --verify: it must be signed by the owner of this key."),
+]
+Unpack = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="With --verify: unpack the archive to this directory."),
+]
+
 
 @app.command()
 def package(
@@ -19,9 +57,7 @@ def package(
             help="What is to be in it: pipelines with all their cells, bundles, or cells (globs allowed).",
         ),
     ] = None,
-    form: Annotated[
-        str, typer.Option("--to", metavar="dir|tar", help="A directory, or a tar archive of the same files.")
-    ] = "dir",
+    form: Form = "dir",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="PATH", help="Where to write it; default: dist/NAME."),
@@ -35,28 +71,20 @@ def package(
             "--fallback/--no-fallback", help="Add the typed models, for machines that no engine fits."
         ),
     ] = True,
-    sign: Annotated[
-        Path | None, typer.Option(metavar="KEY.pem", help="Sign it with this private key (extra: sign).")
-    ] = None,
+    sign: Sign = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the package at that place.")] = False,
-    verify: Annotated[
-        Path | None,
-        typer.Option(metavar="PACKAGE", help="Verify a package instead of making one."),
-    ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(metavar="PUBLIC.pem", help="With --verify: it must be signed by the owner of this key."),
-    ] = None,
-    unpack: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="With --verify: unpack the archive to this directory."),
-    ] = None,
+    backend: Backend = None,
+    push: Push = None,
+    insecure: Insecure = False,
+    verify: Verify = None,
+    key: Key = None,
+    unpack: Unpack = None,
     as_json: Json = False,
 ) -> None:
     """Package what is built, with an index that a loader understands, or verify such a package."""
 
     def body() -> int:
-        from trtpipe.cli.package import (
+        from trtpipe.cli.shipping.package import (
             PackageRequest,
             VerifyRequest,
             package_command,
@@ -64,7 +92,9 @@ def package(
             verify_command,
         )
 
-        making = PackageRequest(names or [], form, output, name, fallback, sign, force)
+        making = PackageRequest(
+            names or [], form, output, name, fallback, sign, force, backend, push, insecure
+        )
         refuse_mixed(making, verify, key, unpack)
         if verify is not None:
             return verify_command(VerifyRequest(verify, key, unpack, force), as_json=as_json)
@@ -76,7 +106,10 @@ def package(
 @app.command()
 def select(
     package_: Annotated[
-        str, typer.Argument(metavar="PACKAGE", help="A package: its directory, or its archive.")
+        str,
+        typer.Argument(
+            metavar="PACKAGE", help="A package: its directory, its archive, or its OCI image layout."
+        ),
     ],
     gpu: Annotated[
         str | None,
@@ -110,7 +143,7 @@ def select(
     """Say which engine of a package a machine can run, and why not the others. 1 if there is none."""
 
     def body() -> int:
-        from trtpipe.cli.select import SelectRequest, select_command
+        from trtpipe.cli.shipping.select import SelectRequest, select_command
 
         return select_command(
             SelectRequest(package_, gpu, tuple(trt or ()), driver, memory, system, variant, check, as_json)

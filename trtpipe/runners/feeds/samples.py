@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.datasets import runs_code
 from trtpipe.datasets.locations import Files
+from trtpipe.datasets.locations.projects import ProjectFiles
 from trtpipe.datasets.samples.batches import open_dataset
-from trtpipe.errors import Problem, SpecError
+from trtpipe.errors import Problem, SpecError, TrtpipeError
 from trtpipe.loader.grammar import choose_from
+from trtpipe.loader.project import Project
+from trtpipe.loader.specs import load_dataset
 from trtpipe.problem_codes import Code
 from trtpipe.runners.feeds.feeds import Feed, converted
 from trtpipe.runners.feeds.signature import Signature
@@ -19,7 +23,54 @@ from trtpipe.runners.inference.tensors import element_type
 from trtpipe.spec.dataset import SOURCES, DatasetSpec
 
 if TYPE_CHECKING:
+    from trtpipe.arrays import Array
     from trtpipe.canonical.summary import TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """Which samples of a data set are wanted."""
+
+    data: str
+    """The data set's name."""
+    samples: int | None = None
+    """Default: all."""
+    batch: int | None = None
+    """Default: the set's own."""
+    profile: int = 0
+    """The profile whose `opt` gives shape tensors their values, which no data set has."""
+
+
+def project_feeds(asked: SampleRequest, project: Project, signature: Signature) -> list[Feed]:
+    """Samples of a project's data set, and shape tensors' values with each. Raises SpecError."""
+    loaded = load_dataset(project.dataset(asked.data), project)
+    try:
+        feeds = sampled_feeds(
+            asked.data,
+            loaded.spec,
+            ProjectFiles(project),
+            signature,
+            samples=asked.samples,
+            batch=asked.batch,
+        )
+    except TrtpipeError as error:
+        error.problems = tuple(loaded.locate(one) if one.path else one for one in error.problems)
+        raise
+    values = shape_values(signature, asked.profile)
+    return [Feed({**feed.arrays, **values}, feed.rows, feed.labels) for feed in feeds]
+
+
+def shape_values(signature: Signature, profile: int) -> Mapping[str, Array]:
+    """Shape tensors with the values of the profile's opt."""
+    import numpy as np
+
+    return {
+        name: np.asarray(numbers, element_type(signature.input(name).dtype)).reshape(
+            () if signature.input(name).dims == () else (-1,)
+        )
+        for name, numbers in signature.values(profile).items()
+        if name in signature.names
+    }
 
 
 def sampled_feeds(
