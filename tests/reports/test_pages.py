@@ -23,13 +23,13 @@ from tests.reports.synthetic_build import (
     validation,
 )
 from trtpipe.app.report.reports import _steps
-from trtpipe.reports import plots
 from trtpipe.reports.build_page import CellDetails, build_page
 from trtpipe.reports.builds import Course, build_record
 from trtpipe.reports.cell_page import cell_page
 from trtpipe.reports.cell_report import Parts, cell_report
 from trtpipe.reports.cells import delivered_cell
 from trtpipe.reports.details import bench_of, proof_of, scales_of, search_of, validation_of
+from trtpipe.reports.drawings import plots
 
 
 class Tags(HTMLParser):

@@ -9,11 +9,11 @@ import pytest
 from tests.reports.synthetic_build import fail, outcome_of, write_build
 from trtpipe.app.report.reports import report_build
 from trtpipe.building import planned as planning
-from trtpipe.building.reports_mark import found_mark, is_marked, set_mark
 from trtpipe.cli import report as command
 from trtpipe.cli.report import mend_reports, tell_reports
 from trtpipe.digests import digest_bytes
 from trtpipe.stores.sealed_files import sealed
+from trtpipe.workspace.reports_mark import found_mark, is_marked, set_mark
 
 CELLS = [("net", "fp16", "t0"), ("net", "int8", "t0")]
 

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trtpipe import __version__
-from trtpipe.building.reports_mark import is_marked
 from trtpipe.digests import digest_bytes
 from trtpipe.files import sweep_files, write_whole
 from trtpipe.homes import user_file
 from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
 from trtpipe.stores.state import STATE_FILE, Signature, changed_at, signature_of
+from trtpipe.workspace.reports_mark import is_marked
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned

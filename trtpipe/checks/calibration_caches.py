@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.calibration.caches.reader import read_cache
 from trtpipe.calibration.caches.report import TIED_TO_WEIGHTS, refuse_uncovered, report_of_cache
-from trtpipe.errors import ModelError, Problem, SpecPath
+from trtpipe.errors import ModelError, Problem, SpecPath, TrtpipeError
 from trtpipe.files import temporary_folder
 from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.lockfile import first_source, shown_digest
@@ -36,6 +36,15 @@ class CacheProver:
     workspace: Workspace
     offline: bool = False
     imported: onnx.ModelProto | None = field(default=None, init=False)
+
+    def prove_all(self, *, told: bool) -> Iterator[tuple[list[Problem], str]]:
+        """The same of every variant; `told` says that there is an error already, as why no model can be imported."""
+        try:
+            for variant in self.pipeline.spec.variants:
+                yield self.prove(variant)
+        except TrtpipeError:
+            if not told:
+                raise
 
     def prove(self, variant: str) -> tuple[list[Problem], str]:
         """Problems of a variant's cache, and a line about its coverage; both empty when the variant uses no cache.

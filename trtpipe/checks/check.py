@@ -63,9 +63,8 @@ def check_specs(
     specs = [text for text in arguments if text not in cells]
     loaded = load_all(find_pipelines(specs, cwd), known_names())
     report, resolver = CheckReport(list(loaded.problems)), TargetResolver()
-    projects: dict[Path, list[LoadedPipeline]] = {}
-    for pipeline in loaded.pipelines:
-        projects.setdefault(pipeline.project.root, []).append(pipeline)
+    roots = dict.fromkeys(one.project.root for one in loaded.pipelines)
+    projects = {root: [one for one in loaded.pipelines if one.project.root == root] for root in roots}
     opened, scope, bundles = time.time_ns(), scope_of(loaded), tuple(loaded.bundles)
     for root, pipelines in projects.items():
         project = Workspace(pipelines[0].project, tuple(pipelines), (*cells, *only), opened, bundles, scope)
@@ -249,15 +248,12 @@ class _Checker:
                 self.report.problems.append(located)
 
     def _targets(self) -> Iterator[TargetView]:
-        from trtpipe.proofs.targets import TargetView
-        from trtpipe.targets.compute_capability import ComputeCapability
+        from trtpipe.proofs.targets import view_of_target
 
         for name in self.pipeline.spec.targets:
             found = self.resolver.resolve(self.pipeline.spec, name)
             if isinstance(found, TargetFacts):
-                capabilities = tuple(ComputeCapability.parse(sm) for sm in found.compute_capabilities)
-                toolchain = found.toolchain
-                yield TargetView(name, capabilities, toolchain["flavour"], toolchain["version"])
+                yield view_of_target(name, found)
             else:
                 self._add(found)
 
@@ -348,14 +344,7 @@ class _Checker:
         from trtpipe.checks.calibration_caches import CacheProver
 
         told = any(problem.severity == "error" for problem in self.report.problems)
-        prover = CacheProver(self.pipeline, self.workspace, self.offline)
-        for variant in self.pipeline.spec.variants:
-            try:
-                problems, line = prover.prove(variant)
-            except TrtpipeError:
-                if told:
-                    return  # why the model cannot be imported has been reported already
-                raise
+        for problems, line in CacheProver(self.pipeline, self.workspace, self.offline).prove_all(told=told):
             self._add(problems)
             self.report.lines += [line] if line else []
 

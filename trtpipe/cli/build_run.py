@@ -10,7 +10,6 @@ from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome
 from trtpipe.building.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.building.prefetch import prefetch_files
-from trtpipe.building.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.cli.annotations import annotate, annotate_failures
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions
@@ -23,6 +22,7 @@ from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, Tr
 from trtpipe.plan.events import PlanMade, Warned
 from trtpipe.timings import current_recording, span
 from trtpipe.workspace.former_stores import former_line, store_line
+from trtpipe.workspace.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.workspace import Workspace, open_workspace
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trtpipe.app.report.reports import Written
     from trtpipe.building.outcome import Outcome
     from trtpipe.building.planned import Planned
-    from trtpipe.building.reports_mark import ReportsMark
+    from trtpipe.workspace.reports_mark import ReportsMark
 
 _MOST_BYTES = 1_000_000
 """What GitHub takes of a step's summary, with room for what other steps wrote."""
@@ -44,7 +44,7 @@ def tell_reports(planned: Planned, outcome: Outcome, mark: ReportsMark, *, inter
 
 def mend_reports(planned: Planned) -> bool:
     """Write the reports of a plan with nothing to do again if an earlier build left them incomplete; returns if so."""
-    from trtpipe.building.reports_mark import found_mark
+    from trtpipe.workspace.reports_mark import found_mark
 
     mark = found_mark(planned.workspace.state.path)
     if not mark.is_set:
@@ -112,7 +112,7 @@ def _of_directory(folder: Path) -> Written:
 def _of_specs(specs: Sequence[str], only: Sequence[str], since: Path | None) -> Written:
     from trtpipe.app.report.reports import report_delivered
     from trtpipe.building.planned import make_plan
-    from trtpipe.building.reports_mark import found_mark
+    from trtpipe.workspace.reports_mark import found_mark
     from trtpipe.workspace.workspace import open_workspace
 
     planned = make_plan(open_workspace(specs, only))

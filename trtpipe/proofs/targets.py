@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from trtpipe.errors import Problem
+from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.foreign_types import foreign_values
 from trtpipe.proofs.model import ModelView
@@ -38,6 +39,12 @@ class TargetView:
     capabilities: tuple[ComputeCapability, ...]
     flavour: Flavour
     version: str
+
+
+def view_of_target(name: str, facts: TargetFacts) -> TargetView:
+    """A target of these facts."""
+    capabilities = tuple(map(ComputeCapability.parse, facts.compute_capabilities))
+    return TargetView(name, capabilities, facts.toolchain["flavour"], facts.toolchain["version"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from trtpipe.reports.cell_parts import (
     problem_list,
     verdict_table,
 )
+from trtpipe.reports.drawings.plots import scatter_plot
 from trtpipe.reports.html import Content, Markup, code, el, facts, joined, status, table
 from trtpipe.reports.measured_parts import bench_part, scales_part, search_part
 from trtpipe.reports.models import CellRecord, CellReport, OnGpu
 from trtpipe.reports.page import page
 from trtpipe.reports.part_models import Place
-from trtpipe.reports.plots import scatter_plot
 from trtpipe.reports.reach_part import proof_part
 from trtpipe.reports.words import (
     NONE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtpipe.reports.bars import histogram_bars
+from trtpipe.reports.drawings.bars import histogram_bars
 from trtpipe.reports.html import Content, Markup, code, el, joined, status, table
 from trtpipe.reports.models import CellRecord, Validation
 from trtpipe.reports.part_models import Place, Verdict

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from trtpipe.reports.bars import histogram_bars, spread_words
 from trtpipe.reports.cell_parts import more
+from trtpipe.reports.drawings.bars import histogram_bars, spread_words
+from trtpipe.reports.drawings.plots import pareto_plot, percentile_plot
 from trtpipe.reports.html import Content, Markup, code, el, facts, joined, status, table
 from trtpipe.reports.part_models import Bench, Latency, Scales, Search
-from trtpipe.reports.plots import pareto_plot, percentile_plot
 from trtpipe.reports.words import (
     NONE,
     micros_words,

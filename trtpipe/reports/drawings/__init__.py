@@ -1,0 +1,1 @@
+"""What reports draw: bars, plots of measured values, the graph of a plan."""
