@@ -28,10 +28,12 @@ def main() -> NoReturn:
     _open_missing_streams()
     for number in _STOPS:
         signal.signal(number, _end_at_once)
-    from trtpipe.cli.shortcut import nothing_to_do
+    from trtpipe.cli.shortcut import completion, nothing_to_do
 
     try:
-        code = nothing_to_do(sys.argv[1:])
+        code = completion()
+        if code is None:
+            code = nothing_to_do(sys.argv[1:])
         if code is None:
             from trtpipe.cli.main import main as run
 

@@ -1,4 +1,4 @@
-"""Answers a build with nothing to do before the command line is parsed.
+"""Answers a build with nothing to do, and a shell that completes a command, before the command line is parsed.
 
 Parsing arguments needs typer and pydantic, which take longer to import than checking a thousand cells' files. So a
 `trtpipe build` with only specs, cells and options that change no result is checked here first. Everything else is
@@ -7,6 +7,7 @@ parsed as usual.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,16 @@ class _Asked:
     specs: list[str] = field(default_factory=list)
     only: list[str] = field(default_factory=list)
     as_json: bool = False
+
+
+def completion() -> int | None:
+    """The exit code after telling a shell how its command line may go on; None if no shell asks that."""
+    instruction = os.environ.get("_TRTPIPE_COMPLETE")
+    if not instruction:
+        return None
+    from trtpipe.cli.completion import answer
+
+    return answer(instruction)
 
 
 def nothing_to_do(arguments: Sequence[str]) -> int | None:
