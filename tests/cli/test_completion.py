@@ -110,9 +110,7 @@ def test_bash_takes_a_cell_apart_and_is_told_what_follows(project: Path) -> None
 
 
 def test_zsh_is_told_in_its_own_syntax(project: Path) -> None:
-    assert told(project, "trtpipe data ", "zsh")[0].startswith(
-        '_arguments \'*: :(("ls":"List the data sets'
-    )
+    assert told(project, "trtpipe data ", "zsh")[0].startswith('_arguments \'*: :(("ls":"List the data sets')
     assert told(project, "trtpipe data preview ", "zsh") == ["_arguments '*: :((\"photos\"))'"]
     assert told(project, "trtpipe init ", "zsh") == ["_files"]
 
