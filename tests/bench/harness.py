@@ -142,7 +142,7 @@ def paired(ours: Run, theirs: Run, most: int, seconds: float = float("inf")) -> 
         enough = len(rounds.ours) >= _LEAST
         if enough and rounds.ratio("wall").is_known and rounds.ratio("cpu").is_known:
             break
-        if enough and time.perf_counter() - began > seconds:
+        if len(rounds.ours) > 1 and time.perf_counter() - began > seconds:
             break
     return rounds
 

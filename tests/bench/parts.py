@@ -355,7 +355,13 @@ PARTS = (
     Part("--help", None, ("a bare typer app",), startup),
     Part("completion with values", None, ("a bare typer app",), completion),
     Part("schema", None, ("trtpipe --help",), schema),
-    Part("import of 5,000 weights, 300 MB", 1.3, ("a flushed copy", "onnx-ir: load and save"), importing),
+    Part(
+        "import of 5,000 weights, 300 MB",
+        1.3,
+        ("a flushed copy", "onnx-ir: load and save"),
+        importing,
+        quick=False,
+    ),
     Part(
         "fp16 of a ResNet-50", 1.3, ("onnx: load and save", "onnxconverter-common", "ModelOpt AutoCast"), fp16
     ),
