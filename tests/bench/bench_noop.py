@@ -55,7 +55,7 @@ def write_project(folder: Path) -> None:
 
 
 def write_doit(folder: Path) -> list[str]:
-    python = environment_with("doit-dvc", "doit", "dvc")
+    python = environment_with("doit", "doit")
     (folder / "dodo.py").write_text(DODO)
     (folder / "out").mkdir()
     (folder / "model.onnx").write_bytes((ROOT / "pipelines" / "models" / "digits_cnn.onnx").read_bytes())
@@ -64,7 +64,7 @@ def write_doit(folder: Path) -> list[str]:
 
 def write_dvc(folder: Path) -> list[str]:
     """Its first build is not what is compared: it is told that what the stages would write is there."""
-    dvc = [environment_with("doit-dvc", "doit", "dvc"), "-m", "dvc"]
+    dvc = [environment_with("dvc", "dvc"), "-m", "dvc"]
     (folder / "out").mkdir()
     (folder / "model.onnx").write_bytes((ROOT / "pipelines" / "models" / "digits_cnn.onnx").read_bytes())
     (folder / "dvc.yaml").write_text(DVC.replace("NUMBERS", ", ".join(map(str, range(1000)))))

@@ -51,7 +51,7 @@ plugins: [{plugins}]
 
 
 def write_peer(folder: Path, files: list[Path]) -> list[str]:
-    dvc = [environment_with("doit-dvc", "doit", "dvc"), "-m", "dvc"]
+    dvc = [environment_with("dvc", "dvc"), "-m", "dvc"]
     deps = ", ".join(path.name for path in files)
     (folder / "dvc.yaml").write_text(f"stages:\n  all: {{cmd: touch out, deps: [{deps}], outs: [out]}}\n")
     subprocess.run([*dvc, "init", "-q", "--no-scm"], cwd=folder, check=True)

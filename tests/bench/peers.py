@@ -13,6 +13,9 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+QUICK = "TRTPIPE_BENCH_QUICK"
+"""Set where only peers that are installed within seconds may be."""
+_SMALL = ("doit", "ninja")
 _TAIL = """
 import json as _json
 _status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
@@ -30,11 +33,16 @@ class Measured:
     told: dict[str, object]
 
 
-def measured(python: str, code: str, *arguments: object, cwd: Path | None = None) -> Measured:
-    """Runs `code`, which leaves a dict MEASURED with `seconds` and `user`. Raises RuntimeError with its last line."""
+def measured(
+    python: str, code: str, *arguments: object, cwd: Path | None = None, tree: Path | None = None
+) -> Measured:
+    """Runs `code`, which leaves a dict MEASURED with `seconds` and `user`. Raises RuntimeError with its last line.
+
+    In this interpreter it imports the trtpipe of `tree`, this clone if left out.
+    """
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2]) if python == sys.executable else "",
+        "PYTHONPATH": str(tree or Path(__file__).parents[2]) if python == sys.executable else "",
     }
     done = subprocess.run(
         [python, "-c", code + _TAIL, *map(str, arguments)],
@@ -57,6 +65,8 @@ def environment_with(name: str, *packages: str) -> str:
     folder = Path(os.environ.get("TRTPIPE_BENCH_ENVS", cache)) / name
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not (folder / "complete").exists():
+        if os.environ.get(QUICK) and name not in _SMALL:
+            raise RuntimeError(f"{name} is not installed yet, which --quick leaves out")
         venv.create(folder, with_pip=True, clear=True)
         done = subprocess.run(
             [python, "-m", "pip", "install", "-q", *packages], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Answers a build with nothing to do, and `select`, before the command line is parsed.
+"""Answers a build with nothing to do, `select`, and a shell that completes a command, before the command line is parsed.
 
 Parsing arguments needs typer and pydantic, which take longer to import than checking a thousand cells' files. So a
 `trtpipe build` with only specs, cells and options that change no result is checked here first. Everything else is
@@ -7,6 +7,7 @@ parsed as usual.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,9 @@ class _Asked:
 
 def answered(arguments: Sequence[str]) -> int | None:
     """The exit code of a command that needs no parsing, after it was run; None if it must be parsed."""
+    code = _completed()
+    if code is not None:
+        return code
     return _selected(arguments[1:]) if list(arguments[:1]) == ["select"] else nothing_to_do(arguments)
 
 
@@ -34,6 +38,16 @@ def _selected(arguments: Sequence[str]) -> int | None:
 
     asked = read_arguments(arguments)
     return None if asked is None else run_command(lambda: select_command(asked))
+
+
+def _completed() -> int | None:
+    """The exit code after telling a shell how its command line may go on; None if no shell asks that."""
+    instruction = os.environ.get("_TRTPIPE_COMPLETE")
+    if not instruction:
+        return None
+    from trtpipe.cli.completion import answer
+
+    return answer(instruction)
 
 
 def nothing_to_do(arguments: Sequence[str]) -> int | None:
