@@ -20,7 +20,7 @@ from trtpipe.loader.schema import (
     project_schema,
 )
 from trtpipe.reports.schema import report_schema
-from trtpipe.workspace.workspace import known_names
+from trtpipe.workspace.known_names import known_names
 
 FOLDER = Path(__file__).with_suffix("")
 MADE = "This page is made of the code by `python docs/reference.py`.\n"

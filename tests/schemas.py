@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from trtpipe.loader.schema import pipeline_schema
-from trtpipe.workspace.workspace import known_names
+from trtpipe.workspace.known_names import known_names
 
 
 @cache

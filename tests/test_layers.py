@@ -14,7 +14,7 @@ import pytest
 from tests.package_source import PACKAGE, ROOT, modules, nodes_of, tree_of
 
 LAYERS = (
-    "unions arrays deferred_imports problem_codes digests homes launcher figures",
+    "unions arrays deferred_imports problem_codes digests homes launcher figures timings",
     "errors",
     "files json_values shapes permissions",
     "spec targets",

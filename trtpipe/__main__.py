@@ -21,6 +21,9 @@ nodes are many objects, and nearly none is in a cycle."""
 def main() -> NoReturn:
     """Run the command and end the process with its exit code."""
     gc.set_threshold(*COLLECTED_EACH)
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # looking for some reads all packages' metadata
     _leave_working_directory_out()
     _open_missing_streams()
     for number in _STOPS:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
@@ -17,8 +16,11 @@ _DEFERRED = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
 """The second looks functions of the first up while it is imported."""
 
 
-class _Deferring(MetaPathFinder):
-    """An import finder that locates these modules normally and defers running them."""
+class _Deferring:
+    """An import finder that locates these modules normally and defers running them.
+
+    It is none of `importlib.abc`, whose import takes longer than what it would check.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -7,15 +7,19 @@ the bytes mean.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from blake3 import blake3
 
 _PARALLEL_FROM = 4 << 20  # below this, starting threads costs more than it saves
+_WINDOW = 32 << 20
+"""Mapped at a time: mapped pages count as this process's memory, and a model has gigabytes."""
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -51,13 +55,26 @@ def digest_bytes(data: bytes | bytearray | memoryview) -> Digest:
 
 
 def digest_file(path: Path) -> Digest:
-    """The digest of a file, read once through a memory map, on all cores when it is large. Raises OSError."""
+    """The digest of a file, read once through memory maps, on all cores when it is large. Raises OSError."""
     with path.open("rb") as file:  # open() names an unreadable file in its error; the memory map does not
         size = os.fstat(file.fileno()).st_size
-    hasher = blake3(max_threads=blake3.AUTO) if size >= _PARALLEL_FROM else blake3()
-    if size:
-        hasher.update_mmap(path)
+        hasher = blake3(max_threads=blake3.AUTO) if size >= _PARALLEL_FROM else blake3()
+        if size > _WINDOW:
+            for start in range(0, size, _WINDOW):
+                _add_window(hasher, file, start, min(_WINDOW, size - start))
+        elif size:
+            hasher.update_mmap(path)
     return Digest(hasher.hexdigest(), size)
+
+
+def _add_window(hasher: blake3, file: BinaryIO, start: int, length: int) -> None:
+    import mmap  # imported here, because a build with nothing to do digests no large file
+
+    try:
+        with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=start) as window:
+            hasher.update(window)
+    except ValueError:  # it ends before the window does
+        raise OSError(errno.EIO, "the file became shorter while it was read", file.name) from None
 
 
 def same_digest(one: Digest, other: Digest) -> bool:

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 _OURS = "trtpipe-"
+_PIECE = 4 << 20
+_IN_KERNEL = 64 << 10
+"""From this many bytes on, copying within the kernel is worth its system calls."""
+_AT_ONCE = 64 << 20  # a signal is handled between two calls
+_NOT_HERE = frozenset(
+    (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.ETXTBSY)
+)
+"""What copy_file_range(2) says where a file system or a sandbox does not have it."""
 _NAME_BYTES = 100  # a temporary file's name must stay below the 255 bytes of file systems
 
 
@@ -95,6 +105,39 @@ def _is_left(name: str) -> bool:
     return bool(dot) and owner_is_dead(host + rest)
 
 
+def copy_range(source: BinaryIO, target: BinaryIO, offset: int, length: int) -> int:
+    """Appends `length` bytes of `source`, from `offset` on, to `target`; returns how many there were. Raises OSError.
+
+    Within the kernel where it can: the bytes do not pass through this process, and file systems with clones share them.
+    """
+    done = _copy_in_kernel(source, target, offset, length)
+    if done < length:
+        source.seek(offset + done)
+    while done < length and (piece := source.read(min(_PIECE, length - done))):
+        target.write(piece)
+        done += len(piece)
+    return done
+
+
+def _copy_in_kernel(source: BinaryIO, target: BinaryIO, offset: int, length: int) -> int:
+    if sys.platform != "linux" or length < _IN_KERNEL:
+        return 0
+    target.flush()
+    begin, done = target.tell(), 0
+    try:
+        while done < length:
+            most = min(_AT_ONCE, length - done)
+            moved = os.copy_file_range(source.fileno(), target.fileno(), most, offset + done, begin + done)
+            if not moved:
+                break
+            done += moved
+    except OSError as error:
+        if error.errno not in _NOT_HERE:
+            raise
+    target.seek(begin + done)
+    return done
+
+
 @contextlib.contextmanager
 def temporary_folder(purpose: str, *, ignore_cleanup_errors: bool = False) -> Iterator[Path]:
     """A new directory in the system's temporary folder, removed afterwards. Raises OSError.
@@ -107,6 +150,7 @@ def temporary_folder(purpose: str, *, ignore_cleanup_errors: bool = False) -> It
         yield Path(made)
 
 
+@functools.cache  # once in a process: a folder of many thousand entries takes longer than what is done in ours
 def _sweep_temporary(folder: Path) -> None:
     host = f"{_host()}-"
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -52,9 +52,14 @@ def cache_home() -> Path | None:
         return None
 
 
-def seal_of(data: bytes) -> str:
+def seal_of(data: bytes | memoryview) -> str:
     """A keyed digest of these bytes that only this user can compute: 64 hex digits."""
     return blake3(data, key=_secret() or bytes(_BYTES)).hexdigest()
+
+
+def can_seal() -> bool:
+    """Whether this user has a secret to seal with; without one, anybody can make a seal."""
+    return bool(_secret())
 
 
 def is_sealed(data: bytes, seal: str) -> bool:

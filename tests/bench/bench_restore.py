@@ -1,8 +1,10 @@
 """Restoring artifacts from a local store beside copying them: `python -m tests.bench.bench_restore`.
 
-The store's bytes are verified, by digest, each time. Beside it: `cp` and `shutil.copyfile` with a flush, which is what
-a restored copy that is whole costs without a store; `cp --reflink=always` and `ln` where the file system has them.
-Every side restores the same files, in turns. Not a test. Options: --mib (1024), --files (4), --rounds (5).
+The user's own store knows what it has verified; another one reads each artifact again, by digest. Beside them: `cp` and
+`shutil.copyfile` with a flush, which is what a restored copy that is whole costs without a store; `cp --reflink=always`
+and `ln` where the file system has them. Every side restores the same files, in turns, each time to a new directory.
+
+Not a test. Options: --mib (1024), --files (4), --rounds (5).
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from tests.bench.timing import interleaved
 from trtpipe.digests import Digest
 from trtpipe.stores.local import LocalStore
+from trtpipe.stores.verified_files import VerifiedFiles
 
 
 def filled(store: LocalStore, files: int, size: int) -> list[Digest]:
@@ -57,13 +61,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-restore-", dir=Path.cwd()) as folder:
         root = Path(folder)
         store = LocalStore(root / "store")
-        digests = filled(store, asked.files, (asked.mib << 20) // asked.files)
-        sources = [str(store.object_path(digest)) for digest in digests]
+        own = LocalStore(root / "own")
+        own.verified = VerifiedFiles(root / "verified")
+        size = (asked.mib << 20) // asked.files
+        kept = {one: filled(one, asked.files, size) for one in (own, store)}
+        sources = [str(store.object_path(digest)) for digest in kept[store]]
 
-        def restore(link: bool) -> Callable[[], None]:
+        numbers = count()
+
+        def restore(store: LocalStore, link: bool) -> Callable[[], None]:
             def run() -> None:
-                out = fresh(root / f"restored{link}")
-                for digest in digests:
+                # Links stay: removing one changes the file's change time, as writing to it would.
+                out = fresh(root / (f"linked{next(numbers)}" if link else "restored"))
+                for digest in kept[store]:
                     store.fetch(digest, out / digest.hex, link=link)
 
             return run
@@ -80,8 +90,10 @@ def main() -> None:
                 copied(Path(source), out / Path(source).name)
 
         sides = {
-            "the store, linked": restore(True),
-            "the store, as files of their own": restore(False),
+            "the user's store, linked": restore(own, True),
+            "the user's store, copied": restore(own, False),
+            "another store, linked": restore(store, True),
+            "another store, copied": restore(store, False),
             "cp": command("cp", "--reflink=never"),
             "shutil.copyfile, flushed": copy,
         }

@@ -301,15 +301,15 @@ def measure_lanes(labels: Labels, agents: int, threads: int, fitting: int, secon
     """How fast a client alone hands out lanes of many agents, of which some fit, when actions take no time."""
     fleet = Fleet.__new__(Fleet)
     fleet.changed, fleet._broken = threading.Condition(), ""
-    fleet._agents = {
-        f"tcp://{number}": SeenAgent(
+    fleet._by_name = tuple(
+        SeenAgent(
             f"tcp://{number}",
             replace(
                 labels, name=f"agent{number}", lanes=1, python=labels.python if number < fitting else "other"
             ),
         )
         for number in range(agents)
-    }
+    )
     lanes, need, ends = (
         Lanes(fleet),
         Need(dict(list(labels.packages.items())[:3]), labels.python),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -28,8 +29,38 @@ def test_nothing_to_do_is_said_at_once(unchanged, capsys, specs):
     assert unchanged == [specs]
 
 
+@pytest.mark.parametrize("option", [["--jobs", "4"], ["-j", "1"], ["--offline"], ["--keep-going"], ["-k"]])
+def test_an_option_that_changes_no_result_asks_the_same(unchanged, capsys, option):
+    assert nothing_to_do(["build", "a", *option]) == 0
+
+    assert capsys.readouterr().out == "nothing to do\n"
+    assert unchanged == [["a"]]
+
+
+def test_a_program_is_answered_with_the_closing_event(unchanged, capsys):
+    assert nothing_to_do(["build", "--json", "--only", "a/*@b"]) == 0
+
+    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (event["event"], event["closing"], event["built"]) == ("end", "nothing to do", [])
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["plan"], ["build", "--force"], ["build", "--json"], ["build", "--", "a"], ["--help"]]
+    "arguments",
+    [
+        [],
+        ["plan"],
+        ["--help"],
+        ["build", "--force"],
+        ["build", "--frozen"],
+        ["build", "--check"],
+        ["build", "--", "a"],
+        ["build", "--jobs"],
+        ["build", "--jobs", "0"],
+        ["build", "-j", "two"],
+        ["build", "--only"],
+        ["build", "-jx"],
+        ["build", "--executor", "dask"],
+    ],
 )
 def test_whatever_is_not_that_plain_is_left_to_the_command(unchanged, capsys, arguments):
     assert nothing_to_do(arguments) is None

@@ -10,8 +10,9 @@ import onnx
 import pytest
 
 from tests.canonical.onnx_text import run
-from trtpipe.canonical import writer
+from trtpipe.canonical import reader, writer
 from trtpipe.canonical.reader import read_skeleton
+from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
 
@@ -75,6 +76,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
 LOWER = """
 import sys
 from pathlib import Path
+from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
 lower_model(frontend, ModelFiles(Path(sys.argv[1])), OnnxOptions(), Path(sys.argv[2]))
@@ -101,6 +103,7 @@ def test_the_bytes_do_not_depend_on_the_process(tmp_path, name):
 BIG = """
 import resource, sys
 from pathlib import Path
+from trtpipe.errors import ModelError
 from trtpipe.frontends import ModelFiles, lower_model
 from trtpipe.frontends.onnx import OnnxOptions, frontend
 report = lower_model(frontend, ModelFiles(Path(sys.argv[1])), OnnxOptions(), Path(sys.argv[2]))
@@ -133,3 +136,61 @@ def test_a_model_of_three_gigabytes_takes_little_memory(tmp_path):
     assert files == 2
     assert (tmp_path / "out.onnx.data").stat().st_size == (tmp_path / "w.bin").stat().st_size
     assert peak < 300 << 20
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The names of the files that are opened by path, one for each time."""
+    names = []
+    real = Path.open
+
+    def open_(path, *arguments, **options):
+        names.append(path.name)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", open_)
+    return names
+
+
+def external(folder, files):
+    """The model above, with one weight of it, or each, in the data files of these names."""
+    model = onnx.load(save(folder / "embedded.onnx"))
+    for tensor, name in zip(model.graph.initializer, files, strict=True):
+        with (folder / name).open("ab") as file:
+            entries = {"location": name, "offset": str(file.tell()), "length": str(len(tensor.raw_data))}
+            file.write(tensor.raw_data)
+        tensor.ClearField("raw_data")
+        tensor.data_location = tensor.EXTERNAL
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=value)
+    path = folder / "external.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_data_file_is_opened_and_its_path_checked_once_for_all_its_weights(tmp_path, monkeypatch, opened):
+    source = external(tmp_path, ["d.bin", "d.bin"])
+    checked = []
+    real = reader._inside
+    monkeypatch.setattr(reader, "_inside", lambda name, *more: checked.append(name) or real(name, *more))
+    opened.clear()
+    writer.write_model(read_skeleton(source).proto, tmp_path / "out.onnx")
+    assert opened.count("d.bin") == 1
+    assert checked == ["w1"]
+
+
+def test_more_data_files_than_may_be_open_are_read_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "_MOST_OPEN", 1)
+    source = external(tmp_path, ["one.bin", "other.bin"])
+    (written,) = writer.write_model(read_skeleton(source).proto, tmp_path / "out.onnx")
+    found = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(written).graph.initializer}
+    np.testing.assert_array_equal(found["w2"], 2 * found["w1"])
+
+
+def test_a_data_file_that_shrinks_while_it_is_copied_is_an_error(tmp_path):
+    source = external(tmp_path, ["d.bin", "d.bin"])
+    proto = read_skeleton(source).proto
+    os.truncate(tmp_path / "d.bin", 20_000)
+    with pytest.raises(ModelError, match="tensor 'w2' ended early"):
+        writer.write_model(proto, tmp_path / "out.onnx")
+    assert not list(tmp_path.glob("*out.onnx*"))

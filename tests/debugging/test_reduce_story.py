@@ -12,10 +12,10 @@ import onnx
 import pytest
 
 from tests.debugging.failing_models import MXFP8_SPEC, crashing_mxfp8, make_project, needs_rtx
-from trtpipe.app.debug.reduce import BuildTrials
+from trtpipe.app.debug.reduce import BuildTrials, Limits
 from trtpipe.checks.cell_steps import CellSteps
 from trtpipe.cli.debugging.reduce import reduce_command
-from trtpipe.cli.debugging.repro import repro_command
+from trtpipe.cli.debugging.repro import WhatToWrite, repro_command
 from trtpipe.errors import SpecError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "debugging.md"
@@ -25,7 +25,7 @@ pytestmark = [needs_rtx, pytest.mark.engine]
 
 def reduced(project, output, monkeypatch, capsys, *, code=0, trials=None, seconds=None):
     monkeypatch.chdir(project)
-    done = reduce_command("net/fp16", [], output=output, trials=trials, seconds=seconds, as_json=True)
+    done = reduce_command("net/fp16", [], output=output, limits=Limits(trials, seconds), as_json=True)
     assert done == code
     return json.loads(capsys.readouterr().out)
 
@@ -70,10 +70,11 @@ def test_what_the_documentation_shows_is_what_is_printed(refused, tmp_path, monk
     printed = {}
 
     specs = [str(refused / "pipelines")]
-    assert reduce_command("net/fp16@ada", specs, output=None, trials=None, seconds=None, as_json=False) == 0
+    assert reduce_command("net/fp16@ada", specs, output=None, limits=Limits(), as_json=False) == 0
     printed["reduce"] = capsys.readouterr().out
     assert (
-        repro_command("net/fp16@ada", specs, output=None, stage="", random_weights=False, as_json=False) == 0
+        repro_command("net/fp16@ada", specs, what=WhatToWrite(None, "", random_weights=False), as_json=False)
+        == 0
     )
     printed["repro"] = capsys.readouterr().out
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.debugging.failing_models import dilated_pooling, make_project, needs_rtx
 from trtpipe.checks.cell_steps import CellSteps
-from trtpipe.cli.debugging.repro import repro_command
+from trtpipe.cli.debugging.repro import WhatToWrite, repro_command
 from trtpipe.cli.main import app
 from trtpipe.errors import SpecError
 from trtpipe.reduction.random_weights import randomize_weights
@@ -28,8 +28,8 @@ REFUSAL = "does not support dilations"
 
 def written(project, output, monkeypatch, capsys, **asked):
     monkeypatch.chdir(project)
-    options = {"stage": "", "random_weights": False, "as_json": True, **asked}
-    assert repro_command("net/fp16@ada", [], output=output, **options) == 0
+    what = WhatToWrite(output, **{"stage": "", "random_weights": False, **asked})
+    assert repro_command("net/fp16@ada", [], what=what, as_json=True) == 0
     return json.loads(capsys.readouterr().out)
 
 

@@ -147,10 +147,10 @@ def test_a_clean_clone_takes_the_lockfiles_choice_without_searching(built, tmp_p
     assert not [one for one in done.events if one["event"] == "evaluated"]
     assert (clone.root / "trtpipe.lock").read_text() == locked
 
-    edited_choices_are_refused(clone, monkeypatch)
+    assert_edited_choices_are_refused(clone, monkeypatch)
 
 
-def edited_choices_are_refused(clone, monkeypatch):
+def assert_edited_choices_are_refused(clone, monkeypatch):
     """What was taken from a lockfile holds only as long as the lockfile says so, for a build and for `debug` alike."""
     lock = clone.root / "trtpipe.lock"
     lock.write_text(lock.read_text().replace("/c3/Conv", "/c1/Conv"))

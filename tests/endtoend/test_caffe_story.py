@@ -84,4 +84,4 @@ def test_a_projects_own_lowering_is_part_of_what_a_model_depends_on(caffe):
 
     assert first.code == 0, first.err
     assert again.ran == []
-    assert changed.ran == ["digits/fp32:quantize", "digits/fp32@ada:build_engine"]
+    assert sorted(one.rpartition(":")[2] for one in changed.ran) == ["build_engine", "parse", "quantize"]

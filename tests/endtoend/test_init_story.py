@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -65,6 +67,27 @@ def test_a_first_spec_builds_as_it_is(fresh):
     assert built.code == 0, built.err
     assert "plain:import" not in built.err, "init did that"
     assert built.out.startswith("built 6 engines in ")
+
+
+def test_the_half_model_that_init_tried_is_the_one_that_a_build_would_make(fresh):
+    write_model(fresh.root / "models" / "loud.onnx", 5e4, 1e-4)
+
+    def typed() -> dict[str, Any]:
+        traces = (fresh.root / ".trtpipe/store/traces").rglob("*.json")
+        found = (json.loads(path.read_text()) for path in traces)
+        return next(one for one in found if one["address"] == "loud/fp16:quantize")
+
+    fresh.run("init", "models/loud.onnx")
+    tried = typed()
+    fresh.run("build", "--force", "--only", "*/fp16@sm89")
+    again = typed()
+
+    assert "peak_rss" not in tried["summary"], "it was made in the process that ran it"
+    assert "peak_rss" in again["summary"]
+    assert tried["outputs"] == again["outputs"]
+    assert tried["fingerprint"] == again["fingerprint"]
+    del again["summary"]["peak_rss"]
+    assert tried["summary"] == again["summary"]
 
 
 @pytest.mark.slow

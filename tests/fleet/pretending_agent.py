@@ -4,9 +4,9 @@
 
 `stand_ins`: stages take no time (`tests/foreseeing/stand_ins.py`). `slow`: seconds that each action takes longer.
 `dies_in`: the stage in which the whole agent dies. `crashes_in`: the stage whose worker process is said to crash.
-`packages`: versions that it says it has. `trtpipe`: the version that it says it is. `bytes`: what it sends for objects.
-`stand_in_engines`: engines are those of `tests/runners/stand_in`, which run without a GPU. `real_gpu`: GPUs, driver and
-TensorRT are those that it finds.
+`hot`: the clocks of its GPUs are held down. `packages`: versions that it says it has. `trtpipe`: the version that it
+says it is. `bytes`: what it sends for objects. `stand_in_engines`: engines are those of `tests/runners/stand_in`, which
+run without a GPU. `real_gpu`: GPUs, driver and TensorRT are those that it finds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def pretend_machine(asked: dict[str, Any]) -> None:
-    from trtpipe.agent import machine
+    from trtpipe.agent import clocks, machine, service
     from trtpipe.targets.compute_capability import ComputeCapability
     from trtpipe.toolchains.detect import DetectedGpu
 
@@ -59,6 +59,10 @@ def pretend_machine(asked: dict[str, Any]) -> None:
     )
     if not asked.get("real_gpu"):
         machine.detect_gpus = lambda: gpus
+        service.lease_folder = Path.cwd
+    if asked.get("hot"):
+        slow = {"sm_mhz": 1410, "sm_max_mhz": 1980, "limited_by": ["sw thermal slowdown"]}
+        clocks.gpu_state = lambda uuid, index: slow
     packages_here = machine.packages_here
     machine.packages_here = lambda: packages_here() | asked.get("packages", {})
     if "trtpipe" in asked:

@@ -37,7 +37,7 @@ def gpu_agent(fleet: TestFleet, name: str, *gpus: list[str], **more: object) -> 
 
 def test_an_engine_is_validated_on_the_agent_that_has_its_gpu(fleet: TestFleet, tmp_path: Path):
     gpu_agent(fleet, "old-box", TURING)
-    gpu_agent(fleet, "gpu-box", TURING, ADA)
+    gpu_agent(fleet, "gpu-box", TURING, ADA, hot=True)
     cell = write_cell(tmp_path / "cell", engine_record())
 
     done = trtpipe(tmp_path, "validate", "cell", *DASK, home=tmp_path / "client", scheduler=fleet.address)
@@ -47,6 +47,10 @@ def test_an_engine_is_validated_on_the_agent_that_has_its_gpu(fleet: TestFleet, 
         "net/fp32@ada: passed on Make-believe GPU (sm89) (agent gpu-box), TensorRT 1.7.1.116"
     )
     assert "send     net/fp32@ada to gpu-box gpu 1 (validate)" in done.stderr
+    assert (
+        "warning: net/fp32@ada (validate): the clocks of its GPU were held down when it began by sw thermal slowdown "
+        "(SM 1410 of 1980 MHz) and when it ended by" in done.stderr
+    )
     proof = json.loads((cell / "proof.json").read_text())
     assert proof["machine"]["agent"] == "gpu-box"
     assert proof["machine"]["driver"] == "580.95.05"

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,11 +77,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def fleet(tmp_path: Path, site: Path) -> Iterator[TestFleet]:
-    """Over TLS. All agents are of one user, who has one cache."""
+    """Over TLS. Each agent has a home and a cache of its own, as agents of different users have."""
     certificates = keygen_in(tmp_path / "certificates")
-    shared = {"XDG_CACHE_HOME": str(tmp_path / "users-cache")}
     options = ("--certificates", str(certificates))
-    found = TestFleet(tmp_path / "fleet", options, "tls", variables=shared).start()
+    found = TestFleet(tmp_path / "fleet", options, "tls").start()
     yield found
     found.close()
 
@@ -93,6 +93,11 @@ def keygen_in(folder: Path) -> Path:
 def agent(fleet: TestFleet, name: str) -> Process:
     command = [sys.executable, "-m", "trtpipe", "agent", fleet.address, "--name", name, *fleet.options]
     return serving(fleet.process(name, command), name)
+
+
+def with_the_first_gpu_alone(fleet: TestFleet) -> None:
+    """The agents that are started from now on see no other GPU: which one of several is taken is a matter of luck."""
+    fleet.variables |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "0"}
 
 
 def serving(process: Process, name: str) -> Process:
@@ -311,6 +316,39 @@ def test_a_second_agent_on_the_machine_waits_for_the_first_one(
     assert not overlaps(found)
 
 
+def test_two_gpus_work_at_the_same_time_and_each_for_one_alone(
+    fleet: TestFleet, tmp_path: Path, gpus, kernels
+):
+    """Two agents see both GPUs, and get more work than there are GPUs: waiting for one does not keep the other idle."""
+    if len(gpus) < 2:
+        pytest.skip("not run: needs two CUDA GPUs")
+    for name in ("one", "two"):
+        agent(fleet, name)
+    names = [f"cell{number}" for number in range(8)]
+    for name in names:
+        record = slow(engine_record(), kernels, 0.5)
+        write_cell(tmp_path / name, record, **engine(gpus[0], cell=f"net/{name}@here"))
+
+    with Watched(fleet) as watched:
+        done = client(fleet, tmp_path, "validate", *names, *DASK)
+
+    found = watched.in_order()
+    print(told(found))
+    assert done.returncode == 0, done.stderr
+    by_gpu = Counter(one.variables["CUDA_VISIBLE_DEVICES"] for one in found)
+    print(dict(by_gpu))
+    assert by_gpu.keys() == {gpu.uuid for gpu in gpus}
+    assert not overlaps(found)
+    beside = [
+        (one, two)
+        for number, one in enumerate(found)
+        for two in found[number + 1 :]
+        if two.began < one.ended
+        and one.variables["CUDA_VISIBLE_DEVICES"] != two.variables["CUDA_VISIBLE_DEVICES"]
+    ]
+    assert len(beside) >= 2, "the GPUs worked one after the other"
+
+
 def validated_through(fleet: TestFleet, folder: Path, cell: str) -> JobDone:
     """The whole answer to the job of validating a cell."""
     manifest = json.loads((folder / cell / "manifest.json").read_text())
@@ -367,6 +405,7 @@ def test_a_dead_agent_leaves_neither_memory_nor_the_lease_behind(
     fleet: TestFleet, tmp_path: Path, gpus, kernels
 ):
     gpu = gpus[0]
+    with_the_first_gpu_alone(fleet)
     before = used_mebibytes(gpu)
     first = agent(fleet, "one")
     project = user_with_a_slow_engine(tmp_path / "user", kernels, gpu, 10)
@@ -404,6 +443,7 @@ def test_a_dead_agent_leaves_neither_memory_nor_the_lease_behind(
 @pytest.mark.parametrize("who", ["client", "scheduler", "agent"])
 def test_whoever_ends_leaves_no_engine_on_the_gpu(fleet: TestFleet, tmp_path: Path, gpus, kernels, who: str):
     """The client and the scheduler are killed; the agent is told to end, and does."""
+    with_the_first_gpu_alone(fleet)
     before = used_mebibytes(gpus[0])
     box = agent(fleet, "gpu-box")
     user = user_with_a_slow_engine(tmp_path / "user", kernels, gpus[0], 30)

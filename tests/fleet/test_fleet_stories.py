@@ -17,6 +17,8 @@ from tests.fleet.fleets import ROOT, TestFleet, digits_project, stand_in_project
 
 pytest.importorskip("distributed", reason="needs the extra dask")
 
+from trtpipe.fleet.keygen import keygen
+
 DASK = ("--executor", "dask")
 FP32 = ("pipelines/digits.yaml", "--only", "digits/fp32@*")
 
@@ -233,3 +235,36 @@ def test_an_agent_that_cannot_be_dialled_is_an_error_that_names_a_remote(
 
     assert done.returncode == 2, done.stderr
     assert "hidden cannot be sent artifacts" in done.stderr and "TRTPIPE_REMOTE=s3://" in done.stderr
+
+
+def test_over_tls_agents_log_nothing_unusual_and_another_fleets_client_is_told_so(
+    project: Path, tmp_path: Path
+):
+    for name in ("own", "other"):
+        keygen(tmp_path / name)
+    certificates = {name: ("--certificates", str(tmp_path / name)) for name in ("own", "other")}
+    fleet = TestFleet(tmp_path / "fleet", certificates["own"], "tls").start()
+    try:
+        agent = fleet.agent("a", stand_ins=True)
+        asked = ("build", *FP32, *DASK)
+
+        done = trtpipe(
+            project, *asked, *certificates["own"], home=tmp_path / "client", scheduler=fleet.address
+        )
+        refused = trtpipe(
+            project,
+            *asked,
+            "--force",
+            *certificates["other"],
+            home=tmp_path / "client",
+            scheduler=fleet.address,
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert refused.returncode == 2
+        assert refused.stderr.strip() == (
+            f"this machine's certificates and those of the scheduler at {fleet.address} are not of the same fleet"
+        )
+        assert "Traceback" not in agent.said(), agent.said()
+    finally:
+        fleet.close()

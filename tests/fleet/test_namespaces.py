@@ -1,7 +1,8 @@
 """A fleet of network namespaces: 60 cells are built while agents die, links are cut and the scheduler restarts.
 
-Stages are stand-ins that take a moment; the scheduler, agents, stores, TLS and transfers are real. One agent lies about
-artifacts all the time. What comes out is what a build on one machine yields.
+Three agents have a store and a GPU of their own, and a fourth one lies about artifacts all the time. Stages and engines
+are stand-ins that take a moment; the scheduler, agents, stores, TLS, transfers and proofs are real. What comes out is
+what a build on one machine yields.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,11 +30,15 @@ from trtpipe.fleet.keygen import keygen
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_none()), reason=why_none() or "can")]
 
 PORT = 8786
-_MOST_BUILDS = 12
-PRETENDED = {"stand_ins": True, "slow": 0.3}
+_MOST_SECONDS = 900
+STAND_INS = {"stand_ins": True, "stand_in_engines": True}
+PRETENDED = {**STAND_INS, "slow": 0.3}
+GPUS = {"a": ["Make-believe GPU", "sm89"], "b": ["Tesla T4", "sm75"], "c": ["NVIDIA H100 80GB HBM3", "sm90"]}
+"""The first one is that of the stand-in for CUDA; the matrix has no engines for the others."""
+PROVED = re.compile(r"run_on_gpu: .*")
 LOCAL = f"""
 import sys
-sys.argv = ["agent", {json.dumps(json.dumps({"stand_ins": True}))}, *sys.argv[1:]]
+sys.argv = ["agent", {json.dumps(json.dumps(STAND_INS))}, *sys.argv[1:]]
 import runpy
 runpy.run_path({str(AGENT)!r}, run_name="__main__")
 """
@@ -55,7 +62,7 @@ class NetworkFleet(TestFleet):
 def fleet(tmp_path: Path) -> Iterator[NetworkFleet]:
     certificates = tmp_path / "certificates"
     with network() as net:
-        for name in ("scheduler", "client", "a", "b", "liar", "s3"):
+        for name in ("scheduler", "client", *GPUS, "liar", "s3"):
             net.add(name)
         keygen(certificates, list(net.machines.values()), 2)
         found = NetworkFleet(tmp_path / "fleet", ("--certificates", str(certificates)))
@@ -107,6 +114,10 @@ def build(
     )  # fmt: skip
 
 
+def start_agent(fleet: NetworkFleet, name: str, *, waits: bool = True) -> None:
+    fleet.agent(name, waits=waits, gpus=[GPUS[name]], **PRETENDED)
+
+
 class Trouble(threading.Thread):
     """Kills agents, cuts links and restarts the scheduler, until it is told to stop."""
 
@@ -115,7 +126,7 @@ class Trouble(threading.Thread):
         self.fleet, self.random, self.over, self.done = fleet, random.Random(seed), threading.Event(), []
 
     def run(self) -> None:
-        kinds = ["kill a", "kill b", "cut a", "cut b", "cut client", "restart"]
+        kinds = [f"{what} {name}" for what in ("kill", "cut") for name in GPUS] + ["cut client", "restart"]
         self.random.shuffle(kinds)
         for kind in kinds:
             if self.over.wait(self.random.uniform(2, 5)):
@@ -127,7 +138,7 @@ class Trouble(threading.Thread):
         what, _, name = kind.partition(" ")
         if what == "kill":
             self.fleet.agents[name].kill()
-            self.fleet.agent(name, waits=False, **PRETENDED)
+            start_agent(self.fleet, name, waits=False)
         elif what == "cut":
             self.fleet.net.cut(name)
             time.sleep(self.random.uniform(1, 4))
@@ -143,23 +154,25 @@ def test_a_matrix_is_built_whatever_happens(fleet: NetworkFleet, matrix: Path, t
     more = s3(fleet, tmp_path) if route == "remote" else {}
     fleet.variables = more
     fleet.start()
-    for name in ("a", "b"):
-        fleet.agent(name, **PRETENDED)
+    for name in GPUS:
+        start_agent(fleet, name)
     fleet.agent("liar", lies=True, **PRETENDED)
     trouble = Trouble(fleet, seed=7)
     trouble.start()
     said = ""
-    for _ in range(_MOST_BUILDS):
+    ends = time.monotonic() + _MOST_SECONDS
+    while time.monotonic() < ends:
         done = build(fleet, matrix, tmp_path / "client", more)
         said += done.stderr
         assert "Traceback" not in done.stderr, done.stderr
         if done.returncode == 0 and not trouble.is_alive():
             break
+        time.sleep(1)
     trouble.over.set()
     trouble.join()
 
     assert done.returncode == 0, said[-5000:]
-    assert len(trouble.done) == 6
+    assert len(trouble.done) == 8
     if route == "direct":
         assert "liar" in said and "sent other bytes" in said
     assert build(fleet, matrix, tmp_path / "client", more).stdout == "nothing to do\n"
@@ -176,7 +189,13 @@ def assert_as_on_one_machine(matrix: Path, tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (local / "trtpipe.lock").read_bytes() == (matrix / "trtpipe.lock").read_bytes()
+    alone, made = ((one / "trtpipe.lock").read_text() for one in (local, matrix))
+    assert PROVED.sub("", alone) == PROVED.sub("", made)
+    assert set(PROVED.findall(alone)) == {"run_on_gpu: not run"}
+    proofs = Counter(PROVED.findall(made))
+    print(dict(proofs))  # an engine whose build was cut off just then has none
+    assert all("Make-believe GPU (sm89), driver 580.95.05" in one for one in proofs if "not run" not in one)
+    assert sum(count for one, count in proofs.items() if "not run" not in one) <= 12
     engines = {str(one.relative_to(local)): one.read_bytes() for one in local.glob("build/**/*.engine")}
     assert len(engines) == 60
     assert engines == {

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from trtpipe import __version__
 from trtpipe.errors import FleetError, Interrupted
+from trtpipe.fleet import lanes as lanes_module
 from trtpipe.fleet.connection import SeenAgent
 from trtpipe.fleet.labels import Exchange, InstalledToolchain, Labels, Machine
-from trtpipe.fleet.lanes import Lanes
+from trtpipe.fleet.lanes import Lane, Lanes
 from trtpipe.fleet.placement import GpuNeed, Need, WorkFacts, need_of, why_not
 from trtpipe.fleet.protocol import ToolchainNeed
 from trtpipe.plan.control import Control
@@ -111,9 +113,12 @@ class FakeFleet:
     def __init__(self, *found: Labels) -> None:
         self.changed = threading.Condition()
         self.found = list(found)
+        self.seen: tuple[SeenAgent, ...] = ()
 
     def agents(self) -> tuple[SeenAgent, ...]:
-        return tuple(SeenAgent(f"tcp://{one.name}", one) for one in self.found)
+        if [one.labels for one in self.seen] != self.found:
+            self.seen = tuple(SeenAgent(f"tcp://{one.name}", one) for one in self.found)
+        return self.seen
 
 
 def lanes_of(*found: Labels, wait_seconds: float = 0.0) -> Lanes:
@@ -199,3 +204,102 @@ def test_one_client_spreads_over_agents():
     taken = [str(lanes.take(Need(gpu=GpuNeed()), Control()))[0] for _ in range(2)]
 
     assert sorted(taken) == ["a", "b"]
+
+
+def test_taking_a_lane_looks_at_what_changed_and_not_at_every_agent(monkeypatch: pytest.MonkeyPatch):
+    asked: Counter[str] = Counter()
+
+    def counted(found: Labels, need: Need) -> str:
+        asked["fits"] += 1
+        return why_not(found, need)
+
+    def counted_worth(lanes: Lanes, lane: Lane) -> Any:
+        asked["worth"] += 1
+        return worth(lanes, lane)
+
+    worth = Lanes._worth
+    monkeypatch.setattr(lanes_module, "why_not", counted)
+    monkeypatch.setattr(Lanes, "_worth", counted_worth)
+    lanes = lanes_of(*(labels(f"a{number}", lanes=1) for number in range(1000)))
+    lanes.give(lanes.take(Need(), Control()))
+    assert asked == {"fits": 1000, "worth": 1001}  # each once, and the one that was given back
+
+    taken = [lanes.take(Need(), Control()) for _ in range(500)]
+    for lane in taken:
+        lanes.give(lane)
+    assert asked == {"fits": 1000, "worth": 1501}
+
+    lanes.fleet.found.append(labels("late"))  # type: ignore[attr-defined]
+    lanes.give(lanes.take(Need(), Control()))
+    assert asked["fits"] == 1001
+
+
+def test_what_was_taken_and_given_back_often_takes_no_memory():
+    lanes = lanes_of(labels("a", lanes=4), labels("b", lanes=4))
+
+    for _ in range(1000):
+        lanes.give(lanes.take(Need(), Control()))
+
+    (pool,) = lanes._pools.values()
+    assert len(pool.heap) < 100
+
+
+def test_agents_that_left_get_nothing():
+    lanes = lanes_of(labels("a"), labels("b"))
+    lanes.give(lanes.take(Need(), Control()))
+    del lanes.fleet.found[0]  # type: ignore[attr-defined]
+
+    assert [str(lanes.take(Need(), Control())) for _ in range(2)] == ["b", "b"]
+
+
+def test_an_agent_that_is_left_out_gets_nothing_more():
+    lanes = lanes_of(labels("a"))
+    lane = lanes.take(Need(), Control())
+    lanes.leave_out(lane.agent, "cannot be dialled")
+    lanes.give(lane)
+
+    with pytest.raises(FleetError, match="no agent of the fleet can do a step"):
+        lanes.take(Need(), Control())
+
+
+def test_work_of_different_needs_shares_the_lanes():
+    lanes = lanes_of(labels("a", lanes=1), labels("b", packages={"onnx": "1.20.0", "torch": "2.8"}, lanes=1))
+    picky = Need({"torch": "2.8"})
+
+    first = lanes.take(picky, Control())
+    second = lanes.take(Need(), Control())
+
+    assert (str(first), str(second)) == ("b", "a")
+    threading.Timer(0.1, lanes.give, [second]).start()
+    assert str(lanes.take(Need(), Control())) == "a"
+    threading.Timer(0.1, lanes.give, [first]).start()
+    assert str(lanes.take(picky, Control())) == "b"
+
+
+def test_many_threads_never_use_more_lanes_than_there_are():
+    lanes, using, most = (
+        lanes_of(labels("a", lanes=2), labels("b", gpus=(T4, L4), lanes=1)),
+        Counter[str](),
+        Counter[str](),
+    )
+    mutex = threading.Lock()
+
+    def work(number: int) -> None:
+        need = Need(gpu=GpuNeed()) if number % 2 else Need()
+        for _ in range(200):
+            lane = lanes.take(need, Control())
+            with mutex:
+                using[str(lane)] += 1
+                most[str(lane)] = max(most[str(lane)], using[str(lane)])
+            with mutex:
+                using[str(lane)] -= 1
+            lanes.give(lane)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+
+    assert not any(one.is_alive() for one in threads)
+    assert most["a"] <= 2 and most["b"] <= 1 and most["b gpu 0"] <= 1 and most["b gpu 1"] <= 1

@@ -14,7 +14,7 @@ from trtpipe.fleet.starter import BEAT, opening
 PROGRAM = """
 import signal, sys
 from trtpipe.fleet import starter
-starter._SILENCE_SECONDS, starter._GRACE_SECONDS = float(sys.argv[1]), 0.5
+starter._GRACE_SECONDS = 0.5
 starter.follow_starter()
 import os
 print(os.environ.get("PASSED"), flush=True)
@@ -43,7 +43,7 @@ def send(child: subprocess.Popen[bytes], data: bytes) -> None:
 
 
 def test_it_takes_variables_and_ends_when_its_input_is_closed():
-    child = begin("60")
+    child = begin()
     send(child, opening({"PASSED": "a\nb"}))
     assert child.stdout is not None
     assert [child.stdout.readline(), child.stdout.readline()] == [b"a\n", b"b\n"]
@@ -56,8 +56,8 @@ def test_it_takes_variables_and_ends_when_its_input_is_closed():
 
 
 def test_it_ends_when_nothing_comes_for_long():
-    child = begin("1.5")
-    send(child, opening({}))
+    child = begin()
+    send(child, opening({}, silence=1.5))
     assert child.stdout is not None
     child.stdout.readline()
     for _ in range(6):
@@ -69,8 +69,21 @@ def test_it_ends_when_nothing_comes_for_long():
     child.communicate()
 
 
+def test_on_the_same_machine_it_may_be_silent_for_ever():
+    child = begin()
+    send(child, opening({}, silence=0))
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(2)
+    assert child.poll() is None
+
+    child.communicate(timeout=20)
+
+    assert child.returncode == -15
+
+
 def test_one_that_does_not_end_by_itself_is_ended():
-    child = begin("60", "stubborn")
+    child = begin("stubborn")
     send(child, opening({}))
     assert child.stdout is not None
     assert [child.stdout.readline(), child.stdout.readline()] == [b"None\n", b"deaf\n"]
@@ -80,9 +93,9 @@ def test_one_that_does_not_end_by_itself_is_ended():
     assert child.returncode == 1
 
 
-@pytest.mark.parametrize("first", [b"", b"hello\n", b"[1]\n", b'{"A": 1}\n'])
+@pytest.mark.parametrize("first", [b"", b"hello\n", b"[1]\n", b'{"A": 1}\n', b'{"environment": {}}\n'])
 def test_an_input_that_is_no_starters_ends_it_at_once(first: bytes):
-    child = begin("60")
+    child = begin()
 
     said, complained = child.communicate(first, timeout=20)
 

@@ -56,7 +56,7 @@ def killed_before(number: int, **options: Any) -> bool:
     return code == 9
 
 
-def is_reported(project: AnyProject) -> None:
+def assert_reported(project: AnyProject) -> None:
     """Every report is there, and says that all is delivered."""
     build = project.root / "build"
     report = json.loads((build / "report.json").read_text())
@@ -73,10 +73,10 @@ def kill_and_mend(number: int) -> bool:
     with somewhere() as (project, _):
         first = killed_before(number)
         command()
-        is_reported(project)
+        assert_reported(project)
         by_force = killed_before(number, force=True)
         told = command()
-        is_reported(project)
+        assert_reported(project)
         assert command() == "nothing to do"
         assert by_force or told == "nothing to do"
         return first or by_force

@@ -93,7 +93,7 @@ def build(planned: Planned) -> tuple[Told, Outcome]:
     return told, outcome
 
 
-def hold_steps(planned: Planned, told: Told) -> None:
+def assert_steps_as_planned(planned: Planned, told: Told) -> None:
     """Every step did what its decision promised; work that two steps share is done once."""
     done = {decision.key for decision in told.started.values()}
     for address, decision in planned.decisions.items():
@@ -108,7 +108,7 @@ def hold_steps(planned: Planned, told: Told) -> None:
             assert told.started[address].key == planned_key
 
 
-def hold_cells(foreseen: list[Foreseen], outcome: Outcome) -> None:
+def assert_cells_as_planned(foreseen: list[Foreseen], outcome: Outcome) -> None:
     """Every cell came to what was foreseen."""
     failed = {name: error.problems for name, error in outcome.failures}
     for one in foreseen:
@@ -142,12 +142,12 @@ def plan_and_build(only: tuple[str, ...], counts: Counter[str], *, force: bool =
     assert own.decisions == planned.decisions
     told, outcome = build(own)
 
-    hold_steps(planned, told)
-    hold_cells(foreseen, outcome)
+    assert_steps_as_planned(planned, told)
+    assert_cells_as_planned(foreseen, outcome)
     return outcome
 
 
-def afterwards(only: tuple[str, ...], outcome: Outcome) -> None:
+def assert_nothing_left_to_do(only: tuple[str, ...], outcome: Outcome) -> None:
     """A build leaves nothing to do but what failed, and the next one would fail in the same way."""
     planned = planned_now(only, force=False)
     failed = {name: error.problems for name, error in outcome.failures}
@@ -172,7 +172,7 @@ def live(rng: random.Random, *, events: int) -> Counter[str]:
             stand_ins.broken = {rng.choice(stages)} if rng.random() < 0.15 else set()
             only = (f"*/{rng.choice(project.now.variants)}@*",) if rng.random() < 0.25 else ()
             outcome = plan_and_build(only, counts, force=rng.random() < 0.1)
-            afterwards(only, outcome)
+            assert_nothing_left_to_do(only, outcome)
     return counts
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from tests.foreseeing.test_plan_is_what_build_does import (
-    afterwards,
+    assert_nothing_left_to_do,
     build,
     plan_and_build,
     planned_now,
@@ -54,7 +54,7 @@ def test_a_change_that_vanishes_builds_no_engine_though_it_waited():
         outcome = plan_and_build((), Counter())
 
         assert outcome.restored == ["p/fp32@ada", "p/fp16@ada"]  # the reference is the file itself
-        afterwards((), outcome)
+        assert_nothing_left_to_do((), outcome)
 
 
 def test_what_a_cell_lost_is_made_again_where_another_step_of_it_runs():
@@ -72,7 +72,7 @@ def test_what_a_cell_lost_is_made_again_where_another_step_of_it_runs():
         assert isinstance(found[VALIDATE], Run)
         assert isinstance(found[ENGINE], Run)
         assert found[ENGINE].reason == MissingOutput(("model.engine",))
-        afterwards((), plan_and_build((), Counter()))
+        assert_nothing_left_to_do((), plan_and_build((), Counter()))
 
 
 def test_a_changed_threshold_of_a_searched_variant_is_what_its_search_runs_for():
@@ -90,7 +90,7 @@ def test_a_changed_threshold_of_a_searched_variant_is_what_its_search_runs_for()
         assert fields(decision.reason.changes) == ["options.thresholds[0].min"]
         line = (project.root / "pipelines/p.yaml").read_text().splitlines()[cause.line - 1]
         assert '"min": 6' in line
-        afterwards((), outcome)
+        assert_nothing_left_to_do((), outcome)
 
 
 def test_a_search_whose_trace_is_gone_holds_as_long_as_the_lockfile_says_the_same():

@@ -18,7 +18,6 @@ import pytest
 from trtpipe import permissions
 from trtpipe.app.look.which import _specs_of
 from trtpipe.app.upgrade.upgrade import _is_ours, _manifest_in
-from trtpipe.building.reports_mark import found_mark
 from trtpipe.datasets.spools.run import samples_of
 from trtpipe.delivery.failing_inputs import clear
 from trtpipe.digests import Digest, digest_bytes
@@ -38,6 +37,7 @@ from trtpipe.toolchains.wheel_lock import WheelLock
 from trtpipe.workspace.former_stores import adopt
 from trtpipe.workspace.locked_scales import LockedScales
 from trtpipe.workspace.project_code import code_in
+from trtpipe.workspace.reports_mark import found_mark
 from trtpipe.workspace.stores import open_store
 from trtpipe.workspace.written_places import refuse_links_outside
 

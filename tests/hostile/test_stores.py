@@ -6,7 +6,6 @@ Each test is an attack: results that nobody built here, brought by a clone or by
 from __future__ import annotations
 
 import base64
-import json
 import shutil
 from pathlib import Path
 
@@ -16,12 +15,13 @@ from tests.stores.places import fingerprint, needs, step
 from trtpipe import permissions
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import SpecError
-from trtpipe.homes import seal_of, user_file
+from trtpipe.homes import user_file
 from trtpipe.loader.project import Project, load_project
 from trtpipe.loader.user import write_allowed
 from trtpipe.spec.public_keys import is_small_order, raw_key
 from trtpipe.spec.store import StoreSpec
 from trtpipe.stores.local import LocalStore
+from trtpipe.stores.sealed_files import CONTENT_AT, sealed
 from trtpipe.stores.signatures import new_key, signed
 from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.workspace.former_stores import adopt, former_line
@@ -231,17 +231,12 @@ def test_a_state_that_came_with_the_project_is_not_believed(tmp_path, monkeypatc
     use_home(tmp_path / "home", monkeypatch)
 
     assert remembered() is None
-    data = json.loads((tmp_path / STATE_FILE).read_bytes())
-    del data["seal"]
-    body = json.dumps(data, separators=(",", ":")).encode()
-    for name, seal in (
-        ("blake3", digest_bytes(body).hex),
-        ("seal", digest_bytes(body).hex),
-        ("seal", "0" * 64),
-    ):
-        (tmp_path / STATE_FILE).write_bytes(f'{{"{name}":"{seal}",'.encode() + body[1:])
+    text = (tmp_path / STATE_FILE).read_bytes()
+    body = text[CONTENT_AT:]
+    for seal in (digest_bytes(body).hex, "0" * 64, ""):
+        (tmp_path / STATE_FILE).write_bytes(f'{{"seal":"{seal}"}}\n'.encode() + body)
         assert remembered() is None
-    (tmp_path / STATE_FILE).write_bytes(f'{{"seal":"{seal_of(body)}",'.encode() + body[1:])
+    (tmp_path / STATE_FILE).write_bytes(sealed(body))
     assert remembered(), "which only this user can write"
 
 

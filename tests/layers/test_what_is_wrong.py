@@ -15,7 +15,7 @@ from trtpipe.errors import ModelError
 from trtpipe.loader.project import find_project
 from trtpipe.loader.specs import load_pipeline
 from trtpipe.spec.network.network import NetworkOptions
-from trtpipe.workspace.workspace import known_names
+from trtpipe.workspace.known_names import known_names
 
 IMAGE = {"shape": ["batch", 3, 8, 8]}
 WEIGHTS = {

@@ -18,7 +18,7 @@ from trtpipe.loader.specs import LoadedPipeline, load_pipeline
 from trtpipe.loader.yaml_reader import document_from_text
 from trtpipe.spec.network.network import GraftSpec, NetworkInput, NetworkOptions, Prepended, layer_models
 from trtpipe.spec.network.plugin import PluginField, PluginOutput
-from trtpipe.workspace.workspace import known_names
+from trtpipe.workspace.known_names import known_names
 
 HEAD = """\
 schema: 1

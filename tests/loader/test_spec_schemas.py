@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from tests.loader.spec_corpus import HEAD, REFUSED, TAKEN, TARGETS
 from tests.loader.spec_workspace import KNOWN, Workspace
 from tests.schemas import whole_schema
+from trtpipe.loader import schema
 from trtpipe.loader.examples import EXAMPLES
 from trtpipe.loader.grammar import keys_of
 from trtpipe.loader.project import CALIBRATION, PIPELINES, PROJECT_FILE
@@ -90,6 +91,19 @@ def test_every_property_is_described_and_every_mapping_closed(name: str) -> None
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_field_has_a_docstring_that_is_its_description(model: type[SpecModel]) -> None:
     assert list(field_docs(model)) == list(model.model_fields)
+
+
+def test_a_module_is_parsed_once_for_the_docstrings_of_all_its_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[str] = []
+    parse = schema.ast.parse
+    monkeypatch.setattr(schema.ast, "parse", lambda source: parsed.append(source) or parse(source))
+    schema._docs_in_module.cache_clear()
+
+    whole_schema.__wrapped__()
+
+    assert len(parsed) == len(set(parsed)) > 5
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)

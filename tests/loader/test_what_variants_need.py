@@ -13,7 +13,7 @@ from trtpipe.errors import SpecError
 from trtpipe.loader.grammar import KnownNames
 from trtpipe.loader.project import find_project
 from trtpipe.loader.specs import load_pipeline
-from trtpipe.workspace.workspace import known_names
+from trtpipe.workspace.known_names import known_names
 
 BUDGET = "budget: {metric: cosine, min: 0.99}"
 

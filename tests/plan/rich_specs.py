@@ -15,7 +15,7 @@ from trtpipe.plan.graph import Action, Outputs, Plan, Source, action_of, json_re
 from trtpipe.plan.planner import steps_of
 from trtpipe.plan.planner.facts import CalibrationFacts, ModelFacts, PipelineFacts, TargetFacts
 from trtpipe.targets.toolchain import Toolchain
-from trtpipe.workspace.workspace import known_names
+from trtpipe.workspace.known_names import known_names
 
 PROJECT = """\
 schema: 1

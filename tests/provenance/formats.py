@@ -15,7 +15,7 @@ _HEX = re.compile(r"[0-9a-f]+")
 _LENGTHS = {"sha256": 64, "blake3": 64}
 
 
-def refuse_bad_bill(document: dict[str, Any]) -> None:
+def assert_valid_bill(document: dict[str, Any]) -> None:
     """Raise jsonschema's error where a document is no CycloneDX 1.6; skip where the schema is not installed."""
     import jsonschema
     import referencing
@@ -41,7 +41,7 @@ def refuse_bad_bill(document: dict[str, Any]) -> None:
     assert told | {ref for one in document["dependencies"] for ref in one["dependsOn"]} <= set(refs)
 
 
-def refuse_bad_statement(document: dict[str, Any]) -> None:
+def assert_valid_statement(document: dict[str, Any]) -> None:
     """Hold a document against in-toto's Statement v1 and SLSA's Provenance v1: fields that must be, and their forms."""
     assert document.keys() == {"_type", "subject", "predicateType", "predicate"}
     assert document["_type"] == "https://in-toto.io/Statement/v1"
@@ -49,7 +49,7 @@ def refuse_bad_statement(document: dict[str, Any]) -> None:
     assert document["subject"]
     for subject in document["subject"]:
         assert subject["digest"], "a subject needs a digest"
-        _refuse_bad_resource(subject)
+        _assert_valid_resource(subject)
     predicate = document["predicate"]
     assert predicate.keys() == {"buildDefinition", "runDetails"}
     definition, run = predicate["buildDefinition"], predicate["runDetails"]
@@ -59,17 +59,17 @@ def refuse_bad_statement(document: dict[str, Any]) -> None:
     assert _URI.fullmatch(definition["buildType"])
     assert isinstance(definition["externalParameters"], dict)
     for one in definition["resolvedDependencies"]:
-        _refuse_bad_resource(one)
+        _assert_valid_resource(one)
     assert run.keys() <= {"builder", "metadata", "byproducts"}
     assert run["builder"].keys() <= {"id", "version", "builderDependencies"}
     assert _URI.fullmatch(run["builder"]["id"])
     assert all(isinstance(one, str) for one in run["builder"]["version"].values())
     assert run["metadata"].keys() <= {"invocationId", "startedOn", "finishedOn"}
     for one in run["byproducts"]:
-        _refuse_bad_resource(one)
+        _assert_valid_resource(one)
 
 
-def _refuse_bad_resource(one: dict[str, Any]) -> None:
+def _assert_valid_resource(one: dict[str, Any]) -> None:
     """ResourceDescriptor: one of uri, digest and content must be; digests are lower-case hex."""
     known = {"name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations"}
     assert one.keys() <= known

@@ -159,7 +159,7 @@ def asking(*argv: str) -> Cure:
     return cure
 
 
-def brings(extra: str, package: str) -> None:
+def assert_extra_brings(extra: str, package: str) -> None:
     """Raises unless the extra that a remedy names asks for the package, so that pip would bring it."""
     wanted = [
         line for line in metadata.requires("trtpipe") or () if f'extra == "{extra}"' in line.replace("'", '"')

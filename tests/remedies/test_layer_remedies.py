@@ -18,7 +18,7 @@ from trtpipe.loader.project import Project
 from trtpipe.loader.specs import LoadedPipeline, load_pipeline
 from trtpipe.problem_codes import Code, ProblemCode
 from trtpipe.spec.network.network import NetworkOptions
-from trtpipe.workspace.workspace import known_names
+from trtpipe.workspace.known_names import known_names
 
 
 def npz(**arrays: object) -> bytes:

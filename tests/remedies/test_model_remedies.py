@@ -370,7 +370,7 @@ FILE = [
     model("cut short", Code.NOT_ONNX, cut_short, "download or export the model again", classifier),
     model("no graph", Code.NOT_ONNX, b"\x08\x08", "download or export the model again", good),
     model("gzip", Code.FOREIGN_MODEL, gzipped, "unpack it first", ungzip),
-    model("zip", Code.FOREIGN_MODEL, zipped, "or export it to ONNX", good),
+    model("zip", Code.FOREIGN_MODEL, zipped, "export it to ONNX", good),
     *(model(f"foreign: {head[:12]!r}", Code.FOREIGN_MODEL, head, re.escape(remedy), good) for head, remedy in FOREIGN),
     model("stripped", Code.STRIPPED_WEIGHTS, stripped, "give the model with its weights", classifier),
     model("a name that is not text", Code.NAME_NOT_UTF8, odd_name, "export the model again", good),

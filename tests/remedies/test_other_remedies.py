@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests.fetch import servers
-from tests.remedies.remedy_places import SPEC, Place, Row, apply, asking, brings, rewrite
+from tests.remedies.remedy_places import SPEC, Place, Row, apply, asking, assert_extra_brings, rewrite
 from tests.remedies.small_models import classifier, relu
 from tests.remedies.spec_rows import FILES
 from tests.remedies.test_data_remedies import png
@@ -100,7 +100,7 @@ def without(package: str):
 
 def installed(place: Place, match: re.Match[str]) -> None:
     """What pip would bring: the extra that the line names must ask for what was missing."""
-    brings(match[1], "pillow")
+    assert_extra_brings(match[1], "pillow")
     place.patch.undo()
     place.patch.chdir(place.root)
 

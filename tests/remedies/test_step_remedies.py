@@ -17,7 +17,17 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.remedies.remedy_places import CHECK, SPEC, Place, Question, Row, apply, asking, brings, rewrite
+from tests.remedies.remedy_places import (
+    CHECK,
+    SPEC,
+    Place,
+    Question,
+    Row,
+    apply,
+    asking,
+    assert_extra_brings,
+    rewrite,
+)
 from tests.remedies.small_models import net, node, relu
 from tests.remedies.spec_rows import QUANTIZED
 from tests.remedies.test_command_remedies import command
@@ -203,7 +213,7 @@ def with_extra(package: str) -> Callable[[Place, re.Match[str]], None]:
     """What pip would bring: the extra that the line names has the package."""
 
     def cure(place: Place, match: re.Match[str]) -> None:
-        brings(match[1], package)
+        assert_extra_brings(match[1], package)
         place.patch.setattr("trtpipe.building.facts.is_installed", lambda _: True)
         if place.hidden is not None:
             place.patch.setitem(sys.modules, ED25519, place.hidden)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.remedies.remedy_places import Place, Question, Row, apply, brings
+from tests.remedies.remedy_places import Place, Question, Row, apply, assert_extra_brings
 from tests.remedies.small_models import relu
 from tests.remedies.test_import_remedies import (
     IMAGE,
@@ -54,7 +54,7 @@ def convert(place: Place) -> None:
 
 def torch_installed(place: Place, match: re.Match[str]) -> None:
     """What pip would bring: the extra that the line names has it."""
-    brings(match[1], "torch")
+    assert_extra_brings(match[1], "torch")
     place.write("site/torch.py", "export = 1\n")
 
 

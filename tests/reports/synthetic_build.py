@@ -13,6 +13,7 @@ from typing import Any
 
 from trtpipe.building.outcome import Outcome
 from trtpipe.errors import Problem, StepFailed
+from trtpipe.lockfile import cell_text
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Run, UpToDate
 from trtpipe.plan.graph import Cell, FromStep, Step, plan_of
@@ -179,12 +180,14 @@ def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
     decisions = {
         address: Run("", First()) if "int8" in address.variant else UpToDate("", {}) for address in steps
     }
+    entries: dict[str, Any] = {}
     workspace = SimpleNamespace(
+        bundles=(),
         build=root / "build",
         root=root,
         lockfile=root / "trtpipe.lock",
         pipelines=(),
-        state=SimpleNamespace(cells={}),
+        state=SimpleNamespace(entries=entries, lock_text=entries.get),
     )
     return SimpleNamespace(
         workspace=workspace,
@@ -227,7 +230,6 @@ def write_build(root: Path, cells: list[tuple[str, str, str]], *, full: bool = T
         if target == "t0":
             files["proof.json"] = proof(engine)
         write_cell(planned.workspace.build, made, files)
-        planned.workspace.state.cells[made["cell"]] = {
-            "lock": {"engine": f"{engine} (123 bytes)", "validated": "passed", "run_on_gpu": "not run"}
-        }
+        locked = {"engine": f"{engine} (123 bytes)", "validated": "passed", "run_on_gpu": "not run"}
+        planned.workspace.state.entries[made["cell"]] = cell_text({"": locked}, "")
     return planned

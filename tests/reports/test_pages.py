@@ -182,16 +182,28 @@ def test_what_was_not_recorded_is_said():
         assert words in page
 
 
-def test_without_matplotlib_the_page_says_which_plots_are_missing(monkeypatch):
-    monkeypatch.setattr("trtpipe.reports.cell_page.can_draw", lambda: False)
-    monkeypatch.setattr("trtpipe.reports.measured_parts.can_draw", lambda: False)
-    monkeypatch.setattr(plots, "_drawn", None)
+def test_a_plot_holds_all_of_its_points_between_its_axes():
+    pairs = [(0.0, 0.5), (-2.0, -1.5), (7.25, 7.0)]
+    dots = re.findall(r"M([-\d.]+) ([-\d.]+)a", plots.scatter_plot(pairs, "three"))
 
-    page = page_of_cell()
+    assert len(dots) == 3
+    right, up = [float(x) for x, _ in dots], [-float(y) for _, y in dots]
+    assert right[1] < right[0] < right[2]
+    assert up[1] < up[0] < up[2]
+    assert all(62 <= x <= 308 for x in right)
+    assert all(-158 <= y <= -18 for y in up)
 
-    for what in ("the scatter of reference against output", "cost against error", "percentiles"):
-        assert f"Not drawn: {what}; it needs matplotlib" in page
-    assert "trtpipe[report]" in page
+
+@pytest.mark.parametrize(
+    "pairs",
+    [[(0.0, 0.0)], [(3.0, 3.0)], [(1e308, -1e308)], [(1.0, 1.0 + 2e-16)], [(5e-324, 0.0)], [(-1e-30, 1e-30)]],
+)
+def test_a_plot_of_any_numbers_has_finite_places(pairs):
+    drawn = plots.scatter_plot(pairs, "some")
+
+    assert "nan" not in drawn
+    assert "inf" not in drawn
+    assert drawn.count("<text") < 20
 
 
 def test_two_hundred_cells_stay_under_five_megabytes():

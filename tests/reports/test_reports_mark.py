@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
 
 import pytest
 
 from tests.reports.synthetic_build import fail, outcome_of, write_build
 from trtpipe.app.report.reports import report_build
 from trtpipe.building import planned as planning
-from trtpipe.building.reports_mark import found_mark, is_marked, set_mark
 from trtpipe.cli import report as command
 from trtpipe.cli.report import mend_reports, tell_reports
+from trtpipe.digests import digest_bytes
+from trtpipe.stores.sealed_files import sealed
+from trtpipe.workspace.reports_mark import found_mark, is_marked, set_mark
 
 CELLS = [("net", "fp16", "t0"), ("net", "int8", "t0")]
 
@@ -114,9 +116,11 @@ def test_a_cell_that_failed_says_that_what_stands_is_still_right(planned):
 def test_a_marked_project_is_not_taken_for_unchanged(tmp_path, monkeypatch):
     from trtpipe.building import stamp
 
-    entry = {"environment": stamp._environment(), "files": {}, "cells": []}
-    state = SimpleNamespace(stamps={stamp._name((), ()): entry}, root=tmp_path, cells={})
-    monkeypatch.setattr(stamp, "_state_above", lambda _: state)
+    (tmp_path / ".trtpipe").mkdir()
+    (tmp_path / ".trtpipe" / "state.json").touch()
+    monkeypatch.chdir(tmp_path)
+    entry = {"environment": stamp._environment(), "seen": [[[], digest_bytes(b"").hex]]}
+    stamp._write(stamp._stamp(tmp_path, (), ()), sealed(json.dumps(entry).encode()))
     assert stamp.is_unchanged((), ())
 
     set_mark(tmp_path / ".trtpipe" / "state.json")

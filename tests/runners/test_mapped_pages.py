@@ -51,6 +51,31 @@ def test_pages_that_were_only_read_are_given_back_and_read_again(mapping):
     assert bytes(made) == before
 
 
+def test_samples_that_were_mapped_by_numpy_are_given_back_and_read_again(tmp_path):
+    path = tmp_path / "samples.npy"
+    np.save(path, np.arange(SIZE // 4, dtype=np.float32))
+    mapped = np.load(path, mmap_mode="r")
+    total = float(mapped.sum(dtype=np.float64))
+    assert resident(path) >= SIZE
+
+    let_go_of_mapped_pages()
+
+    assert resident(path) == 0
+    assert float(mapped.sum(dtype=np.float64)) == total
+
+
+def test_a_shared_mapping_that_may_be_written_is_left_alone(tmp_path):
+    path = tmp_path / "counts"
+    path.write_bytes(bytes(SIZE))
+    made = np.memmap(path, np.uint8, "r+")
+    made[:] = 1
+
+    let_go_of_mapped_pages()
+
+    assert resident(path) == SIZE
+    assert made.all()
+
+
 def test_a_mapping_that_was_written_to_is_left_alone(mapping):
     path, made = mapping
     made[SIZE // 2] = 255

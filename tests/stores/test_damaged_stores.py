@@ -14,12 +14,12 @@ from tests.traces import trace_of
 from trtpipe.digests import digest_bytes
 from trtpipe.errors import ArtifactMissing, StoreError
 from trtpipe.fetch.partial import Partial
-from trtpipe.homes import seal_of
 from trtpipe.plan.address import address
 from trtpipe.plan.decisions import Pending, Run
 from trtpipe.plan.graph import FromStep, Source, Step, plan_of
 from trtpipe.plan.options import NO_TRANSFORM
 from trtpipe.plan.rebuilder import Past, Rebuilder, decide_all
+from trtpipe.stores import sealed_files
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import ProjectState
 from trtpipe.stores.strangers import MOST_BYTES, Untrusted, believed, parse
@@ -147,23 +147,43 @@ def test_the_state_with_anything_in_any_place_counts_as_absent_or_is_read(tmp_pa
     path.parent.mkdir(parents=True)
     source = root / "source"
     source.write_bytes(b"x")
-    signature = [1, 2, 3]
-    good = {
-        "schema": 1,
-        "steps": {"a:import": {"key": "k", "outputs": {"model.onnx": D}}},
-        "cells": {"a": {"content": "c", "folder": "b", "files": {"x": signature}, "lock": {"key": "k"}}},
-        "digests": {str(source): [signature, D]},
-        "notes": {f"sha256:{source}": [signature, "ab"], f"files:{source}": [signature, ["x"]]},
-        "stamps": {"build": {"environment": ["x"], "files": {"x": signature}, "cells": ["a"]}},
+    signature = "1 2 3"
+    tables = {
+        "": {
+            "digests": {str(source): [signature, D]},
+            "notes": {f"sha256:{source}": [signature, "ab"], f"files:{source}": [signature, ["x"]]},
+        },
+        "a": {
+            "steps": {"a:import": {"key": "k", "outputs": {"model.onnx": D}}},
+            "cells": {
+                "a": {"content": "c", "folder": "b", "files": {"x": signature}, "lock": "    key: k\n"}
+            },
+        },
     }
-    for damage in damages(good):
-        body = damage.text
-        if body.startswith("{") and body != "{}":
-            body = "{" + body[1:]
-            body = f'{{"seal":"{seal_of(body.encode())}",{body[1:]}'
-        path.write_text(body)
-        with damage.assert_raises_only():
-            _use(ProjectState.load(path), source)
+    good = {name: json.dumps(line) for name, line in tables.items()}
+    for name, line in tables.items():
+        for damage in damages(line):
+            lines = {**good, name: damage.text}
+            body = "".join(f"{one}\t{text}\n" for one, text in lines.items())
+            path.write_bytes(sealed_files.sealed(b'{"schema":2}\n' + body.encode()))
+            with damage.assert_raises_only():
+                _use(ProjectState.load(path), source)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b'{"schema":1}\n', b'{"schema":2}', b'{"schema":2}\n\n\n', b'{"schema":2}\na\n\xff\t{}\n'],
+)
+def test_a_state_of_other_lines_counts_as_absent(tmp_path, content):
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    path = tmp_path / "p" / ".trtpipe" / "state.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(sealed_files.sealed(content))
+
+    assert ProjectState.load(path).steps == {}
+    _use(ProjectState.load(path), source)
+    assert ProjectState.load(path).last_key("b:import") == "k"
 
 
 def _use(state, source):
@@ -172,7 +192,7 @@ def _use(state, source):
         state.last_outputs(step, "k")
     for cell in state.cells:
         state.delivered(cell, "c")
-        state.lock_entry(cell)
+        state.lock_text(cell)
     assert state.digest(source).size == 1
     assert isinstance(state.noted_text(source, "sha256", lambda: "found"), str)
     assert isinstance(state.noted_texts(source, "files", lambda: ["found"]), list)

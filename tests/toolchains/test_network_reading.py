@@ -413,7 +413,7 @@ def test_a_toolchain_without_numpy_is_given_that_of_its_interpreter(tmp_path, rt
     made = simple("Conv", extra=["w"], initializers=[weights("w", 6, 4, 3, 3)])
 
     assert parsed(made, tmp_path / "with", bare).unread == ()
-    monkeypatch.setattr(parser_runs, "_numpy_of", lambda python: ())
+    monkeypatch.setattr(parser_runs, "numpy_of", lambda python: ())
     (unread,) = parsed(made, tmp_path / "without", bare).unread
     assert unread.unread.keys() == {"kernel", "bias"}
     assert "No module named 'numpy'" in unread.unread["kernel"]
@@ -422,10 +422,10 @@ def test_a_toolchain_without_numpy_is_given_that_of_its_interpreter(tmp_path, rt
 def test_numpy_is_found_in_any_interpreter():
     here = str(Path(np.__file__).parents[1])
 
-    assert parser_runs._numpy_of([sys.executable]) == (here,)
-    assert parser_runs._numpy_of(["env", sys.executable]) == (here,)
-    assert parser_runs._numpy_of(["/nonexistent"]) == ()
-    assert parser_runs._numpy_of([sys.executable, "-S", "-I"]) == ()
+    assert parser_runs.numpy_of([sys.executable]) == (here,)
+    assert parser_runs.numpy_of(["env", sys.executable]) == (here,)
+    assert parser_runs.numpy_of(["/nonexistent"]) == ()
+    assert parser_runs.numpy_of([sys.executable, "-S", "-I"]) == ()
 
 
 def test_what_tensorrt_refuses_is_told_as_in_a_build(tmp_path, toolchain):

@@ -1,7 +1,7 @@
 """The lanes of this machine: at most so many pieces of work at a time, and each GPU for one of them alone.
 
-A GPU is leased by a lock on a file, so that also another agent of this user, or one that was started twice, keeps off
-it: measuring kernels beside other work would choose the wrong ones. Whoever waits can be stopped meanwhile.
+A GPU is leased (`leases.py`), so that other agents, also one that was started twice, keep off it: measuring kernels
+beside other work would choose the wrong ones. Whoever waits can be stopped meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trtpipe.digests import digest_bytes
+from trtpipe.agent.leases import leased
 from trtpipe.plan.control import Control
 
 _POLL_SECONDS = 0.1
@@ -34,31 +34,14 @@ class AgentLanes:
     def hold(self, gpu: str, control: Control) -> Iterator[float]:
         """Hold a GPU, or a lane without one if `gpu` is empty; gives the seconds that this took to get.
 
-        Raises Interrupted when `control` says so.
+        Raises Interrupted when `control` says so, and ToolchainError when the GPU cannot be leased.
         """
         began = time.monotonic()
         with ExitStack() as stack:
             if gpu:
-                stack.enter_context(self._leased(gpu, control))
+                stack.enter_context(leased(self.folder, gpu, control))
             else:
                 while not self._free.acquire(timeout=_POLL_SECONDS):
                     control.check()
                 stack.callback(self._free.release)
             yield time.monotonic() - began
-
-    @contextmanager
-    def _leased(self, gpu: str, control: Control) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f"gpu-{digest_bytes(gpu.encode()).hex[:16]}.lock", thread_local=False)
-        while True:
-            try:
-                lock.acquire(timeout=_POLL_SECONDS, poll_interval=_POLL_SECONDS / 2)
-                break
-            except Timeout:
-                control.check()
-        try:
-            yield
-        finally:
-            lock.release()

@@ -26,7 +26,7 @@ from trtpipe.executors.local import carry_out
 from trtpipe.fleet.labels import Labels, gpu_key
 from trtpipe.fleet.placement import Need, WorkFacts, need_of, why_not
 from trtpipe.fleet.progress import progress_json
-from trtpipe.fleet.protocol import Answer, Job, OtherVersion, Request, ToolchainNeed
+from trtpipe.fleet.protocol import ANSWER, Answer, Job, OtherVersion, Request, ToolchainNeed
 from trtpipe.json_values import Json
 from trtpipe.loader.project import LOCK_FILE
 from trtpipe.plan.control import Control
@@ -119,9 +119,12 @@ class FleetAgent:
             return Answer(refused=f"it cannot read the request: {error}").to_text()
         try:
             with self._noted(request) as control:
-                return self._answer(request, control).to_text()
+                answer = self._answer(request, control).to_text()
         except TrtpipeError as error:
-            return Answer(error=error_json(error)).to_text()
+            answer = Answer(error=error_json(error)).to_text()
+        if request.topic:
+            self.publish(request.topic, {"id": request.id, ANSWER: answer})
+        return answer
 
     @contextmanager
     def _noted(self, request: Request) -> Iterator[Control]:
@@ -174,7 +177,7 @@ class FleetAgent:
 
 @dataclass(slots=True)
 class _Task:
-    """One request, with an empty directory that stands for the project."""
+    """One request, with an empty directory that stands for the project, and that the work is done in."""
 
     agent: FleetAgent
     request: Request
@@ -210,7 +213,7 @@ class _Task:
         store, performer = self.agent.store, self._performer(action)
 
         def execute() -> Trace:
-            return carry_out(action, performer, store, self.control)
+            return carry_out(action, performer, store, self.control, self.root)
 
         def known(asked: Action) -> Trace | None:
             found = store.trace(asked.key)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.agent.lanes import AgentLanes
+from trtpipe.agent.leases import lease_folder
 from trtpipe.agent.machine import labels_here
 from trtpipe.agent.performing import FleetAgent
 from trtpipe.agent.store import AgentStore
@@ -27,7 +28,6 @@ from trtpipe.fleet import entry
 from trtpipe.fleet.dask_settings import LOOPBACK, WORKER, quiet_dask
 from trtpipe.fleet.labels import Exchange
 from trtpipe.fleet.places import FleetAddress, bracketed
-from trtpipe.homes import cache_home
 from trtpipe.problem_codes import Code
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.local import LocalStore
@@ -123,7 +123,7 @@ class AgentService:
                 one=self.options.one,
             ),
             self.store,
-            AgentLanes(self.options.lanes, _leases()),
+            AgentLanes(self.options.lanes, lease_folder()),
             worker.log_event,
         )
         entry.serve(agent)
@@ -213,11 +213,6 @@ class _Watch:
         """Whether the one piece of work is done, and its client has taken the result."""
         kept = any(name.startswith("trtpipe-") for name in map(str, self.worker.state.tasks))
         return self.agent.taken > 0 and not kept and not self.agent.identities()
-
-
-def _leases() -> Path:
-    home = cache_home()
-    return (home if home is not None else Path("/tmp")) / "leases"
 
 
 def _own_address(scheduler: FleetAddress) -> str:

@@ -32,6 +32,7 @@ from trtpipe.plan.scheduler import Done, Failed, Result, told_of
 from trtpipe.problem_codes import Code
 from trtpipe.processes.interrupts import counting_interrupts
 from trtpipe.stores.local import LocalStore
+from trtpipe.timings import span
 from trtpipe.workspace.held_steps import ResultDiffers, contradiction, held_step, refuse_contradictions
 from trtpipe.workspace.leftovers import sweep_project
 
@@ -144,22 +145,30 @@ class _Course:
     pending: dict[str, Cell] = field(init=False)
     cells_of: dict[Address, list[Cell]] = field(init=False)
     """Step → the cells that it serves."""
+    awaited: dict[str, int] = field(init=False)
+    """Cell → how many of its steps are not done, so that the end of a step does not look at all others."""
 
     def __post_init__(self) -> None:
         self.pending = {cell.name: cell for cell in self.planned.plan.cells}
+        self.awaited = {cell.name: len(set(cell.steps.values())) for cell in self.pending.values()}
         self.cells_of = {}
         for cell in self.pending.values():
-            for address in cell.steps.values():
+            for address in dict.fromkeys(cell.steps.values()):
                 self.cells_of.setdefault(address, []).append(cell)
 
     def take(self, address: Address, result: Result, steps: Steps) -> None:
         """Handle the end of a step."""
+        cells = self.cells_of.get(address, ())
         if isinstance(result, Done):
+            first = address not in self.known
             self._hold(address, result, steps.store)
-            for cell in [one for one in self.cells_of.get(address, ()) if one.name in self.pending]:
-                done = dict(_done_steps(cell, steps))
-                if len(done) == len(cell.steps):
-                    self._deliver(cell, done)
+            for cell in cells:
+                self.awaited[cell.name] -= first
+                if not self.awaited[cell.name] and cell.name in self.pending:
+                    self._deliver(cell, dict(_done_steps(cell, steps)))
+        elif self.known.pop(address, None) is not None:  # it was made again, in vain
+            for cell in cells:
+                self.awaited[cell.name] += 1
         self.proved.take_ended()
         tell_warnings(self.planned.workspace.store, self.delivery.observer)
 
@@ -183,7 +192,10 @@ class _Course:
             if self.kept_to is not None:
                 self.kept_to.take(cell, keys, built=ran)
             else:
-                changed = self.delivery.deliver(cell, keys, built=ran)
+                changed = False
+                if not self._stands(cell, done):
+                    with span(f"deliver {cell.name}", "build"):
+                        changed = self.delivery.deliver(cell, keys, built=ran)
                 self.outcome.count(cell.name, ran=ran, changed=changed)
                 self.proved.begin(cell, keys)
         except TrtpipeError as error:
@@ -192,6 +204,10 @@ class _Course:
                 return
             self.outcome.failures.append((cell.name, error))
         del self.pending[cell.name]
+
+    def _stands(self, cell: Cell, done: Mapping[Stage, Done]) -> bool:
+        """Whether the cell was in place when the plan was made, and no step of it ran since."""
+        return cell.name not in self.planned.undelivered and all(one.trace is None for one in done.values())
 
     def lost_cells(self) -> tuple[Cell, ...]:
         """The cells that could not be delivered because the store lost something."""
@@ -237,10 +253,12 @@ def _finish(course: _Course, steps: Steps, presses: Callable[[], int]) -> None:
         course.proved.wait(presses)
         bundles = _complete_bundles(course, steps) if planned.workspace.bundles and not presses() else []
         if course.kept_to is None:
-            done = [*outcome.built, *outcome.restored, *outcome.fresh]
-            outcome.lock_changed = refresh_lock(planned, done, bundles)
+            with span("write the lockfile", "build"):
+                names = [*outcome.built, *outcome.restored, *outcome.fresh]
+                outcome.lock_changed = refresh_lock(planned, names, bundles)
     finally:
-        planned.workspace.state.save()
+        with span("save the state", "build"):
+            planned.workspace.state.save()
 
 
 def _complete_bundles(course: _Course, steps: Steps) -> list[str]:

@@ -365,6 +365,7 @@ def _versions(*names: str) -> dict[str, str]:
     return {name: _version(name) for name in names}
 
 
+@cache
 def _version(name: str) -> str:
     """A distribution's version; onnxruntime-gpu contains the same library as onnxruntime."""
     if name == "onnxruntime" and not is_installed(name):

@@ -18,12 +18,13 @@ from trtpipe.building.planned import Planned, runs
 from trtpipe.building.silent import Unheard
 from trtpipe.delivery.cells import Delivery
 from trtpipe.errors import Problem, TrtpipeError, ValidationFailed
+from trtpipe.plan.decisions import Restore, UpToDate
 
 CellPromise: TypeAlias = Literal["up to date", "to be delivered", "would fail", "open"]
 
 if TYPE_CHECKING:
     from trtpipe.plan.address import Address, Stage
-    from trtpipe.plan.graph import Action, Cell
+    from trtpipe.plan.graph import Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +40,22 @@ class Foreseen:
 def foresee(planned: Planned) -> list[Foreseen]:
     """The prediction for every cell of the plan, in its order."""
     delivery = Delivery(planned.workspace, planned.specs, Unheard(), planned.targets)
-    actions = planned.actions()
     unsettled = set(runs(planned))
-    return [_of(cell, planned, delivery, actions, unsettled) for cell in planned.plan.cells]
+    return [_of(cell, planned, delivery, unsettled) for cell in planned.plan.cells]
 
 
 def _of(
     cell: Cell,
     planned: Planned,
     delivery: Delivery,
-    actions: Mapping[Address, Action],
     unsettled: Set[Address],
 ) -> Foreseen:
     if cell.name not in planned.undelivered:
         return Foreseen(cell.name, "up to date")
     if unsettled & set(cell.steps.values()):
         return Foreseen(cell.name, "open")
-    keys = {stage: actions[one].key for stage, one in cell.steps.items()}
+    found = {stage: planned.decisions[address] for stage, address in cell.steps.items()}
+    keys = {stage: one.key for stage, one in found.items() if isinstance(one, (UpToDate, Restore))}
     if not _is_here(planned, keys):
         return Foreseen(cell.name, "open")
     problems = _problems_of(delivery, cell, keys)

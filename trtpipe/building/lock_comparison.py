@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from trtpipe.building.silent import Unheard
 from trtpipe.delivery.cells import Delivery
 from trtpipe.digests import Digest, key_of
-from trtpipe.lockfile import Lock, StepEntry, digest_in, pipeline_of
+from trtpipe.lockfile import Blocks, Lock, StepEntry, cell_text, digest_in, entry_in, pipeline_of, text_in
 from trtpipe.lockfile.cell_facts import asked_facts, asked_fields
 from trtpipe.lockfile.comparison import NOTHING, Difference, between
 from trtpipe.lockfile.entries import RECIPE, Entry
@@ -47,27 +47,34 @@ if TYPE_CHECKING:
 class Foretold:
     """How far a plan's keys are known, from steps done here and, for the others, from the lockfile."""
 
-    actions: dict[Address, Action] = field(default_factory=dict)
+    steps: Mapping[Address, Step]
+    known: set[Address] = field(default_factory=set)
+    """Steps all of whose inputs are known."""
     outputs: dict[Address, Outputs] = field(default_factory=dict)
     by_word: dict[Address, tuple[OtherVersion, ...]] = field(default_factory=dict)
     """Steps whose outputs only the lockfile has, with the versions that differ from those here."""
 
+    def action(self, address: Address) -> Action | None:
+        """The action of a step, if its inputs are known; made when asked for, because few are."""
+        return action_of(self.steps[address], self.outputs) if address in self.known else None
+
 
 def foretold(planned: Planned, lock: Lock) -> Foretold:
     """Follows the plan as far as decisions and the lockfile's steps reach."""
-    found = Foretold()
+    found = Foretold(planned.plan.steps)
     for address, step in planned.plan.steps.items():
-        if not _inputs_are_known(step, found.outputs):
-            continue
-        action = found.actions[address] = action_of(step, found.outputs)
         decision = planned.decisions[address]
-        if isinstance(decision, (UpToDate, Restore)) and decision.key == action.key:
+        if isinstance(decision, (UpToDate, Restore)):  # which no step is whose inputs are not known
+            found.known.add(address)
             found.outputs[address] = decision.outputs
             continue
-        entry = lock.steps.get(str(address))
-        if entry is not None and entry[RECIPE] == recipe_of(action.fingerprint.record()):
+        if not _inputs_are_known(step, found.outputs):
+            continue
+        found.known.add(address)
+        entry, record = lock.steps.get(str(address)), action_of(step, found.outputs).fingerprint.record()
+        if entry is not None and entry[RECIPE] == recipe_of(record):
             found.outputs[address] = dict(_told_outputs(entry))
-            found.by_word[address] = other_versions(entry, versions_in(action.fingerprint.record()))
+            found.by_word[address] = other_versions(entry, versions_in(record))
     return found
 
 
@@ -91,8 +98,8 @@ class Comparison:
     told: Foretold
     """How far the plan is known."""
     differences: list[Difference] = field(default_factory=list)
-    exact: dict[str, Entry] = field(default_factory=dict)
-    """Cell → its facts, where all of them are known."""
+    exact: dict[str, str] = field(default_factory=dict)
+    """Cell → the text of its facts, where all of them are known."""
     by_key: list[str] = field(default_factory=list)
     """Cells not built here whose engine key from the spec equals the lockfile's."""
     but_for_versions: dict[str, tuple[OtherVersion, ...]] = field(default_factory=dict)
@@ -121,17 +128,21 @@ def compare_with_lock(planned: Planned, lock: Lock) -> Comparison:
     if planned.workspace.bundles or lock.bundles:
         from trtpipe.building.bundles.comparison import compare_bundles
 
-        comparison.differences += compare_bundles(planned, lock, comparison.exact, comparison.by_key)
+        comparison.differences += compare_bundles(
+            planned, lock, Blocks(comparison.exact, entry_in), comparison.by_key
+        )
     return comparison
 
 
 def _compare_cell(
     planned: Planned, lock: Lock, cell: Cell, told: Foretold, delivery: Delivery, comparison: Comparison
 ) -> None:
-    locked = lock.cells.get(cell.name)
-    entry = _known_entry(planned, cell, delivery)
-    if entry is not None:
-        comparison.exact[cell.name] = entry
+    text = _known_text(planned, cell, delivery)
+    if text is not None:
+        comparison.exact[cell.name] = text
+        if text == text_in(lock.cells, cell.name):
+            return
+    locked, entry = lock.cells.get(cell.name), entry_in(text) if text is not None else None
     if locked is None:
         new = str(entry["key"]) if entry is not None else "to be built"
         comparison.differences.append(Difference(cell.name, "cell", "not in the lockfile", new))
@@ -145,7 +156,7 @@ def _compare_cell(
         *_changed_options(planned, locked, cell, told),
         *_broken_chain(planned, lock, cell, told),
     ]
-    if not found and cell.steps["build_engine"] not in told.actions:
+    if not found and cell.steps["build_engine"] not in told.known:
         found = [
             Difference(
                 cell.name, "steps", "the lockfile's own facts do not lead to its engine", "to be built"
@@ -175,27 +186,26 @@ def held_here(planned: Planned, lock: Lock, cell: Cell, told: Foretold) -> Itera
         outputs = told.outputs.get(address)
         if outputs is None or address in told.by_word:
             continue
-        held = held_step(lock, address, outputs, partial(told.actions.__getitem__, address), store)
+        held = held_step(lock, address, outputs, partial(action_of, told.steps[address], told.outputs), store)
         if held is not None:
             yield held
 
 
-def _known_entry(planned: Planned, cell: Cell, delivery: Delivery) -> Entry | None:
-    """All of a cell's facts, when every step of it is done; None otherwise."""
+def _known_text(planned: Planned, cell: Cell, delivery: Delivery) -> str | None:
+    """The text of all of a cell's facts, when every step of it is done; None otherwise."""
     decisions = {stage: planned.decisions[address] for stage, address in cell.steps.items()}
     keys = {stage: one.key for stage, one in decisions.items() if isinstance(one, (UpToDate, Restore))}
     if len(keys) < len(decisions):
         return None
     if cell.name not in planned.undelivered:
-        return planned.workspace.state.lock_entry(cell.name)
-    return delivery.entry_of(cell, keys)
+        return planned.workspace.state.lock_text(cell.name)
+    return cell_text({cell.name: delivery.entry_of(cell, keys)}, cell.name)
 
 
 def _differing_facts(cell: Cell, locked: Entry, told: Foretold) -> list[Difference]:
     """Inputs of the cell that differ from the lockfile, as far as they are known."""
-    actions = {
-        stage: told.actions[address] for stage, address in cell.steps.items() if address in told.actions
-    }
+    found = {stage: told.action(address) for stage, address in cell.steps.items()}
+    actions = {stage: action for stage, action in found.items() if action is not None}
     records = {stage: action.fingerprint.record() for stage, action in actions.items()}
     facts = dict(asked_facts(records, cell.facts))
     if "build_engine" in actions:
@@ -206,7 +216,7 @@ def _differing_facts(cell: Cell, locked: Entry, told: Foretold) -> list[Differen
 def _changed_options(planned: Planned, locked: Entry, cell: Cell, told: Foretold) -> Iterator[Difference]:
     """The fields that changed an engine's key, if the engine of the locked key was built here."""
     address = cell.steps["build_engine"]
-    action, last = told.actions.get(address), planned.last_record(address)
+    action, last = told.action(address), planned.last_record(address)
     if action is not None and last is not None and key_of(last) == locked.get("key") != action.key:
         for change in changes_between(last, action.fingerprint.record()):
             yield _of_change(cell, address, change)
@@ -219,7 +229,7 @@ def _of_change(cell: Cell, address: Address, change: Change) -> Difference:
 def _broken_chain(planned: Planned, lock: Lock, cell: Cell, told: Foretold) -> Iterator[Difference]:
     """The first steps whose outputs are unknown: the spec asks something of them that is not in the lockfile."""
     for stage, address in cell.steps.items():
-        action = told.actions.get(address)
+        action = told.action(address)
         if stage == "build_engine" or action is None or address in told.outputs:
             continue
         record = action.fingerprint.record()

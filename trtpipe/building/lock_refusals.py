@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.building.lock_comparison import Comparison, compare_with_lock, held_here
 from trtpipe.errors import LockMismatch, Problem, SpecError
-from trtpipe.lockfile import Lock, shown_digest
+from trtpipe.lockfile import Lock, fact_in, shown_digest
 from trtpipe.lockfile.comparison import mismatch
 from trtpipe.lockfile.entries import SCHEMA
 from trtpipe.plan.address import Address
@@ -74,12 +74,18 @@ def _contradicting_engines(planned: Planned, lock: Lock) -> Iterator[Held]:
     """Engines with a key of the lockfile but other bytes; not for flavour tensorrt, which never builds two alike."""
     for cell in planned.plan.cells:
         address = cell.steps["build_engine"]
-        decision, locked = planned.decisions[address], lock.cells.get(cell.name, {})
-        if not isinstance(decision, (UpToDate, Restore)) or locked.get("key") != decision.key:
+        decision = planned.decisions[address]
+        if not isinstance(decision, (UpToDate, Restore)):
+            continue
+        if fact_in(lock.cells, cell.name, "key") != decision.key:
             continue
         here = shown_digest(decision.outputs[ENGINE])
-        if here == locked.get("engine") or cell.facts["toolchain"]["flavour"] == "tensorrt":
+        if (
+            here == fact_in(lock.cells, cell.name, "engine")
+            or cell.facts["toolchain"]["flavour"] == "tensorrt"
+        ):
             continue
+        locked = lock.cells[cell.name]
         trace = planned.workspace.store.trace(decision.key)
         built = trace.summary if trace is not None else {}
         fixed = built.get("addresses") == "fixed" and locked.get("address_randomisation") == "off"

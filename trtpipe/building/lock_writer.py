@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from trtpipe.files import held
-from trtpipe.lockfile import StepEntry, Update, shown_digest
+from trtpipe.lockfile import Blocks, StepEntry, Update, entry_in, shown_digest
 from trtpipe.lockfile.entries import MADE_ON, MADE_WITH, RECIPE, Entry
 from trtpipe.lockfile.recipes import (
     recipe_of,
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 def refresh_lock(planned: Planned, delivered: Collection[str], bundles: Collection[str] = ()) -> bool:
     """Update the lockfile for the delivered cells and complete bundles; returns whether it changed."""
-    entry = planned.workspace.state.lock_entry
+    state = planned.workspace.state
+    found = {name: state.lock_text(name) for name in delivered}
+    texts = {name: text for name, text in found.items() if text is not None}
     return write_entries(
-        planned, {name: entry(name) for name in delivered}, {one: entry(one) for one in bundles}
+        planned, Blocks(texts, entry_in), {one: entry_in(state.lock_text(one) or "") for one in bundles}
     )
 
 
@@ -67,6 +69,8 @@ def _is_bundle(planned: Planned) -> Callable[[str], bool]:
 def refuse_conflict_elsewhere(planned: Planned) -> None:
     """Raises TrtpipeError when the lockfile has a merge conflict about cells that this build does not resolve."""
     lock = planned.site.lock
+    if not lock.disagreeing:
+        return
     mine = {cell.name for cell in planned.plan.cells} | {one.name for one in planned.workspace.whole_bundles}
     left = [name for name in lock.disagreeing if name not in mine]
     refuse_undecided(planned.workspace.lockfile, left, _update(planned, {}, {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,9 @@ from trtpipe.processes.child import of_os_error
 from trtpipe.processes.processor import PROCESSOR, RUNS_MODELS, processor_kind
 from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.stores.local import LocalStore
+from trtpipe.stores.placement import flushing
 from trtpipe.targets.toolchain import Toolchain
+from trtpipe.timings import span
 from trtpipe.workspace.project_code import require_libraries
 from trtpipe.workspace.site import Site
 
@@ -38,13 +40,16 @@ if TYPE_CHECKING:
     from trtpipe.building.timing_caches import Run
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
-    from trtpipe.targets.toolchain import Toolchain
     from trtpipe.toolchains.detect import DetectedGpu
     from trtpipe.toolchains.engine_worker.request import WorkerRequest
 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
 """Signals that a process causes itself; one killed from outside is not at fault and may be retried."""
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
+
+
+Given = Callable[[Action], ActionResult | None]
+"""The result of an action, if it is known; its files are gone afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class Terms:
     """The fleet that runs the steps; None if this machine does."""
     gpu: DetectedGpu | None = None
     """The only GPU that engines may be built on; None if any GPU of this machine will do."""
+    given: Given = lambda action: None
+    """What the command has computed already, by a stage's own function from the same inputs."""
 
 
 PLAIN_TERMS = Terms()
@@ -93,7 +100,7 @@ class Performer:
     def __call__(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run one action. Raises StepFailed, Interrupted or another TrtpipeError."""
         try:
-            result = self._perform(action, scratch, control)
+            result = self.terms.given(action) or self._perform(action, scratch, control)
             if RUNS_MODELS not in action.fingerprint.tools or result.summary.get("from") == FROM_LOCK:
                 return result
             return replace(result, summary={**result.summary, PROCESSOR: processor_kind()})
@@ -215,8 +222,9 @@ class Performer:
         from trtpipe.toolchains.header import read_engine_header
         from trtpipe.toolchains.wheels import wheels_of
 
-        for name, digest in action.fingerprint.inputs["model"].items():
-            self.store.fetch(digest, scratch / name)
+        with span("put the model into place", "store"):
+            for name, digest in action.fingerprint.inputs["model"].items():
+                self.store.fetch(digest, scratch / name)
         toolchain = self.toolchain(action)
         plugins = self.inputs_of(action, scratch / "plugins").get("plugins", {})
         require_libraries(plugins)
@@ -236,13 +244,10 @@ class Performer:
         if toolchain.flavour == "tensorrt_rtx":
             with contextlib.suppress(ModelError):
                 header = read_engine_header(engine).to_json()
-        summary = {
-            **result,
-            "normalised": normalised_digest(engine),
-            "header": header,
-            "wheels": wheels_of(toolchain),
-        }
-        return ActionResult(files, summary)
+        with flushing(engine), span("normalise the engine", "step"):
+            normalised = normalised_digest(engine)
+        told = {"normalised": normalised, "header": header, "wheels": wheels_of(toolchain)}
+        return ActionResult(files, {**result, **told})
 
     def _parse(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Have the worker write the network that TensorRT's parser makes, then a child process convert it to ONNX.

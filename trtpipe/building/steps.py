@@ -73,7 +73,7 @@ class Steps:
             self.store, executor, jobs=self.terms.jobs, observer=self.observer, believed=self.site.believes
         )
         told = Unheard() if self.quiet else self.observer
-        scheduler = Scheduler(plan, decided.rebuilder, dispatcher, told, keep_going, interrupted)
+        scheduler = Scheduler(plan, decided.again, dispatcher, told, keep_going, interrupted)
         try:
             for address, result in scheduler.run():
                 self._note(address, result)

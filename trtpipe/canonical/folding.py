@@ -22,6 +22,7 @@ from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.propagation import values_fit
 from trtpipe.canonical.summary import TensorInfo, tensor_info
 from trtpipe.canonical.tensors import array_of, dtype_name, is_external, nbytes_of, number_of_dtype
+from trtpipe.digests import Digest, digest_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -60,7 +61,22 @@ def fold_constants(model: onnx.ModelProto, evaluator: Evaluator) -> int:
 
 
 def infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
-    """Types and shapes by value name, from ONNX's inference, ignoring what the model declares inside."""
+    """Types and shapes by value name, from ONNX's inference, ignoring what the model declares inside.
+
+    The last result is kept: most passes of an import look at a model that the one before has not changed.
+    """
+    form = digest_bytes(model.SerializeToString(deterministic=True))
+    if form not in _last:
+        found = _infer_values(model)
+        _last.clear()
+        _last[form] = found
+    return dict(_last[form])
+
+
+_last: dict[Digest, dict[str, TensorInfo]] = {}
+
+
+def _infer_values(model: onnx.ModelProto) -> dict[str, TensorInfo]:
     import onnx
 
     bare = without_weights(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "a git-lfs pointer, not the model itself", "run `git lfs pull`"),
     (0, b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or program, an .npz or a .keras file)",
-     "use the parser for this format, or export it to ONNX"),
+     "export it to ONNX; a program saved by torch.export can be given with `parser: pytorch`"),
     (0, b"\x80\x02", "a Python pickle (an old PyTorch checkpoint)", "export it to ONNX"),
     (0, b"\x80\x03", "a Python pickle", "export it to ONNX"),
     (0, b"\x80\x04", "a Python pickle", "export it to ONNX"),
@@ -31,7 +31,7 @@ def foreign_format(head: bytes) -> tuple[str, str] | None:
     return None
 
 
-_DOWNLOAD = "download the model again, or give its binary .onnx form"
+_DOWNLOAD = "download the model again, or export it to ONNX"
 
 
 def _is_text(head: bytes) -> bool:

@@ -199,16 +199,15 @@ class _Sources:
     def __init__(self, path: Path, root: Path | None) -> None:
         self.model = path.resolve()
         self._path, self._root = path, root
-        self._known: dict[Path, int] = {}
-        self._embedded = str(self.model)
+        self._known: dict[str, tuple[Path, int]] = {}
 
     def of(self, name: str, location: str) -> tuple[Path, int]:
         """The file that a tensor names, and its size. Raises ModelError."""
-        embedded = location == self._embedded
-        source = self.model if embedded else _inside(name, location, self._path, self._root)
-        if source not in self._known:
-            self._known[source] = source.stat().st_size
-        return source, self._known[source]
+        if location not in self._known:
+            embedded = location == str(self.model)
+            source = self.model if embedded else _inside(name, location, self._path, self._root)
+            self._known[location] = source, source.stat().st_size
+        return self._known[location]
 
 
 def _settle(tensor: onnx.TensorProto, sources: _Sources) -> tuple[Path, int]:

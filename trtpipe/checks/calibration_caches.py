@@ -16,7 +16,7 @@ from trtpipe.calibration.caches.report import TIED_TO_WEIGHTS, refuse_uncovered,
 from trtpipe.errors import ModelError, Problem, SpecPath
 from trtpipe.files import temporary_folder
 from trtpipe.loader.specs import LoadedPipeline
-from trtpipe.lockfile import first_source, read_lock, shown_digest
+from trtpipe.lockfile import first_source, shown_digest
 from trtpipe.problem_codes import Code
 from trtpipe.spec.variant import CalibrationSpec
 from trtpipe.stages.cache_scales import located, matched
@@ -80,9 +80,11 @@ class CacheProver:
             return
         now = shown_digest(state.digest(model)), shown_digest(state.digest(file))
         cells = f"{self.pipeline.spec.pipeline}/{variant}@"
-        for name, entry in read_lock(self.workspace.lockfile).items():
+        locked = self.workspace.site.lock.cells
+        for name in (one for one in locked if one.startswith(cells)):
+            entry = locked[name]
             then = first_source(entry), entry.get("calibration_cache")
-            if name.startswith(cells) and then[1] == now[1] and then[0] != now[0]:
+            if then[1] == now[1] and then[0] != now[0]:
                 fact = f"the model changed since the lockfile was written for {name}, but its calibration cache did not"
                 yield Problem(Code.CACHE_OUTDATED, fact, TIED_TO_WEIGHTS, path=place, severity="warning")
                 return

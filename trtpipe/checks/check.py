@@ -6,6 +6,7 @@ problem was found so far, TensorRT's parser is asked as well, in a process of it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trtpipe.building.canonical_models import origins_of, readable_model
 from trtpipe.building.facts import FactFinder, refuse_backend
+from trtpipe.building.performer import PLAIN_TERMS, Given
 from trtpipe.building.planned import Planned, runs
 from trtpipe.building.remote_files import unpinned
+from trtpipe.checks.bundles import prove_bundles
 from trtpipe.checks.report import CheckReport
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.files import temporary_folder
@@ -24,9 +27,10 @@ from trtpipe.loader.project import find_pipelines
 from trtpipe.loader.specs import LoadedPipeline, load_dataset
 from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.plan.ports import Observer
+from trtpipe.workspace.known_names import known_names
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.target_facts import TargetResolver
-from trtpipe.workspace.workspace import Workspace, known_names, scope_of, workspace_of
+from trtpipe.workspace.workspace import Workspace, scope_of, workspace_of
 from trtpipe.workspace.written_places import refuse_foreign_places
 
 if TYPE_CHECKING:
@@ -60,33 +64,36 @@ def check_specs(
     specs = [text for text in arguments if text not in cells]
     loaded = load_all(find_pipelines(specs, cwd), known_names())
     report, resolver = CheckReport(list(loaded.problems)), TargetResolver()
-    scope, bundles = scope_of(loaded), tuple(loaded.bundles)
+    projects: dict[Path, list[LoadedPipeline]] = {}
     for pipeline in loaded.pipelines:
-        workspace = Workspace(pipeline.project, (pipeline,), (*cells, *only), bundles, scope)
-        refuse_foreign_places(workspace.root)
-        use_remote(workspace.store, offline=offline, required=False)
-        _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
-    if loaded.bundles and not any(problem.severity == "error" for problem in report.problems):
-        _prove_bundles(workspace_of(loaded, (*cells, *only)), report, offline=offline, observer=observer)
+        projects.setdefault(pipeline.project.root, []).append(pipeline)
+    opened, scope, bundles = time.time_ns(), scope_of(loaded), tuple(loaded.bundles)
+    for root, pipelines in projects.items():
+        project = Workspace(pipelines[0].project, tuple(pipelines), (*cells, *only), opened, bundles, scope)
+        refuse_foreign_places(root)
+        use_remote(project.store, offline=offline, required=False)
+        with project.state.saving_once():
+            for pipeline in pipelines:
+                workspace = project.of(pipeline)
+                _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
+    if loaded.bundles and not report.errors:
+        prove_bundles(workspace_of(loaded, (*cells, *only), opened), report, offline, observer)
     return report
 
 
-def _prove_bundles(
-    workspace: Workspace, report: CheckReport, *, offline: bool, observer: Observer | None
-) -> None:
-    from trtpipe.checks.bundles import prove_bundles
-
-    prove_bundles(workspace, report, offline=offline, observer=observer)
-
-
 def check_pipeline(
-    pipeline: LoadedPipeline, *, observer: Observer | None = None, offline: bool = False
+    pipeline: LoadedPipeline,
+    *,
+    observer: Observer | None = None,
+    offline: bool = False,
+    given: Given = PLAIN_TERMS.given,
 ) -> CheckReport:
     """Prove one spec that is loaded already, and have TensorRT parse its models."""
     report = CheckReport()
     workspace = Workspace(pipeline.project, (pipeline,))
     use_remote(workspace.store, offline=offline, required=False)
-    _Checker(pipeline, TargetResolver(), report, workspace, offline, observer, parse=True).run()
+    resolver = TargetResolver()
+    _Checker(pipeline, resolver, report, workspace, offline, observer, parse=True, given=given).run()
     return report
 
 
@@ -98,13 +105,10 @@ def prove_before_building(
     for pipeline in planned.workspace.pipelines:
         if pipeline.spec.pipeline in stale and pipeline.joint is None:
             _Checker(pipeline, planned.targets, report, planned.workspace, offline, observer).run()
-    errors = [problem for problem in report.problems if problem.severity == "error"]
-    if errors:
-        raise SpecError(errors)
-    if planned.workspace.bundles:
-        _prove_bundles(planned.workspace, report, offline=offline, observer=observer)
-        if report.problems and any(problem.severity == "error" for problem in report.problems):
-            raise SpecError([problem for problem in report.problems if problem.severity == "error"])
+    if planned.workspace.bundles and not report.errors:
+        prove_bundles(planned.workspace, report, offline, observer)
+    if report.errors:
+        raise SpecError(report.errors)
     return [problem for problem in report.problems if problem.severity == "warning"]
 
 
@@ -121,6 +125,7 @@ class _Checker:
     parse: bool = False
     make: bool = False
     """Whether typed models are made and checked against known restrictions of TensorRT."""
+    given: Given = PLAIN_TERMS.given
     proofs: list[CellProof] = field(default_factory=list)
     seen: list[onnx.ModelProto] = field(default_factory=list)
     """The model as it was checked, without its weights."""
@@ -159,7 +164,9 @@ class _Checker:
 
         def work() -> Mapping[str, str]:
             jobs = default_jobs()
-            found = parse_cells(self._planned(), self.observer, offline=self.offline, jobs=jobs)
+            found = parse_cells(
+                self._planned(), self.observer, offline=self.offline, jobs=jobs, given=self.given
+            )
             self.report.problems += [one for one in found.problems if one not in self.report.problems]
             return found.not_parsed
 

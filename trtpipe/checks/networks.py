@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtpipe.building.facts import FactFinder
-from trtpipe.building.performer import Terms
+from trtpipe.building.performer import PLAIN_TERMS, Given, Terms
 from trtpipe.building.problem_places import placed
 from trtpipe.building.silent import Unheard
 from trtpipe.building.steps import Steps, open_steps
@@ -56,7 +56,9 @@ class Parses:
     cells: tuple[Cell, ...]
 
 
-def parse_cells(parses: Parses, observer: Observer | None, *, offline: bool, jobs: int) -> ParsedCells:
+def parse_cells(
+    parses: Parses, observer: Observer | None, *, offline: bool, jobs: int, given: Given = PLAIN_TERMS.given
+) -> ParsedCells:
     """Have TensorRT parse the model of every selected cell, as far as that is possible now.
 
     Raises what a plan raises, Interrupted.
@@ -65,7 +67,7 @@ def parse_cells(parses: Parses, observer: Observer | None, *, offline: bool, job
     left_out = dict(_left_out(parses))
     wanted = parses.here.toolchains.keys() - left_out.keys()
     problems: list[Problem] = []
-    site, terms = workspace.site, Terms(jobs, offline)
+    site, terms = workspace.site, Terms(jobs, offline, given=given)
     try:
         with open_steps(parses.plan, site, parses.here, observer or Unheard(), terms) as steps:
             results = steps.bring(sorted(wanted), keep_going=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from trtpipe.cli.fleets.use import FleetOptions
 
@@ -24,6 +25,8 @@ class BuildOptions:
     check: bool = False
     require_remote: bool = False
     fleet: FleetOptions = field(default_factory=FleetOptions)
+    profile: Path | None = None
+    """Where to write what took how long."""
 
     @property
     def runs_known(self) -> bool:

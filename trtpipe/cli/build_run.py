@@ -4,46 +4,53 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 
-from trtpipe.app.debug.repro import NO_PROCESS
 from trtpipe.building.build import HowToBuild, default_jobs, run_build
 from trtpipe.building.lock_refusals import Agreed, refuse_contradicting_store, refuse_differences
 from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome
 from trtpipe.building.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.building.prefetch import prefetch_files
-from trtpipe.building.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.cli.annotations import annotate, annotate_failures
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions
+from trtpipe.cli.early import expect_reports, expect_runs
 from trtpipe.cli.fleets.use import FleetOptions, fleet_gpus, opened_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_LOCK, note, show_error
 from trtpipe.cli.progress import LazyProgress, Progress, open_progress
 from trtpipe.cli.report import mend_reports, tell_reports
 from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, TrtpipeError
 from trtpipe.plan.events import PlanMade, Warned
+from trtpipe.timings import current_recording, span
 from trtpipe.workspace.former_stores import former_line, store_line
+from trtpipe.workspace.reports_mark import ReportsMark, found_mark, set_mark
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.workspace import Workspace, open_workspace
 
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     """Build, and record the result in `closing`. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
-    workspace = open_workspace(options.specs, options.only)
-    use_remote(workspace.store, offline=options.offline, required=options.require_remote)
-    gpus = fleet_gpus(options.fleet, workspace.project, workspace.store)
-    planned = make_plan(workspace, force=options.force, search_again=options.search_again, gpus=gpus)
+    with span("read the specs", "build"):
+        workspace = open_workspace(options.specs, options.only)
+        use_remote(workspace.store, offline=options.offline, required=options.require_remote)
+    with span("plan", "build"):
+        gpus = fleet_gpus(options.fleet, workspace.project, workspace.store)
+        planned = make_plan(workspace, force=options.force, search_again=options.search_again, gpus=gpus)
     frozen = _held_to_lock(planned, options)
     if nothing_to_do(planned):
         if frozen is not None:
             _say_agreement(planned, frozen, options)
         closing.text = _put_in_order(planned, options)
         return EXIT_DONE
-    _prove(planned, options)
+    if not options.fleet.wanted(workspace.project):
+        expect_runs(planned)
+    with span("prove the specs", "build"):
+        _prove(planned, options)
     _tell(planned)
     outcome = closing.outcome = Outcome()
     # From here on the reports may be incomplete, whatever ends this build: the marker tells the next one.
     before, mark = found_mark(workspace.state.path), set_mark(workspace.state.path)
-    _run(planned, options, closing, outcome, frozen, mark)
+    with span("run the steps", "build"):
+        _run(planned, options, closing, outcome, frozen, mark)
     if frozen is None or not any(isinstance(error, LockMismatch) for _, error in outcome.failures):
         tell_reports(planned, outcome, mark)
     elif not before.is_set:  # nothing was delivered or written, so the reports are still right
@@ -80,6 +87,7 @@ def _run(
         ) as progress:
             if options.as_json:
                 progress.emit(PlanMade(planned.plan, planned.decisions))
+            expect_reports()
             prefetch_files(planned.plan, planned.decisions, planned.undelivered, store)
             _on_machines(planned, progress, options, outcome, frozen)
         store.settle()
@@ -110,6 +118,8 @@ def _on_machines(
             from trtpipe.building.engines.jobs import EngineJobs
 
             jobs = fleet.jobs(options.jobs)
+            if (recording := current_recording()) is not None:
+                recording.remarks.append("what agents did within a step was not recorded")
             fleet.say = lambda text: progress.emit(Warned(text))
             proofs = stack.enter_context(
                 build_proofs(planned, EngineJobs(fleet, options.offline, tells=False), progress)
@@ -191,6 +201,8 @@ def _show_failures(outcome: Outcome, planned: Planned) -> None:
 
 def _show_reproduction(address: str, error: TrtpipeError, planned: Planned) -> None:
     """Print how to reproduce a failed step elsewhere, unless the spec itself is wrong."""
+    from trtpipe.app.debug.repro import NO_PROCESS
+
     step = next((one for one in planned.plan.steps.values() if str(one.address) == address), None)
     served = [] if step is None else [one for one in planned.plan.cells if step.address in one.steps.values()]
     if (

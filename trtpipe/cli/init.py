@@ -1,4 +1,4 @@
-"""`trtpipe init` and `trtpipe schema`: a first spec for a project, and the schema for its editor."""
+"""`trtpipe init`: a first spec for a model."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.cli.output import EXIT_DONE, note, say, say_json
+from trtpipe.cli.output import EXIT_DONE, note, say
 from trtpipe.errors import SpecError
 from trtpipe.files import temporary_folder, write_whole
 from trtpipe.frontends.recognition import refuse_companion
 from trtpipe.loader.project import PIPELINES, Project, find_project
-from trtpipe.loader.schema import bundle_schema, dataset_schema, fleet_schema, pipeline_schema, project_schema
 from trtpipe.problem_codes import Code
 from trtpipe.spec.remote import is_remote
-from trtpipe.workspace.workspace import known_names
 
 if TYPE_CHECKING:
     from trtpipe.app.author.first_spec import FirstSpec
@@ -34,6 +32,9 @@ def init_command(
 ) -> int:
     """Write a spec for a model, or print it. Replaces a file only with `--force`."""
     _refuse_missing(model)
+    from trtpipe.processes.stage_runs import expect_stages
+
+    expect_stages()
     from trtpipe.app.author.first_spec import tried_spec
     from trtpipe.app.author.proposal import recognise
     from trtpipe.cli.progress import LazyProgress
@@ -117,29 +118,3 @@ def _fetched(address: str, project: Project, companion: Path | None) -> Iterator
     with temporary_folder("init") as folder, LazyProgress() as progress:
         found = recognise_remote(remote, Workspace(project, ()), Path(folder), progress)
         yield found, Path(remote.name).stem
-
-
-def schema_command(kind: str) -> int:
-    """Print a JSON Schema."""
-    match kind:
-        case "pipeline":
-            say_json(pipeline_schema(known_names()))
-        case "bundle":
-            say_json(bundle_schema())
-        case "dataset":
-            say_json(dataset_schema())
-        case "project":
-            say_json(project_schema())
-        case "fleet":
-            say_json(fleet_schema())
-        case "report":
-            from trtpipe.reports.schema import report_schema
-
-            say_json(report_schema())
-        case _:
-            raise SpecError(
-                Code.UNKNOWN_VALUE,
-                f"unknown schema {kind!r}",
-                "the schemas are pipeline, bundle, dataset, project, fleet and report",
-            )
-    return EXIT_DONE

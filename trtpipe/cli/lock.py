@@ -8,7 +8,7 @@ from trtpipe.building.lock_comparison import Comparison, compare_with_lock
 from trtpipe.building.lock_writer import refuse_conflict_elsewhere, write_entries
 from trtpipe.building.planned import Planned, make_plan
 from trtpipe.cli.output import EXIT_DONE, EXIT_LOCK, say, say_json
-from trtpipe.lockfile import SCHEMA, Lock, load_lock
+from trtpipe.lockfile import SCHEMA, Blocks, Lock, entry_in
 from trtpipe.lockfile.comparison import cell_words, grouped
 from trtpipe.workspace.workspace import open_workspace
 
@@ -16,12 +16,12 @@ from trtpipe.workspace.workspace import open_workspace
 def lock_command(specs: Sequence[str], only: Sequence[str], *, check: bool, as_json: bool) -> int:
     """Check or write. 3 when the lockfile differs, or when only a build could decide for some cells."""
     planned = make_plan(open_workspace(specs, only))
-    lock = load_lock(planned.workspace.lockfile)
+    lock = planned.site.lock
     comparison = compare_with_lock(planned, lock)
     changed = False
     if not check:
         refuse_conflict_elsewhere(planned)
-        changed = write_entries(planned, comparison.exact)
+        changed = write_entries(planned, Blocks(comparison.exact, entry_in))
         planned.workspace.state.save()
     agrees = _agrees(comparison, lock, check=check)
     if as_json:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from trtpipe.cli.output import EXIT_DONE, EXIT_USAGE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.problem_codes import Code
+from trtpipe.timings import span
 
 if TYPE_CHECKING:
     from trtpipe.app.report.reports import Written
     from trtpipe.building.outcome import Outcome
     from trtpipe.building.planned import Planned
-    from trtpipe.building.reports_mark import ReportsMark
+    from trtpipe.workspace.reports_mark import ReportsMark
 
 _MOST_BYTES = 1_000_000
 """What GitHub takes of a step's summary, with room for what other steps wrote."""
@@ -33,7 +34,8 @@ def tell_reports(planned: Planned, outcome: Outcome, mark: ReportsMark, *, inter
         from trtpipe.building.planned import delivered_now
 
         standing = set() if whole else delivered_now(planned)
-        written = report_build(planned, outcome, interrupted=interrupted, standing=standing)
+        with span("write the reports", "report"):
+            written = report_build(planned, outcome, interrupted=interrupted, standing=standing)
         _warn(written)
         append_step_summary(written)
         if whole and not written.warnings:
@@ -42,7 +44,7 @@ def tell_reports(planned: Planned, outcome: Outcome, mark: ReportsMark, *, inter
 
 def mend_reports(planned: Planned) -> bool:
     """Write the reports of a plan with nothing to do again if an earlier build left them incomplete; returns if so."""
-    from trtpipe.building.reports_mark import found_mark
+    from trtpipe.workspace.reports_mark import found_mark
 
     mark = found_mark(planned.workspace.state.path)
     if not mark.is_set:
@@ -110,7 +112,7 @@ def _of_directory(folder: Path) -> Written:
 def _of_specs(specs: Sequence[str], only: Sequence[str], since: Path | None) -> Written:
     from trtpipe.app.report.reports import report_delivered
     from trtpipe.building.planned import make_plan
-    from trtpipe.building.reports_mark import found_mark
+    from trtpipe.workspace.reports_mark import found_mark
     from trtpipe.workspace.workspace import open_workspace
 
     planned = make_plan(open_workspace(specs, only))

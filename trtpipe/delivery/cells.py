@@ -28,7 +28,7 @@ from trtpipe.errors import ArtifactMissing, TrtpipeError
 from trtpipe.files import held, write_whole
 from trtpipe.json_values import object_in
 from trtpipe.lockfile import SCHEMA as LOCK_SCHEMA
-from trtpipe.lockfile import Fact
+from trtpipe.lockfile import Fact, cell_text
 from trtpipe.metrics.reach import words_of
 from trtpipe.plan.address import Address, Stage
 from trtpipe.plan.graph import Cell, Step
@@ -92,6 +92,7 @@ class Delivery:
     """Why an engine has not run on a GPU, where others than this machine's could run it."""
     sha256: dict[str, str] = field(default_factory=dict)
     """SHA-256 of artifacts by BLAKE3, for those that a cell needed."""
+    _policies: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def deliver(self, cell: Cell, keys: Mapping[Stage, str], *, built: bool) -> bool:
         """Put a cell's files into place; returns whether anything changed.
@@ -99,7 +100,7 @@ class Delivery:
         Raises ValidationFailed, StoreError, or TrtpipeError when the build directory cannot be written.
         """
         spec = self.specs[cell.pipeline]
-        content = content_of(cell, policy_of(spec, cell.variant), keys)
+        content = content_of(cell, self._policy(cell), keys)
         state = self.workspace.state
         if state.delivered(cell.name, content):
             return False
@@ -110,9 +111,16 @@ class Delivery:
         files = self._write(cell, traces, manifest)
         # also noted while it does not exist: once it appears or changes, the cell is judged again
         files.append(self.workspace.build / cell.directory / PROOF)
-        state.remember_cell(cell.name, content, files, lock_entry_of(cell, traces, proof))
+        entry = {cell.name: lock_entry_of(cell, traces, proof)}
+        state.remember_cell(cell.name, content, files, cell_text(entry, cell.name))
         self._tell(cell, traces, proof, built=built)
         return True
+
+    def _policy(self, cell: Cell) -> str:
+        variant = cell.pipeline, cell.variant
+        if variant not in self._policies:
+            self._policies[variant] = policy_of(self.specs[cell.pipeline], cell.variant)
+        return self._policies[variant]
 
     def withdraw(self, cell: Cell) -> None:
         """Take a delivered cell back, so that nobody picks its engine up. Raises TrtpipeError."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Store
 from trtpipe.plan.trace import Trace
+from trtpipe.timings import span
 
 Perform = Callable[[Action, Path, Control], ActionResult]
 """Runs one action in a scratch directory; raises StepFailed or another TrtpipeError."""
@@ -33,18 +35,23 @@ class LocalExecutor:
         return carry_out(action, self.perform, self.store, control)
 
 
-def carry_out(action: Action, perform: Perform, store: Store, control: Control) -> Trace:
+def carry_out(
+    action: Action, perform: Perform, store: Store, control: Control, folder: Path | None = None
+) -> Trace:
     """Perform an action in a scratch directory, store what it yields and record its trace.
 
-    Raises Interrupted when `control` says so, StoreError, and what performing raises.
+    That directory is `folder` if it is given: one on the store's file system, which its owner removes. Raises
+    Interrupted when `control` says so, StoreError, and what performing raises.
     """
     began = time.perf_counter()
-    with store.scratch() as scratch:
+    with store.scratch() if folder is None else nullcontext(folder) as scratch:
         result = perform(action, scratch, control)
         control.check()
-        outputs = {name: store.put(path) for name, path in sorted(result.files.items())}
+        with span("put the outputs into the store", "store"):
+            outputs = {name: store.put(path) for name, path in sorted(result.files.items())}
     seconds = time.perf_counter() - began
     record = action.fingerprint.record()
     trace = Trace(action.key, str(action.address), record, outputs, result.summary, seconds)
-    store.record(trace)
+    with span("record the trace", "store"):
+        store.record(trace)
     return trace

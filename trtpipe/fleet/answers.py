@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from trtpipe.errors import FleetError
+from trtpipe.fleet.clocks import held_down
 from trtpipe.fleet.connection import AgentLost
 from trtpipe.fleet.lanes import Lane
 from trtpipe.fleet.protocol import Answer
+from trtpipe.json_values import Malformed
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import error_from_json
 
@@ -21,6 +23,14 @@ def require_done(answer: Answer, lane: Lane) -> None:
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as unreadable:
         raise unusable(lane, str(unreadable)) from unreadable
     raise error
+
+
+def slow_clocks(answer: Answer, lane: Lane) -> str:
+    """What held the clocks of the GPU down while the work ran; empty if nothing is known. Raises FleetError."""
+    try:
+        return held_down(answer.result)
+    except Malformed as error:
+        raise unusable(lane, str(error)) from error
 
 
 def unusable(lane: Lane, why: str) -> FleetError:

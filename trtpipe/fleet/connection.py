@@ -1,7 +1,8 @@
 """A client's connection to a fleet: dask's scheduler, and the agents that are connected to it.
 
 dask is only used to call a function in an agent's process and to hear what it reports. Each request is bound to one
-agent, and this module watches whether that agent is still there, because dask waits for ever for an agent that left.
+agent, and this module watches whether that agent is still there, because dask waits for ever for an agent that left. An
+answer comes as reports do, in one message; dask's own way to fetch a result takes two more hops to the agent and back.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import FleetError, Interrupted
 from trtpipe.fleet import entry
-from trtpipe.fleet.dask_settings import quiet_dask
+from trtpipe.fleet.dask_settings import dashboard_of, quiet_dask
 from trtpipe.fleet.labels import Labels
 from trtpipe.fleet.progress import reported
-from trtpipe.fleet.protocol import Answer, Request
-from trtpipe.json_values import JsonObject, Malformed
+from trtpipe.fleet.protocol import ANSWER, Answer, Request
+from trtpipe.json_values import JsonObject, Malformed, text_in
 from trtpipe.plan.control import Control
 from trtpipe.problem_codes import Code
 
@@ -54,6 +55,31 @@ class SeenAgent:
         return self.labels.name
 
 
+@dataclass
+class _Waiting:
+    """Whoever waits for the answer to a request."""
+
+    hear: Hear
+    answer: str = ""
+    answered: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, report: JsonObject) -> None:
+        """Take what the agent reported: its answer, or how far it is. Raises Malformed."""
+        if ANSWER in report:
+            self.answer = text_in(report, ANSWER)
+            self.answered.set()
+        else:
+            self.hear(report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that is under way."""
+
+    future: Future[str]
+    waiting: _Waiting
+
+
 class Fleet:
     """One connection; several threads may use it. Made by `open_fleet`."""
 
@@ -63,8 +89,13 @@ class Fleet:
         """Notified whenever agents come or go, or work ends."""
         self._client = client
         self._agents: dict[str, SeenAgent] = {}
+        self._by_name: tuple[SeenAgent, ...] = ()
         self._others: dict[str, str] = {}
-        self._hearers: dict[str, Hear] = {}
+        self._waiting: dict[str, _Waiting] = {}
+        """Id of a request → who waits for its answer."""
+        self._taken: list[Future[str]] = []
+        """Requests whose answers were taken, of which dask does not know yet."""
+        self._mutex = threading.Lock()
         self._broken = ""
         self._closing = threading.Event()
         self._client.subscribe_topic(self.topic, self._hear)
@@ -78,10 +109,17 @@ class Fleet:
         return str(self._client.id)
 
     def agents(self) -> tuple[SeenAgent, ...]:
-        """The agents that are connected now, by name. Raises FleetError when the connection is broken."""
+        """The agents that are connected now, by name: the same tuple until one comes or goes.
+
+        Raises FleetError when the connection is broken.
+        """
         with self.changed:
             self._require()
-            return tuple(sorted(self._agents.values(), key=lambda one: (one.name, one.address)))
+            return self._by_name
+
+    def dashboard(self) -> str:
+        """The link to dask's dashboard, which is good on the scheduler's machine; empty if there is none."""
+        return dashboard_of(self._client)
 
     def others(self) -> Mapping[str, str]:
         """dask workers that are no agents of a version that can be talked to: address → why."""
@@ -97,20 +135,20 @@ class Fleet:
     def asked(self, agent: SeenAgent, request: Request, control: Control, hear: Hear) -> Iterator[Answer]:
         """The answer of an agent to a request; `hear` is called with the agent's reports while it works.
 
-        When the context ends the agent knows that its result was taken. Raises AgentLost when the agent leaves,
-        Interrupted when `control` says so, and FleetError.
+        Some time after the context has ended the agent knows that its result was taken. Raises AgentLost when the agent
+        leaves, Interrupted when `control` says so, and FleetError.
         """
-        self._hearers[request.id] = hear
+        waiting = self._waiting[request.id] = _Waiting(hear)
         future = self._submit(agent, request)
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
         try:
-            self._wait(agent, request, control, done)
-            yield _read(self._result(future, agent), agent)
+            yield _read(self._wait(agent, request, control, _Asked(future, waiting)), agent)
+            with self._mutex:
+                self._taken.append(future)
+        except BaseException:
+            self._release([future])  # the agent stops what nobody waits for
+            raise
         finally:
-            del self._hearers[request.id]
-            with contextlib.suppress(Exception):  # the connection may be gone
-                future.release()
+            del self._waiting[request.id]
 
     def call(self, agent: SeenAgent, function: Callable[[], str]) -> str:
         """Call a function of `entry` in an agent's process, outside its queue of work. Raises AgentLost."""
@@ -130,7 +168,7 @@ class Fleet:
     def _submit(self, agent: SeenAgent, request: Request) -> Future[str]:
         self._require()
         try:
-            return self._client.submit(
+            future = self._client.submit(
                 entry.perform,
                 request.to_text(),
                 key=f"trtpipe-{request.id}",
@@ -143,13 +181,18 @@ class Fleet:
             raise FleetError(
                 Code.FLEET_UNREACHABLE, f"the scheduler {self.address} is gone: {error}"
             ) from error
+        # After it: dask sends a message at once, and what follows within 10 ms later.
+        self._release_taken()
+        return future
 
-    def _wait(self, agent: SeenAgent, request: Request, control: Control, done: threading.Event) -> None:
-        """Wait until an answer is there; passes Ctrl-C on."""
+    def _wait(self, agent: SeenAgent, request: Request, control: Control, asked: _Asked) -> str:
+        """Wait until an answer is there, and give its text; passes Ctrl-C on."""
         ends, killed = float("inf"), False
-        while not done.wait(_TICK_SECONDS):
+        while not asked.waiting.answered.wait(_TICK_SECONDS):
             self._require()
-            if not self.has(agent) and not done.wait(_TICK_SECONDS):
+            if asked.future.done():
+                return asked.waiting.answer or self._result(asked.future, agent)
+            if not self.has(agent) and not asked.waiting.answered.wait(_TICK_SECONDS):
                 raise AgentLost(f"{agent.name} vanished")
             if control.cancelled.is_set() and ends == float("inf"):
                 ends = time.monotonic() + _STOPPING_SECONDS
@@ -159,9 +202,10 @@ class Fleet:
                 self._stop(agent, request, now=True)
             if time.monotonic() > ends:
                 raise Interrupted(Code.INTERRUPTED, "interrupted")
+        return asked.waiting.answer
 
     def _result(self, future: Future[str], agent: SeenAgent) -> str:
-        """The text of an answer that is there: dask brings it from the agent, which may die meanwhile.
+        """The text of an answer that the agent did not report: of a refusal of another version, or of none after a bug.
 
         Raises AgentLost, FleetError, or the exception of a bug on the agent, with the agent's traceback.
         """
@@ -176,6 +220,17 @@ class Fleet:
                 if not _is_dasks(error):
                     raise
                 raise AgentLost(f"{agent.name} vanished") from error
+
+    def _release(self, futures: Collection[Future[str]]) -> None:
+        for one in futures:
+            with contextlib.suppress(Exception):  # the connection may be gone
+                one.release()
+
+    def _release_taken(self) -> None:
+        """Let dask forget answers that were taken."""
+        with self._mutex:
+            taken, self._taken = self._taken, []
+        self._release(taken)
 
     def _stop(self, agent: SeenAgent, request: Request, *, now: bool) -> None:
         with contextlib.suppress(Exception):  # an agent that is gone has stopped
@@ -192,9 +247,9 @@ class Fleet:
     def _hear(self, event: tuple[float, object]) -> None:
         with contextlib.suppress(Malformed):
             identity, report = reported(event[1])
-            hear = self._hearers.get(identity)
-            if hear is not None:
-                hear(report)
+            waiting = self._waiting.get(identity)
+            if waiting is not None:
+                waiting.take(report)
 
     def _watch(self) -> None:
         while not self._closing.wait(_WATCH_SECONDS):
@@ -202,6 +257,7 @@ class Fleet:
                 self._break("it does not answer")
                 return
             try:
+                self._release_taken()
                 self._look()
             except (OSError, TimeoutError, RuntimeError) as error:
                 if not self._closing.is_set():
@@ -229,6 +285,7 @@ class Fleet:
                 self._agents.pop(gone, None)
                 self._others.pop(gone, None)
             if set(self._agents) != before:
+                self._by_name = tuple(sorted(self._agents.values(), key=lambda one: (one.name, one.address)))
                 self.changed.notify_all()
 
     def _introduced(self, addresses: list[str]) -> dict[str, Labels | str]:
@@ -286,6 +343,9 @@ def connect(address: str, security: Security | None) -> Fleet:
             )
         return Fleet(client, address)
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        if "TLS certificate" in str(error):
+            fact = f"this machine's certificates and those of the scheduler at {address} are not of the same fleet"
+            raise FleetError(Code.AGENT_REFUSED, fact) from error
         raise FleetError(
             Code.FLEET_UNREACHABLE,
             f"no scheduler answers at {address}: {_first_line(error)}",

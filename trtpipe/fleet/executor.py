@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from trtpipe.fleet.answers import require_done, unusable
+from trtpipe.fleet.answers import require_done, slow_clocks, unusable
 from trtpipe.fleet.attempts import Attempts
-from trtpipe.fleet.clocks import held_down
 from trtpipe.fleet.connection import Fleet
 from trtpipe.fleet.dialling import dialled, route_to
 from trtpipe.fleet.lanes import Lane, Lanes
@@ -111,7 +110,9 @@ class FleetExecutor:
         ) as answer:
             answered = time.time()
             summary = _result_of(answer, lane)
-            self._tell_clocks(action, answer, lane)
+            slow = slow_clocks(answer, lane)
+            if slow:
+                self.observer.emit(Warned(f"{action.address}: {slow}"))
             if need.toolchain is not None and answer.wheels:
                 self.wishes.learn(need.toolchain, answer.wheels)
             with dialled():
@@ -123,14 +124,6 @@ class FleetExecutor:
         if not route.shared:
             self.store.record(trace)
         return trace
-
-    def _tell_clocks(self, action: Action, answer: Answer, lane: Lane) -> None:
-        try:
-            slow = held_down(answer.result)
-        except Malformed as error:
-            raise unusable(lane, str(error)) from error
-        if slow:
-            self.observer.emit(Warned(f"{action.address}: {slow}"))
 
     def _hear(self, action: Action, report: JsonObject) -> None:
         try:

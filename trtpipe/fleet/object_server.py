@@ -258,7 +258,8 @@ class _Artifact(_Handler):
         if (start, end) == (0, size) and not same_digest(sent, self.digest):
             await self.server.in_thread(_put_aside, self.server.store, self.digest)
         if sent.size == end - start:
-            await self.finish()
+            with contextlib.suppress(StreamClosedError):  # a client may hang up as soon as it has all bytes
+                await self.finish()
         else:  # the file became shorter: the client must not take this for the end
             self.hang_up()
 

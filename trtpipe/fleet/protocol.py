@@ -28,6 +28,8 @@ from trtpipe.targets.toolchain import FLAVOURS, Flavour
 
 PROTOCOL = 1
 """Raised when a client and an agent of different versions could no longer understand each other."""
+ANSWER = "answer"
+"""The field of a report that holds the text of an answer."""
 PLUGINS = "plugins/"
 """The folder of a job's plugin libraries."""
 

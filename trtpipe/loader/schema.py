@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -79,7 +80,7 @@ def _add_parsers(models: dict[str, Any], known: KnownNames) -> None:
             if parser.needs_source
             else {"properties": {**wanted["properties"], "source": {"type": "null"}}}
         )
-        if parser.options.model_json_schema().get("required"):
+        if models[name].get("required"):
             wanted["required"] = [*wanted.get("required", ()), "options"]
         model["allOf"].append({"if": chosen, "then": wanted})
 
@@ -187,17 +188,18 @@ def field_docs(model: type[BaseModel]) -> dict[str, str]:
     docs: dict[str, str] = {}
     for one in reversed(model.__mro__):
         if issubclass(one, BaseModel) and one.__module__.startswith("trtpipe."):
-            docs |= _own_docs(one)
+            docs |= _docs_in_module(one.__module__).get(one.__qualname__, {})
     return {name: docs[name] for name in model.model_fields if name in docs}
 
 
-def _own_docs(model: type[BaseModel]) -> dict[str, str]:
+@cache
+def _docs_in_module(name: str) -> dict[str, dict[str, str]]:
+    """The fields' docstrings of a module's classes; the module is parsed once for all of them."""
     try:
-        source = textwrap.dedent(inspect.getsource(model))
-    except (OSError, TypeError):
+        tree = ast.parse(inspect.getsource(sys.modules[name]))
+    except (OSError, TypeError, KeyError):
         return {}
-    body = cast(ast.ClassDef, ast.parse(source).body[0]).body
-    return dict(_documented(body))
+    return {one.name: dict(_documented(one.body)) for one in tree.body if isinstance(one, ast.ClassDef)}
 
 
 def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:

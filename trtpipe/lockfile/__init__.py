@@ -37,6 +37,7 @@ and facts; independent of plans and stores.
 
 from __future__ import annotations
 
+from trtpipe.lockfile.blocks import Blocks, entries_with, entry_in, fact_in, text_in
 from trtpipe.lockfile.choices import agrees, choices_in, tactics_in
 from trtpipe.lockfile.entries import (
     KEEP,
@@ -51,19 +52,25 @@ from trtpipe.lockfile.entries import (
     shown_digest,
 )
 from trtpipe.lockfile.reader import load_lock, lock_in, read_lock
-from trtpipe.lockfile.writer import Update, render_lock, update_lock
+from trtpipe.lockfile.writer import Update, bundle_text, cell_text, render_lock, update_lock
 
 __all__ = [
     "KEEP",
     "SCHEMA",
+    "Blocks",
     "Entry",
     "Fact",
     "Lock",
     "StepEntry",
     "Update",
     "agrees",
+    "bundle_text",
+    "cell_text",
     "choices_in",
     "digest_in",
+    "entries_with",
+    "entry_in",
+    "fact_in",
     "first_source",
     "load_lock",
     "lock_in",
@@ -72,5 +79,6 @@ __all__ = [
     "render_lock",
     "shown_digest",
     "tactics_in",
+    "text_in",
     "update_lock",
 ]

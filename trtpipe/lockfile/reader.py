@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import Location, Problem, TrtpipeError
+from trtpipe.lockfile.blocks import split
 from trtpipe.lockfile.conflicts import both_sides, conflict_at
 from trtpipe.lockfile.entries import KEEP, RECIPE, SCHEMA, Fact, Lock
 from trtpipe.problem_codes import Code
@@ -29,12 +31,26 @@ def load_lock(path: Path) -> Lock:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise _damaged(path, "it is larger than any lockfile can be")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
+        # a build reads it again before it writes it, and nearly always finds the same text
+        known = _LAST.get((path, digest := digest_bytes(text)))
+        if known is None:
+            _LAST.clear()
+            known = _LAST[path, digest] = lock_in(path, _lines(text.decode()))
     except FileNotFoundError:
         return Lock()
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(path, str(error)) from error
-    return lock_in(path, text)
+    return known
+
+
+_LAST: dict[tuple[Path, Digest], Lock] = {}
+"""The lockfile that was read last, by the digest of its text."""
+
+
+def _lines(text: str) -> str:
+    """The text with line feeds only, as git may have changed it on Windows."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def lock_in(path: Path, text: str) -> Lock:
@@ -103,6 +119,14 @@ def _merged(path: Path, text: str) -> Lock:
 
 
 def _parsed(path: Path, text: str) -> Lock:
+    found = split(text)
+    if found is None:
+        return _parsed_as_yaml(path, text)
+    cells, steps, bundles = found
+    return Lock(cells, steps, bundles=bundles)
+
+
+def _parsed_as_yaml(path: Path, text: str) -> Lock:
     import yaml
 
     try:

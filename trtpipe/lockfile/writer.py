@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trtpipe.errors import TrtpipeError
 from trtpipe.files import write_whole
+from trtpipe.lockfile.blocks import text_in
 from trtpipe.lockfile.entries import (
     BUNDLE_FIELDS,
     CHAIN,
@@ -22,6 +23,7 @@ from trtpipe.lockfile.entries import (
     SCHEMA,
     Entry,
     Fact,
+    Lock,
     StepEntry,
     pipeline_of,
 )
@@ -59,26 +61,40 @@ def render_lock(
     cells: Mapping[str, Entry], steps: Mapping[str, StepEntry], bundles: Mapping[str, Entry] | None = None
 ) -> str:
     """The lockfile's text: cells, bundles (if there are any) and steps by name, facts in a fixed order."""
-    lines = [HEADER, f"schema: {SCHEMA}\n", "cells:\n" if cells else "cells: {}\n"]
-    for name in sorted(cells):
-        lines.append(f"  {_word(name)}:\n")
-        lines += _facts(cells[name])
-    lines += _bundles(bundles or {})
-    lines.append("steps:\n" if steps else "steps: {}\n")
-    for address in sorted(steps):
-        lines.append(f"  {_word(address)}:\n")
-        lines += [f"    {_word(name)}: {_word(text)}\n" for name, text in in_order(steps[address])]
+    return _joined(
+        {name: cell_text(cells, name) for name in cells},
+        {name: step_text(steps, name) for name in steps},
+        {name: bundle_text(entry) for name, entry in (bundles or {}).items()},
+    )
+
+
+def _joined(cells: Mapping[str, str], steps: Mapping[str, str], bundles: Mapping[str, str]) -> str:
+    lines = [HEADER, f"schema: {SCHEMA}\n"]
+    for section, blocks in (("cells", cells), ("bundles", bundles), ("steps", steps)):
+        if blocks or section != "bundles":
+            lines.append(f"{section}:\n" if blocks else f"{section}: {{}}\n")
+        for name in sorted(blocks):
+            lines += [f"  {_word(name)}:\n", blocks[name]]
     return "".join(lines)
 
 
-def _bundles(bundles: Mapping[str, Entry]) -> Iterator[str]:
-    if bundles:
-        yield "bundles:\n"
-    for name in sorted(bundles):
-        yield f"  {_word(name)}:\n"
-        for one in BUNDLE_FIELDS:
-            if bundles[name].get(one):
-                yield from _fact(one, bundles[name][one])
+def cell_text(cells: Mapping[str, Entry], name: str) -> str:
+    """The lines of a cell's facts."""
+    known = text_in(cells, name)
+    return "".join(_facts(cells[name])) if known is None else known
+
+
+def step_text(steps: Mapping[str, StepEntry], name: str) -> str:
+    """The lines of a step's facts."""
+    known = text_in(steps, name)
+    if known is not None:
+        return known
+    return "".join(f"    {_word(fact)}: {_word(text)}\n" for fact, text in in_order(steps[name]))
+
+
+def bundle_text(entry: Entry) -> str:
+    """The lines of a bundle's facts."""
+    return "".join(line for one in BUNDLE_FIELDS if entry.get(one) for line in _fact(one, entry[one]))
 
 
 def _facts(entry: Entry) -> Iterator[str]:
@@ -109,9 +125,6 @@ def update_lock(path: Path, update: Update) -> bool:
     In a merge conflict, the cells on which the sides disagree must be among those that were built.
     """
     refuse_no_file(path)
-    text = render_lock(update.cells, update.steps, update.bundles)
-    if _holds(path, text):
-        return False
     text = updated_text(path, update)
     if _holds(path, text):
         return False
@@ -128,19 +141,28 @@ def updated_text(path: Path, update: Update) -> str:
     """The text that the lockfile would have. Raises TrtpipeError."""
     lock, told = load_lock(path), {*update.cells, *update.bundles}
     refuse_undecided(path, [name for name in lock.disagreeing if name not in told], update)
-    cells = {name: entry for name, entry in lock.cells.items() if update.keeps(name)}
-    steps = {name: entry for name, entry in lock.steps.items() if update.keeps(name)}
-    found = {
-        name: steady(
-            lock.cells.get(name, {}), entry, elsewhere=made_elsewhere(name, lock.steps, update.steps)
-        )
-        for name, entry in update.cells.items()
-    }
-    done = {name: steady_step(lock.steps.get(name, {}), entry) for name, entry in update.steps.items()}
-    bundles = {
+    cells = {name: cell_text(lock.cells, name) for name in lock.cells if update.keeps(name)}
+    steps = {name: step_text(lock.steps, name) for name in lock.steps if update.keeps(name)}
+    cells |= {name: _updated_cell(lock, update, name) for name in update.cells}
+    steps |= {name: _updated_step(lock, update, name) for name in update.steps}
+    kept = {
         name: one for name, one in lock.bundles.items() if name in update.bundles or update.is_bundle(name)
     }
-    return render_lock({**cells, **found}, {**steps, **done}, {**bundles, **update.bundles})
+    bundles = {name: bundle_text(one) for name, one in {**kept, **update.bundles}.items()}
+    return _joined(cells, steps, bundles)
+
+
+def _updated_cell(lock: Lock, update: Update, name: str) -> str:
+    now = cell_text(update.cells, name)
+    if now == text_in(lock.cells, name):
+        return now
+    elsewhere = made_elsewhere(name, lock.steps, update.steps)
+    entry = steady(lock.cells.get(name, {}), update.cells[name], elsewhere=elsewhere)
+    return cell_text({name: entry}, name)
+
+
+def _updated_step(lock: Lock, update: Update, name: str) -> str:
+    return step_text({name: steady_step(lock.steps.get(name, {}), update.steps[name])}, name)
 
 
 def refuse_undecided(path: Path, disagreeing: Collection[str], update: Update) -> None:

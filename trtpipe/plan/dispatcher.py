@@ -7,6 +7,7 @@ Independent of plans.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from trtpipe.plan.events import StepWaiting
 from trtpipe.plan.graph import Action, Outputs
 from trtpipe.plan.ports import Executor, Observer, Performed, Store
 from trtpipe.plan.trace import Trace
+from trtpipe.timings import span, waited_since
 
 
 class Dispatcher:
@@ -43,7 +45,7 @@ class Dispatcher:
 
         With `anew`, a result in the store is not used, unless another build has produced it just now.
         """
-        return self._pool.submit(self._run, action, anew)
+        return self._pool.submit(self._run, action, anew, time.monotonic())
 
     def has(self, outputs: Outputs) -> bool:
         """Whether the store still has all of these artifacts."""
@@ -61,8 +63,9 @@ class Dispatcher:
         """Waits for running actions."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, action: Action, anew: bool) -> Performed:
+    def _run(self, action: Action, anew: bool, asked: float) -> Performed:
         self.control.check()
+        waited_since(asked, str(action.address))
 
         def tell() -> None:
             self._observer.emit(StepWaiting(action.address))
@@ -71,7 +74,8 @@ class Dispatcher:
             return self._executor.execute(action, self.control)
 
         known = None if anew else self._known
-        return run_once(action, execute, self._store, self.control, Lookup(known, self._known), tell)
+        with span(str(action.address), "step"):
+            return run_once(action, execute, self._store, self.control, Lookup(known, self._known), tell)
 
     def _known(self, action: Action) -> Trace | None:
         trace = self._store.trace(action.key)

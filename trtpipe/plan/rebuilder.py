@@ -104,6 +104,15 @@ class Decided:
     rebuilder: Rebuilder
     """What decided, with what it found to be lost: for the steps that are still to be decided."""
 
+    def again(self, step: Step, outputs: Mapping[Address, Outputs]) -> Decision:
+        """The decision when all inputs are known: the one made before if they are what they were then."""
+        before = self.decisions.get(step.address)
+        if isinstance(before, (UpToDate, Restore)) and all(
+            outputs.get(up) is getattr(self.decisions[up], "outputs", None) for up in step.upstream()
+        ):
+            return before
+        return self.rebuilder(step, outputs)
+
 
 def decide_all(plan: Plan, rebuilder: Rebuilder, wanted: Collection[Address] = ()) -> Decided:
     """A decision for every step of a plan.

@@ -13,6 +13,8 @@ from trtpipe.plan.fingerprint import Record
 MODEL = "model.onnx"
 SCALES = "scales.json"
 PARSED = "parsed.onnx"
+HALF = "half"
+"""The folder of a half model that a first run makes."""
 GOLDEN = "golden.npz"
 """What a validation leaves for machines that have neither source nor data: the first samples and their reference."""
 WORST = "worst.npz"

@@ -24,10 +24,12 @@ from trtpipe.files import write_whole
 from trtpipe.launcher.lifeline import end_with_parent
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code, code_numbered
+from trtpipe.timings import span, start_recording
 
 NO_RESULT = 74
 """The exit code of a child that could not even write its result; sysexits.h calls it EX_IOERR."""
 _FULL = 1 << 20
+_MOST_SPANS = 200
 
 
 def error_json(error: TrtpipeError) -> dict[str, Any]:
@@ -59,11 +61,14 @@ def main(folder: str) -> int:
     """Run the task of a directory; returns 0 when a result was written, even if that is an error."""
     obey_parent()
     place = Path(folder)
+    recording = start_recording("stage")
     task = Task.from_json(json.loads((place / "task.json").read_bytes()))
     try:
-        from trtpipe.stages.bodies import BODIES
+        with span("import the stage", "stage"):
+            from trtpipe.stages.bodies import BODIES
 
-        made = BODIES[task.stage](task)
+        with span(f"run {task.stage}", "stage"):
+            made = BODIES[task.stage](task)
         result: dict[str, Any] = {
             "files": {name: str(path) for name, path in made.files.items()},
             "summary": dict(made.summary) | {"peak_rss": _peak_rss()},
@@ -72,6 +77,7 @@ def main(folder: str) -> int:
         result = {"error": error_json(error)}
     except OSError as error:
         result = {"error": error_json(of_os_error(error, place))}
+    result["spans"] = [one.to_json() for one in recording.spans[:_MOST_SPANS]]
     try:
         write_whole(place / "result.json", json.dumps(result, allow_nan=False).encode(), durable=False)
     except OSError as error:

@@ -29,8 +29,8 @@ _SERVED = frozenset({"import", "transform", "calibrate", "quantize", "parse", "v
 class StageProcess(Protocol):
     """A stage's process, as seen by the code that monitors it."""
 
-    def poll(self) -> int | None:
-        """Its exit code, or None while it runs; the negative signal number if a signal ended it."""
+    def poll(self, seconds: float = 0.0) -> int | None:
+        """Its exit code, or None if it still runs after this time; the negative signal number if a signal ended it."""
 
     def end(self) -> None:
         """End it and its child processes, if it still runs."""
@@ -41,6 +41,15 @@ def start_stage(stage: str, folder: Path, environment: Mapping[str, str]) -> Sta
     served = stage in _SERVED and sys.platform == "linux"
     fork = _SERVERS.fork(folder, environment) if served else None
     return fork or _Interpreter.start(folder, environment)
+
+
+def start_server(environment: Mapping[str, str]) -> None:
+    """Start what stages are forked from, ahead of the first stage: it imports while its caller still plans.
+
+    Harmless when no stage follows, and when the first one needs another environment: then it gets a server of its own.
+    """
+    if sys.platform == "linux":
+        _SERVERS.prepare(environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,10 @@ class _Interpreter:
             child = start(command, environment, folder, Streams(stdout=log, stderr=log))
         return cls(child)
 
-    def poll(self) -> int | None:
-        return self.child.poll()
+    def poll(self, seconds: float = 0.0) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.child.wait(seconds)
+        return None
 
     def end(self) -> None:
         kill(self.child)
@@ -75,8 +86,8 @@ class _Fork:
     runs: bool = False
     code: int | None = None
 
-    def poll(self) -> int | None:
-        return self.code if self.ended.is_set() else None
+    def poll(self, seconds: float = 0.0) -> int | None:
+        return self.code if self.ended.wait(seconds) else None
 
     def end(self) -> None:
         if not self.ended.is_set():
@@ -181,6 +192,11 @@ class _Servers:
         with self._starting:
             server = self._fitting(environment)
         return server.fork(folder) if server is not None else None
+
+    def prepare(self, environment: Mapping[str, str]) -> None:
+        """Start the server for an environment, if there is none and one can be started."""
+        with self._starting:
+            self._fitting(environment)
 
     def _fitting(self, environment: Mapping[str, str]) -> _Server | None:
         """The server for this environment. A server for another environment is not shut down while its forks run."""

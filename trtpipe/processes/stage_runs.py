@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ from trtpipe.plan.ports import ActionResult
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import NO_RESULT, error_from_json, of_os_error
-from trtpipe.processes.stage_processes import StageProcess, start_stage
+from trtpipe.processes.stage_processes import StageProcess, start_server, start_stage
+from trtpipe.timings import add_foreign, span
 
 _POLL_SECONDS = 0.05
-_FIRST_POLLS = 0.005
 _LOG_TAIL = 4000
 _SENT = {
     "SIGKILL": "it may have run out of memory",
@@ -65,13 +64,22 @@ def run_in_child(
 
     Raises StepFailed (also for a crash), Interrupted, or what the function raised.
     """
-    (folder / "task.json").write_text(json.dumps(task.to_json()))
-    child = start_stage(task.stage, folder, environment(fetching=task.stage == "fetch" and not task.inputs))
+    with span("start the process", "step"):
+        (folder / "task.json").write_text(json.dumps(task.to_json()))
+        child = start_stage(
+            task.stage, folder, environment(fetching=task.stage == "fetch" and not task.inputs)
+        )
     try:
-        code = _wait(child, control, tick)
+        with span(f"{task.stage}, in its process", "step"):
+            code = _wait(child, control, tick)
     finally:
         child.end()
     return _result(task, folder, code, folder / "child.log")
+
+
+def expect_stages() -> None:
+    """Prepare for stages that will be run soon, so that the first does not wait for its libraries."""
+    start_server(environment())
 
 
 def environment(*, fetching: bool = False) -> dict[str, str]:
@@ -88,17 +96,13 @@ def environment(*, fetching: bool = False) -> dict[str, str]:
 
 def _wait(child: StageProcess, control: Control, tick: Callable[[], None]) -> int:
     """The exit code; on cancel or kill the child is ended and Interrupted is raised."""
-    pause = _FIRST_POLLS
     while True:
-        code = child.poll()
+        code = child.poll(_POLL_SECONDS)
         tick()
         if code is not None:
             return code
         if control.cancelled.is_set():
             raise Interrupted(Code.INTERRUPTED, "interrupted")
-        # A short stage is noticed at once; a long one is polled less and less often.
-        time.sleep(pause)
-        pause = min(pause * 1.5, _POLL_SECONDS)
 
 
 def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
@@ -106,6 +110,7 @@ def _result(task: Task, folder: Path, code: int, log: Path) -> ActionResult:
     if not answer.exists():
         raise crash(task, code, log)
     result = json.loads(answer.read_bytes())
+    add_foreign(result["spans"], f"stage: {task.stage}")
     if "error" in result:
         raise error_from_json(result["error"])
     files = {name: folder / text for name, text in result["files"].items()}

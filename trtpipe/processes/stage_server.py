@@ -36,6 +36,12 @@ _IMPORTED = (
 )  # fmt: skip
 """Without onnxruntime: importing it starts a thread, which would not exist in a fork."""
 
+_IMPORTED_WHEN_IDLE = (
+    "trtpipe.frontends.onnx", "trtpipe.legalization.legalize", "trtpipe.precisions.fp32", "numpy.random",
+    "trtpipe.runners.validation.validate", "trtpipe.runners.comparison.readback_run", "trtpipe.precisions.fp16",
+)  # fmt: skip
+"""What most builds need too, one after the other while nothing is asked for: the first stage need not wait for it."""
+
 _COLLECTED_EACH = (100_000, 50, 50)
 """As the command's own process: see `trtpipe.__main__`."""
 
@@ -44,6 +50,7 @@ def main(descriptor: int) -> NoReturn:
     """Serve until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a step stops
     gc.set_threshold(*_COLLECTED_EACH)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as the command's own process
     defer_imports()
     for name in _IMPORTED:
         importlib.import_module(name)
@@ -69,8 +76,13 @@ class _Server:
 
     def serve(self) -> None:
         """Serve until the other end is closed, then end every process that was started here."""
+        idle = list(_IMPORTED_WHEN_IDLE)
         while True:
-            ready, _, _ = select.select([self._requests.fileno(), self._awake], [], [])
+            ready, _, _ = select.select([self._requests.fileno(), self._awake], [], [], 0 if idle else None)
+            if not ready:
+                importlib.import_module(idle.pop(0))
+                gc.freeze()
+                continue
             if self._awake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._awake, PACKET)

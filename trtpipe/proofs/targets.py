@@ -7,7 +7,7 @@ All facts about GPUs and toolchains are passed in as values.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from trtpipe.errors import Problem
@@ -53,7 +53,7 @@ class CellProof:
 
     def to_json(self) -> dict[str, Json]:
         """This proof as plain JSON values."""
-        return {**asdict(self), "notes": list(self.notes)}
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"notes": list(self.notes)}
 
 
 def prove_cells(

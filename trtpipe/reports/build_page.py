@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trtpipe.reports.bundle_part import bundle_section
+from trtpipe.reports.build_parts.bundle_part import bundle_section
+from trtpipe.reports.build_parts.fleet_part import fleet_section
+from trtpipe.reports.build_parts.profile_part import profile_section
 from trtpipe.reports.cell_parts import (
     accuracy_words,
     change_table,
@@ -19,7 +21,6 @@ from trtpipe.reports.cell_parts import (
     verdict_table,
 )
 from trtpipe.reports.cells import worst_verdict
-from trtpipe.reports.fleet_part import fleet_section
 from trtpipe.reports.html import Content, Markup, code, el, facts, joined, scrolling, status
 from trtpipe.reports.markdown import build_line
 from trtpipe.reports.models import BuildReport, CellRecord, Engine, Failure
@@ -53,9 +54,14 @@ class CellDetails:
         self.parts: dict[str, Markup] = {}
         self._length = 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a cell's details are still added."""
+        return self._length <= _MOST_DETAILS
+
     def add(self, cell: CellRecord, places: Sequence[Place]) -> None:
         """Adds a cell's details, as long as there is room."""
-        if self._length > _MOST_DETAILS:
+        if not self.has_room:
             return
         made = _details(cell, places)
         self._length += len(made)
@@ -66,6 +72,8 @@ def build_page(report: BuildReport, details: CellDetails) -> str:
     """The page as HTML text."""
     machines = [("machines", "Machines", fleet_section(report.fleet))] if report.fleet is not None else []
     bundles = [("bundles", "Bundles", bundle_section(report.bundles))] if report.bundles else []
+    if report.profile is not None:
+        machines.append(("time", "Where the time went", profile_section(report.profile)))
     sections = [
         ("summary", "Summary", joined(_summary(report))),
         ("cells", "Cells", joined([_filters(), _table(report.cells, details)])),

@@ -14,6 +14,7 @@ from trtpipe.reports.models import (
     Failure,
     FleetRecord,
     OutcomeCounts,
+    ProfileRecord,
     Status,
     StepRecord,
 )
@@ -34,6 +35,8 @@ class Course:
     fleet: FleetRecord | None = None
     """Where steps ran, if a fleet ran them."""
     bundles: Sequence[BundleRecord] = ()
+    profile: ProfileRecord | None = None
+    """What took how long, if it was recorded."""
 
 
 def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
@@ -58,6 +61,7 @@ def build_record(cells: Sequence[CellRecord], course: Course, environment: Mappi
         cells=tuple(cells),
         fleet=course.fleet,
         bundles=tuple(course.bundles),
+        profile=course.profile,
     )
 
 

@@ -1,7 +1,6 @@
 """The HTML page of one cell, beside its engine: all its measurements, and what it was built from.
 
-Histograms are small SVG bars. Scatter plots of outputs, a search's points and latencies are drawn by matplotlib if it
-is installed; if not, the page lists the missing plots.
+Histograms, scatter plots of outputs, a search's points and latencies are inline SVG (`plots.py`, `bars.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from trtpipe.reports.measured_parts import bench_part, scales_part, search_part
 from trtpipe.reports.models import CellRecord, CellReport, OnGpu
 from trtpipe.reports.page import page
 from trtpipe.reports.part_models import Place
-from trtpipe.reports.plots import INSTALL, can_draw, scatter_plot
+from trtpipe.reports.plots import scatter_plot
 from trtpipe.reports.reach_part import proof_part
 from trtpipe.reports.words import (
     NONE,
@@ -116,16 +115,16 @@ def _accuracy(report: CellReport) -> Iterator[Content]:
         yield _absent(report, "validation.json")
         return
     yield el("p", f"Reference: {measured.reference} {measured.onnxruntime}.", class_="soft")
-    yield from _errors(measured.places, "cpu")
+    yield from _errors(measured.places)
 
 
-def _errors(places: Sequence[Place], name: str) -> Iterator[Content]:
+def _errors(places: Sequence[Place]) -> Iterator[Content]:
     yield _metrics(places)
     figures = error_figures(places, _MOST_FIGURES)
     yield el("h3", "Errors")
     yield figures or el("p", "Error histograms: not recorded.", class_="soft")
     yield el("h3", "Reference against output")
-    yield _scatters(places, name)
+    yield _scatters(places)
 
 
 def _metrics(places: Sequence[Place]) -> Markup:
@@ -145,25 +144,18 @@ def _metrics(places: Sequence[Place]) -> Markup:
     return joined([el("h3", "Measured"), shown, more(len(rows) - _MOST_ROWS, "row")])
 
 
-def _scatters(places: Sequence[Place], name: str) -> Markup:
+def _scatters(places: Sequence[Place]) -> Markup:
     found = [
         (place.place, one.output, one.scatter) for place in places for one in place.outputs if one.scatter
     ]
     if not found:
         return el("p", "Pairs of reference and output: not recorded.", class_="soft")
-    if not can_draw():
-        return missing_plot("the scatter of reference against output")
     figures = []
-    for index, (place, output, pairs) in enumerate(found[:_MOST_SCATTERS]):
+    for place, output, pairs in found[:_MOST_SCATTERS]:
         label = f"{plural(len(pairs), 'pair')} of reference and output; equal values are on the diagonal"
         caption = el("figcaption", code(shortened(output, 60)), f" on {shortened(place, 60)}: {label}")
-        figures.append(el("figure", scatter_plot(pairs, f"{name}{index}", label), caption))
+        figures.append(el("figure", scatter_plot(pairs, label), caption))
     return joined([el("div", *figures, class_="plots"), more(len(found) - _MOST_SCATTERS, "scatter")])
-
-
-def missing_plot(what: str) -> Markup:
-    """A note that names a missing plot and what is needed to draw it."""
-    return el("p", f"Not drawn: {what}; it needs matplotlib (", code(INSTALL), ").", class_="soft")
 
 
 def _on_gpu(report: CellReport) -> Iterator[Content]:
@@ -179,7 +171,7 @@ def _on_gpu(report: CellReport) -> Iterator[Content]:
         f" on {shortened(proof.gpu or 'a GPU')}, TensorRT {proof.tensorrt or NONE}.",
     )
     yield verdict_table(proof.verdicts, "Verdicts on a GPU", _MOST_ROWS)
-    yield from _errors(proof.places, "gpu")
+    yield from _errors(proof.places)
 
 
 def _precision(report: CellReport) -> Iterator[Content]:

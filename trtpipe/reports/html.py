@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from trtpipe.text.tables import one_line
 
@@ -25,6 +26,7 @@ class Markup(str):
 Content = str | Markup | None
 
 
+@lru_cache(maxsize=1 << 14)  # the cells of a build have most of their words in common
 def escaped(text: str) -> str:
     """The text as HTML shows it: on one line, control characters as their escapes."""
     return html.escape(text if text.isprintable() else one_line(text))
@@ -105,6 +107,7 @@ _KINDS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1 << 10)
 def status(word: str, more: str = "") -> Markup:
     """A state as a word, with a mark and a colour that repeat its meaning."""
     said = f"{word} {more}".strip()

@@ -7,6 +7,7 @@ allow, are escaped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from xml.sax.saxutils import escape, quoteattr
 
 from trtpipe.figures import figure_beside
@@ -105,5 +106,6 @@ def _case(case: Case) -> str:
     return f"{head}><{kind} message={_quoted(first)}>{body}</{kind}></testcase>"
 
 
+@lru_cache(maxsize=1 << 14)  # the cells of a build have most of their words in common
 def _quoted(text: str) -> str:
     return quoteattr(shortened(text, _MOST))

@@ -6,7 +6,7 @@ from trtpipe.reports.bars import histogram_bars, spread_words
 from trtpipe.reports.cell_parts import more
 from trtpipe.reports.html import Content, Markup, code, el, facts, joined, status, table
 from trtpipe.reports.part_models import Bench, Latency, Scales, Search
-from trtpipe.reports.plots import INSTALL, can_draw, pareto_plot, percentile_plot
+from trtpipe.reports.plots import pareto_plot, percentile_plot
 from trtpipe.reports.words import (
     NONE,
     micros_words,
@@ -41,15 +41,11 @@ def search_part(search: Search) -> Markup:
 
 def _points(search: Search) -> Markup:
     label = f"Cost against error of {plural(len(search.points), 'typed model')}; the table lists the best"
-    drawn = pareto_plot(search, "pareto", label) if can_draw() and search.points else None
+    drawn = pareto_plot(search, label)
     if drawn is not None:
         plot = el("figure", drawn, el("figcaption", label))
-    elif not search.points:
-        plot = el("p", "The points that were measured: not recorded here.", class_="soft")
     else:
-        plot = el(
-            "p", "Not drawn: cost against error; it needs matplotlib (", code(INSTALL), ").", class_="soft"
-        )
+        plot = el("p", "The points that were measured: not recorded here.", class_="soft")
     rows: list[list[Content]] = [
         [
             shortened(one.precision),
@@ -159,7 +155,7 @@ def _ends(one: Latency) -> tuple[float | None, ...]:
 def _distributions(bench: Bench) -> Markup:
     figures = []
     label = "Median and 99th percentile of each part, with a line to the slowest; the table has the numbers"
-    drawn = percentile_plot(bench.latency, "latency", label) if can_draw() else None
+    drawn = percentile_plot(bench.latency, label)
     if drawn is not None:
         figures.append(el("figure", drawn, el("figcaption", label)))
     for one in bench.latency:
@@ -169,12 +165,7 @@ def _distributions(bench: Bench) -> Markup:
             figures.append(
                 el("figure", bars, el("figcaption", f"{words}, µs: {spread_words(one.histogram)}"))
             )
-    missing = (
-        None
-        if can_draw()
-        else el("p", "Not drawn: percentiles; it needs matplotlib (", code(INSTALL), ").", class_="soft")
-    )
-    return joined([missing, el("div", *figures, class_="plots")])
+    return el("div", *figures, class_="plots")
 
 
 def _throughput(bench: Bench) -> Markup | None:

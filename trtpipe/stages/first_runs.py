@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import StepFailed
 from trtpipe.json_values import Json
-from trtpipe.plan.task import Task
+from trtpipe.plan.options import QuantizeOptions
+from trtpipe.plan.task import HALF, MODEL, Task
 from trtpipe.runners.validation.corner_inputs import CornerInputs
 from trtpipe.spec.variant import VariantSpec
 
@@ -67,6 +68,8 @@ class Fit:
     """Why a half variant would not pass; empty when it passes or none was asked for."""
     untried: str = ""
     """Why that could not be tried."""
+    quantized: dict[str, Json] = field(default_factory=dict)
+    """The half model that was tried: the options of its quantize step, and that step's summary."""
 
     def to_json(self) -> dict[str, Json]:
         """Plain data, to hand to another process."""
@@ -81,6 +84,7 @@ class Fit:
             "unsteady": self.unsteady,
             "refused": self.refused,
             "untried": self.untried,
+            "quantized": dict(self.quantized),
         }
 
 
@@ -118,7 +122,7 @@ def fit_model(task: Task) -> Fit:
         compared = {place.names[0]: (feeds[place.names[0]], outputs[place.names[0]]) for place in held}
         fit.keep = [_glob(name) for name in _overflowing(canonical, model, peaks)]
         try:
-            fit.refused = _refused(canonical, fit, compared, task.out)
+            fit.refused = _refused(_half_task(task, canonical, fit), fit, compared)
         except (NoKernel, StepFailed) as error:
             fit.untried = error.problems[0].fact
     return fit
@@ -329,28 +333,43 @@ def _metrics_of(expected: Array, actual: Array) -> Json:
     return accumulator.result().as_json()
 
 
-def _refused(canonical: Path, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]], out: Path) -> str:
-    """Why the variant would not pass, in a few words; empty when it passes.
+def _half_task(task: Task, canonical: Path, fit: Fit) -> Task:
+    """The quantize step of the half variant."""
+    from trtpipe.precisions import find_precision
+
+    half = find_precision("fp16")
+    assert half is not None, "fp16 is one of trtpipe's own"
+    keep: dict[str, Json] = {"fp32": [*fit.keep]} if fit.keep else {}
+    named: dict[str, Json] = {"precision": half.name, "precision_version": half.version, "keep": keep}
+    options = QuantizeOptions.from_record(named)
+    out = task.out / HALF
+    out.mkdir()
+    files = {path.name: path for path in sorted(canonical.parent.glob(f"{canonical.name}*"))}
+    return Task("quantize", options.record(), {"model": files}, out)
+
+
+def _refused(task: Task, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]]) -> str:
+    """Why the variant of a quantize step would not pass, in a few words; empty when it passes.
 
     `compared` are inputs and the float32 model's outputs for them, by corner.
     """
     from trtpipe.metrics.verdicts import judge_report
     from trtpipe.precisions import find_precision
     from trtpipe.precisions.audit import low_shares
-    from trtpipe.precisions.casts.files import rewrite_file
     from trtpipe.proofs.randomness import drawn_outputs
     from trtpipe.runners.cpu.graphs import runnable_model
     from trtpipe.runners.cpu.onnxruntime import open_runner
     from trtpipe.spec.pipeline import Threshold
+    from trtpipe.stages.plan_stages import quantized
 
     half = find_precision("fp16")
     assert half is not None, "fp16 is one of trtpipe's own"
-    typed = out / "typed.onnx"
-    made = rewrite_file(half, canonical, typed, keep={"fp32": tuple(fit.keep)} if fit.keep else {})
+    made = quantized(task)
+    fit.quantized = {"options": dict(task.options), "summary": made.to_json()}
     shares = low_shares(half.name, made.audit.nodes, made.audit.weight_elements)
     if not shares or min(shares) < _LEAST_SHARE:
         return "next to nothing of the model computes in it"
-    model = runnable_model(typed)
+    model = runnable_model(task.out / MODEL)
     drawn = drawn_outputs(model.proto)
     places: list[Json] = []
     with open_runner(model, spinning=False) as runner:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.calibration.calibrators import CalibrationRequest
 from trtpipe.json_values import JsonObject
@@ -28,6 +28,9 @@ from trtpipe.plan.options import (
 from trtpipe.plan.task import MODEL, PARSED, SCALES, Made, Task
 from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
+
+if TYPE_CHECKING:
+    from trtpipe.precisions.casts.files import Rewritten
 
 
 def fetch_file(task: Task) -> Made:
@@ -116,6 +119,12 @@ def _measured(task: Task, options: CalibrateOptions, out: Path) -> Mapping[str, 
 
 def quantize_model(task: Task) -> Made:
     """Canonical ONNX → typed ONNX."""
+    rewritten = quantized(task)
+    return Made(_model_files(task.out / MODEL), rewritten.to_json())
+
+
+def quantized(task: Task) -> Rewritten:
+    """Writes the typed model of a quantize task."""
     from trtpipe.calibration.scales import read_scales
     from trtpipe.precisions import Choices, find_precision
     from trtpipe.precisions.casts.files import rewrite_file
@@ -131,7 +140,7 @@ def quantize_model(task: Task) -> Made:
         amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
         measured = measured_of(scales)
     with tempfile.TemporaryDirectory(prefix=".graft-", dir=task.out) as workplace:
-        rewritten = rewrite_file(
+        return rewrite_file(
             found,
             task.input("model"),
             out,
@@ -146,7 +155,6 @@ def quantize_model(task: Task) -> Made:
             ),
             graft=graft_of(asked.graft, {}, None, Path(workplace)),
         )
-    return Made(_model_files(out), rewritten.to_json())
 
 
 def validate_model(task: Task) -> Made:

@@ -252,6 +252,8 @@ def _remove(store: LocalStore, found: Survey, result: Collected) -> None:
         with store.removing():
             batch = [found.artifacts[hex_] for hex_ in result.artifacts[first : first + _BATCH]]
             spared |= {one.hex for one in batch if one.hex not in spared and not _remove_artifact(one)}
+    if store.verified is not None:
+        store.verified.forget(result.artifacts)
     for hex_ in spared.intersection(result.artifacts):
         result.artifacts.remove(hex_)
         result.freed -= found.artifacts[hex_].size

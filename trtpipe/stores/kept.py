@@ -15,8 +15,8 @@ from pathlib import Path
 from trtpipe.digests import digest_bytes
 from trtpipe.files import write_whole
 from trtpipe.stores.judgement import text_of
-from trtpipe.stores.local import note_use
 from trtpipe.stores.strangers import Untrusted
+from trtpipe.stores.traces import note_use
 
 FOLDER = "from"
 _NAME = "place"

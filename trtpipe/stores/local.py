@@ -37,7 +37,8 @@ from trtpipe.stores.marks import MARK, lay_mark, read_mark
 from trtpipe.stores.placement import flush, place
 from trtpipe.stores.scratches import claimed, remove_older, sweep
 from trtpipe.stores.strangers import Untrusted
-from trtpipe.stores.traces import TraceReader, readable, written_trace
+from trtpipe.stores.traces import TraceReader, note_use, readable, written_trace
+from trtpipe.stores.verified_files import Known, VerifiedFiles
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -48,8 +49,6 @@ SCHEMA = 1
 _POLL_SECONDS = 0.2
 _PARTIAL = "partial-"
 _PARTIAL_SECONDS = 14 * 24 * 3600
-_TOUCH_SECONDS = 6 * 3600
-"""The resolution of a trace's time of last use, so that large builds do not write for every step."""
 
 
 class LocalStore:
@@ -70,6 +69,8 @@ class LocalStore:
         """Signs what is recorded here, for those who read this directory and trust the key."""
         self.word = ""
         """Whose word it takes besides its own: another one means that what was taken before is asked anew."""
+        self.verified: VerifiedFiles | None = None
+        """Which artifacts need not be read to be placed; None in a store that its user did not choose."""
         self._project = project
         self._lock_files = lock_files
         self._read_only = read_only
@@ -94,9 +95,7 @@ class LocalStore:
         try:
             found = digest_file(path)
         except FileNotFoundError:
-            raise ArtifactMissing(
-                Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}"
-            ) from None
+            raise self._missing(digest) from None
         except OSError as error:
             raise store_error(self.root, error) from error
         if not same_digest(found, digest):
@@ -127,26 +126,30 @@ class LocalStore:
     def fetch(self, digest: Digest, target: Path, *, link: bool = True) -> None:
         """Put the artifact's verified bytes at `target`: a clone or a hard link where the file system allows it.
 
-        The bytes cannot change between verification and use, because the placed copy is what gets verified.
+        The placed copy is what gets verified. It is not read if the user's own store has verified the artifact before
+        and nothing has touched the file since.
         """
+        source = self.object_path(digest)
+        known = Known(self.verified, digest, source)
 
         def accept(placed: Path) -> None:
-            if not same_digest(digest_file(placed), digest):
+            if not known.is_untouched(placed) and not same_digest(digest_file(placed), digest):
                 self.path(digest)  # raises the error that describes the artifact's problem
                 raise OSError(errno.EIO, "the copy differs from the artifact", str(target))
 
-        source = self.object_path(digest)
         if not source.exists():
-            raise ArtifactMissing(Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}")
+            raise self._missing(digest)
         with mapped(target):
             try:
                 place(source, target, link=link, accept=accept)
             except FileNotFoundError:
                 if source.exists():
                     raise
-                raise ArtifactMissing(
-                    Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}"
-                ) from None
+                raise self._missing(digest) from None
+        known.note()
+
+    def _missing(self, digest: Digest) -> ArtifactMissing:
+        return ArtifactMissing(Code.NO_ARTIFACT, f"the store {self.root} has no artifact {digest.short}")
 
     def trace(self, key: str) -> Trace | None:
         """The trace of a key, or None; a damaged one is quarantined and counts as absent."""
@@ -390,10 +393,3 @@ class LocalStore:
                 f"the store {self.root} has schema {schema}, this trtpipe writes schema {SCHEMA}",
                 "use a newer trtpipe, or point $TRTPIPE_STORE to another directory",
             )
-
-
-def note_use(path: Path) -> None:
-    """Update a trace's mtime, which tells the collector when it was last used."""
-    with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > _TOUCH_SECONDS:
-            os.utime(path)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from trtpipe.files import open_beside
+from trtpipe.files import copy_range, open_beside
 
 _FICLONE = 0x40049409
 """Linux's ioctl that makes a file share the blocks of another one (ioctl_ficlonerange(2))."""
@@ -34,8 +34,7 @@ def place(
         finally:
             os.close(handle)
         if not cloned and not (link and _try_link(source, temporary)):
-            shutil.copyfile(source, temporary)
-            flush(temporary)
+            _copy(source, temporary)
             temporary.chmod(0o644)
         elif cloned:
             temporary.chmod(0o644)
@@ -62,10 +61,34 @@ def try_clone(source: Path, handle: int) -> bool:
     return True
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy the bytes, in the kernel where it can, and flush them."""
+    with source.open("rb") as old, target.open("wb") as new:
+        copy_range(old, new, 0, os.fstat(old.fileno()).st_size)
+        new.flush()
+        os.fsync(new.fileno())
+
+
 def flush(path: Path) -> None:
     """Flush a file's bytes to the disk. Raises OSError."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def flushing(path: Path) -> Iterator[None]:
+    """Flush a large file while the context does something else with it, so that storing it need not wait for that."""
+
+    def work() -> None:
+        with contextlib.suppress(OSError):  # storing it flushes again, and then reports the error
+            flush(path)
+
+    thread = threading.Thread(target=work, name="flush")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _try_link(source: Path, temporary: Path) -> bool:

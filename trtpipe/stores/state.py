@@ -1,8 +1,15 @@
 """What this project's last builds saw: each step's last key and outputs, each cell's delivered files, source digests.
 
-Everything here saves work only and may be deleted at any time; it never overrides a digest. It is one small JSON file
-that begins with the seal of the user who wrote it (`homes.py`), so that a build with nothing to do reads one file and
-stats the rest, and a file that came with somebody else's project counts as absent.
+Everything here saves work only and may be deleted at any time; it never overrides a digest. It is one sealed file
+(`sealed_files.py`), so one that came with somebody else's project counts as absent:
+
+    {"seal":"…"}                             of all that follows
+    {"schema":2}
+    <tab>{"digests":{…},"notes":{…}}         of source files
+    digits<tab>{"steps":{…},"cells":{…}}     of a pipeline, in one line
+
+Only the lines of pipelines that a command asks for are parsed, and a save copies the others as they are: so that the
+work grows with what a command is about, and not with the project.
 """
 
 from __future__ import annotations
@@ -12,7 +19,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,30 +27,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import StoreError
 from trtpipe.files import held, read_regular, write_whole
-from trtpipe.homes import seal_of
-from trtpipe.json_values import (
-    JsonObject,
-    Malformed,
-    object_in,
-    read_object,
-    texts_in,
-)
+from trtpipe.json_values import JsonObject, Malformed, object_in, read_object
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import store_error
+from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
 
 if TYPE_CHECKING:
     from trtpipe.plan.address import Address
 
-SCHEMA = 1
+SCHEMA = 2
 STATE_FILE = ".trtpipe/state.json"
 """Its path below the project's root."""
-_TABLES = ("steps", "cells", "digests", "notes", "stamps")
 _MOST_BYTES = 1 << 30
-_SEAL = b'{"seal":"'
-_DIGITS = 64
-"""The file begins with a seal of its content, so that it counts as absent after any kind of damage."""
+_FIRST = b'{"schema":%d}\n' % SCHEMA
+_FILES = ""
+"""The name of the line that is about source files."""
+_TABLES = {True: ("digests", "notes"), False: ("steps", "cells")}
+"""The tables of that line, and those of a pipeline's."""
 _TICK_NS = 50_000_000  # several ticks of the coarsest timestamps that file systems use
-Signature = list[int]
+Tables = dict[str, dict[str, Any]]
+"""A line's tables: name → entry."""
+Signature = str
 """Size, mtime in nanoseconds and inode: every ordinary way to change a file changes one of them."""
 
 
@@ -53,7 +57,12 @@ def signature_of(path: str) -> Signature | None:
         found = os.stat(path)  # noqa: PTH116 - a Path for each of thousands of files costs more than the stat
     except (OSError, ValueError):
         return None
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+
+
+def changed_at(signature: Signature) -> int:
+    """When the file was last changed, in nanoseconds since 1970."""
+    return int(signature.split()[1])
 
 
 Noted = TypeVar("Noted", str, list[str])
@@ -61,7 +70,7 @@ Noted = TypeVar("Noted", str, list[str])
 
 def _settled(signature: Signature | None) -> bool:
     """Whether the file is unchanged for a while; a write within one clock tick does not change the signature."""
-    return signature is not None and time.time_ns() - signature[1] > _TICK_NS
+    return signature is not None and time.time_ns() - changed_at(signature) > _TICK_NS
 
 
 def _keep_out_of_git(folder: Path) -> None:
@@ -71,43 +80,85 @@ def _keep_out_of_git(folder: Path) -> None:
         write_whole(ignore, b"*\n", durable=False)
 
 
-def _check(data: JsonObject) -> None:  # noqa: C901 - plain loops: a build with nothing to do waits for it
-    """Checks that every table and entry has the form that is written below. Raises Malformed.
+def _pipeline_of(name: str) -> str:
+    """The pipeline that a cell's name or a step's address begins with."""
+    return name.partition("/")[0].partition(":")[0]
 
-    Uses plain loops for speed, because a build with nothing to do waits for it. Digests are checked later, when parsed.
-    """
-    if data.get("schema") != SCHEMA:
-        raise Malformed("it has another schema")
-    steps, cells, stamps = (object_in(data, name) for name in ("steps", "cells", "stamps"))
-    for step in steps.values():
-        outputs = step.get("outputs") if isinstance(step, dict) and _are(str, step.get("key")) else None
-        if not isinstance(outputs, dict) or not _are(str, *outputs.values()):
-            raise Malformed("a step has another form")
-    for cell in cells.values():
-        if (
-            not isinstance(cell, dict)
-            or not _are(str, cell.get("content"), cell.get("folder"))
-            or not _are(dict, cell.get("files"), cell.get("lock"))
-        ):
-            raise Malformed("a cell has another form")
-    for table in ("digests", "notes"):
-        if not all(isinstance(pair, list) and len(pair) == 2 for pair in object_in(data, table).values()):
-            raise Malformed("a note is not a pair")
-    for name in stamps:
-        stamp = object_in(stamps, name)
-        texts_in(stamp, "environment"), object_in(stamp, "files"), texts_in(stamp, "cells")
+
+def _checked(name: str, data: JsonObject) -> Tables:
+    """The tables of a line. Raises Malformed. Digests are checked later, when parsed."""
+    tables: dict[str, Any] = {table: object_in(data, table) for table in _TABLES[name == _FILES]}
+    for table, entries in tables.items():
+        if not all(map(_FORMS[table], entries.values())):
+            raise Malformed(f"one of its {table} has another form")
+    return tables
+
+
+def _is_step(step: object) -> bool:
+    outputs = step.get("outputs") if isinstance(step, dict) and _are(str, step.get("key")) else None
+    return isinstance(outputs, dict) and _are(str, *outputs.values())
+
+
+def _is_cell(cell: object) -> bool:
+    files = cell.get("files") if isinstance(cell, dict) else None
+    return (
+        isinstance(cell, dict)
+        and _are(str, cell.get("content"), cell.get("folder"), cell.get("lock"))
+        and isinstance(files, dict)
+        and all(known is None or isinstance(known, str) for known in files.values())
+    )
+
+
+def _is_pair(note: object) -> bool:
+    return isinstance(note, list) and len(note) == 2
 
 
 def _are(kind: type, *values: object) -> bool:
     return all(isinstance(value, kind) for value in values)
 
 
+_FORMS: Mapping[str, Callable[[object], bool]] = {
+    "steps": _is_step,
+    "cells": _is_cell,
+    "digests": _is_pair,
+    "notes": _is_pair,
+}
+"""Table → whether an entry has the form that is written below."""
+
+
 def steps_in(path: Path) -> object:
     """The steps in a state file, whoever wrote it: the collector keeps everything that any project may need."""
     try:
-        return read_object(read_regular(path, _MOST_BYTES)).get("steps")
-    except (OSError, Malformed):
+        saved = _Saved.of(read_regular(path, _MOST_BYTES))
+    except OSError:
         return None
+    names = [name for name in saved.lines if name != _FILES]
+    return {name: step for part in names for name, step in saved.take(part)["steps"].items()} or None
+
+
+@dataclass(slots=True)
+class _Saved:
+    """The lines of a state file, each parsed when it is asked for."""
+
+    lines: dict[str, bytes] = field(default_factory=dict)
+    """Pipeline → its line, without its end, until that is taken."""
+
+    @classmethod
+    def of(cls, text: bytes) -> _Saved:
+        """The lines of a state file; none if it has another schema."""
+        found = cls()
+        if text.startswith(_FIRST, CONTENT_AT):
+            for line in text[CONTENT_AT + len(_FIRST) :].split(b"\n")[:-1]:
+                found.lines[line[: max(0, line.find(b"\t"))].decode(errors="replace")] = line
+        return found
+
+    def take(self, name: str) -> Tables:
+        """The tables of a line, whose text is let go; empty when there is none, or it has another form."""
+        line = self.lines.pop(name, None)
+        if line is not None:
+            with contextlib.suppress(Malformed):
+                return _checked(name, read_object(line.partition(b"\t")[2]))
+        return {table: {} for table in _TABLES[name == _FILES]}
 
 
 @dataclass(slots=True)
@@ -115,41 +166,40 @@ class ProjectState:
     """The state of one project; `save` writes it if it changed."""
 
     path: Path
-    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
-    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
-    digests: dict[str, list[Any]] = field(default_factory=dict)
-    notes: dict[str, list[Any]] = field(default_factory=dict)
-    stamps: dict[str, dict[str, Any]] = field(default_factory=dict)
     word: str = ""
     """Identifies whom the store trusts now (`LocalStore.word`); steps noted under another are looked up again."""
-    _changed: set[tuple[str, str]] = field(default_factory=set)
-    """Table and name of what changed since it was loaded or saved."""
+    _saved: _Saved = field(default_factory=_Saved)
+    _seen: Signature | None = None
+    """The file's signature when it was read; None if a later write may have the same."""
+    _parts: dict[str, Tables] = field(default_factory=dict)
+    """The lines that were asked for."""
+    _changed: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    """Line → table and name of what changed since it was loaded or saved."""
+    _waits: bool = False
+    """Whether `save` leaves the saving to the end of `saving_once`."""
 
     @classmethod
     def load(cls, path: Path) -> ProjectState:
         """The state as last saved; empty when there is none or the file is damaged."""
-        try:
-            text = read_regular(path, _MOST_BYTES)
-            body = b"{" + text[len(_SEAL) + _DIGITS + 2 :]
-            if text.startswith(_SEAL + seal_of(body).encode() + b'",'):
-                data = read_object(body)
-                _check(data)
-                tables: dict[str, Any] = {table: data[table] for table in _TABLES}
-                return cls(path, **tables)
-        except (OSError, Malformed):
-            pass
-        return cls(path)
+        found = cls(path)
+        found._read()
+        return found
+
+    def _read(self) -> None:
+        before = signature_of(str(self.path))
+        self._saved = _Saved.of(read_sealed(self.path, _MOST_BYTES))
+        self._seen = before if _settled(before) else None
 
     def save(self) -> None:
         """Write the state; skipped in a project that is not writable. Raises StoreError when the disk is full."""
-        if not self._changed:
+        if not self._changed or self._waits:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _keep_out_of_git(self.path.parent)
             with held(self.path.with_name("state.lock")):
-                self._take_over_from(ProjectState.load(self.path))
-                write_whole(self.path, self._text(), durable=False)
+                self._take_over()
+                write_whole(self.path, sealed(self._text()), durable=False)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 return
@@ -158,26 +208,65 @@ class ProjectState:
             fact = f"cannot write {self.path}: {(error.strerror or str(error)).lower()}"
             raise StoreError(Code.CANNOT_WRITE, f"{fact}; nothing was lost") from error
         self._changed.clear()
+        self._seen = None
 
-    def _take_over_from(self, saved: ProjectState) -> None:
+    @contextlib.contextmanager
+    def saving_once(self) -> Iterator[None]:
+        """Within it `save` waits, for a command that goes through many pipelines; what changed is saved at the end."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+            self.save()
+
+    def _take_over(self) -> None:
         """Keep what another build saved meanwhile, except entries that changed here."""
-        for table in _TABLES:
-            own = getattr(self, table)
-            changed = {name: own[name] for kind, name in self._changed if kind == table}
-            setattr(
-                self, table, changed if table == "stamps" and changed else getattr(saved, table) | changed
-            )
+        if self._seen is not None and signature_of(str(self.path)) == self._seen:
+            return
+        self._read()
+        own, self._parts = self._parts, {}
+        for line, changes in self._changed.items():
+            now = self._part(line)
+            for table, name in changes:
+                now[table][name] = own[line][table][name]
 
     def _text(self) -> bytes:
-        data = {"schema": SCHEMA, **{table: getattr(self, table) for table in _TABLES}}
-        body = json.dumps(data, separators=(",", ":")).encode()
-        return _SEAL + seal_of(body).encode() + b'",' + body[1:]
+        lines = [_FIRST]
+        for name in sorted({*self._saved.lines, *self._parts}):
+            if name in self._saved.lines:
+                lines += [self._saved.lines[name], b"\n"]
+            elif any(self._parts[name].values()):
+                tables = json.dumps(self._parts[name], separators=(",", ":")).encode()
+                lines += [name.encode(), b"\t", tables, b"\n"]
+        return b"".join(lines)
 
-    def remember_stamp(self, name: str, entry: dict[str, Any]) -> None:
-        """Note the files that a build with nothing to do has checked; only one stamp is kept, for its size."""
-        if self.stamps.get(name) != entry:
-            self.stamps = {name: entry}
-            self._changed.add(("stamps", name))
+    def _part(self, name: str) -> Tables:
+        if name not in self._parts:
+            self._parts[name] = self._saved.take(name)
+        return self._parts[name]
+
+    def _of(self, table: str, name: str) -> dict[str, Any]:
+        """The table with the entry of a step or a cell."""
+        return self._part(_pipeline_of(name))[table]
+
+    def _put(self, line: str, table: str, name: str, entry: object) -> None:
+        self._part(line)[table][name] = entry
+        self._changed.setdefault(line, set()).add((table, name))
+
+    def _all(self, table: str) -> dict[str, dict[str, Any]]:
+        names = {*self._saved.lines, *self._parts} - {_FILES}
+        return {name: entry for part in sorted(names) for name, entry in self._part(part)[table].items()}
+
+    @property
+    def steps(self) -> dict[str, dict[str, Any]]:
+        """Every step of every pipeline."""
+        return self._all("steps")
+
+    @property
+    def cells(self) -> dict[str, dict[str, Any]]:
+        """Every cell of every pipeline."""
+        return self._all("cells")
 
     @property
     def root(self) -> Path:
@@ -186,12 +275,14 @@ class ProjectState:
 
     def last_key(self, address: Address) -> str | None:
         """The key of the step's last success here."""
-        entry = self.steps.get(str(address))
+        name = str(address)
+        entry = self._of("steps", name).get(name)
         return entry["key"] if entry else None
 
     def last_outputs(self, address: Address, key: str) -> dict[str, Digest] | None:
         """The step's last outputs here, if it ran under this key."""
-        entry = self.steps.get(str(address))
+        name = str(address)
+        entry = self._of("steps", name).get(name)
         if entry is None or entry["key"] != key or entry.get("word", "") != self.word:
             return None
         with contextlib.suppress(ValueError, AttributeError):
@@ -204,22 +295,21 @@ class ProjectState:
         if self.word:
             entry["word"] = self.word
         name = str(address)
-        if self.steps.get(name) != entry:
-            self.steps[name] = entry
-            self._changed.add(("steps", name))
+        if self._of("steps", name).get(name) != entry:
+            self._put(_pipeline_of(name), "steps", name, entry)
 
-    def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: Mapping[str, Any]) -> None:
-        """Note the files that were delivered for a cell and its lock entry; `content` identifies their contents."""
+    def remember_cell(self, cell: str, content: str, files: Iterable[Path], lock: str) -> None:
+        """Note the files that were delivered for a cell and the text of its lock entry; `content` identifies both."""
         paths = list(files)
         folder = paths[0].parent.relative_to(self.root).as_posix()
         signatures = {path.name: signature_of(str(path)) for path in paths}
-        self.cells[cell] = {"content": content, "folder": folder, "files": signatures, "lock": dict(lock)}
-        self._changed.add(("cells", cell))
+        entry = {"content": content, "folder": folder, "files": signatures, "lock": lock}
+        self._put(_pipeline_of(cell), "cells", cell, entry)
 
-    def lock_entry(self, cell: str) -> dict[str, Any]:
-        """The lock entry of a delivered cell."""
-        entry: dict[str, Any] = self.cells[cell]["lock"]
-        return entry
+    def lock_text(self, cell: str) -> str | None:
+        """The text of a delivered cell's lock entry; None when it was never delivered."""
+        entry = self._of("cells", cell).get(cell)
+        return entry["lock"] if entry is not None else None
 
     def noted_text(self, path: Path, about: str, find: Callable[[], str]) -> str:
         """The result of `find` for a file, computed again only when the file's signature changed."""
@@ -234,35 +324,38 @@ class ProjectState:
         return self._note(path, about, find)
 
     def _known_of(self, path: Path, about: str) -> object:
-        known = self.notes.get(f"{about}:{path}")
+        known = self._part(_FILES)["notes"].get(f"{about}:{path}")
         return known[1] if known is not None and signature_of(str(path)) == known[0] else None
 
     def _note(self, path: Path, about: str, find: Callable[[], Noted]) -> Noted:
         name, signature = f"{about}:{path}", signature_of(str(path))
         value = find()
         if signature_of(str(path)) == signature and _settled(signature):
-            self.notes[name] = [signature, value]
-            self._changed.add(("notes", name))
+            self._put(_FILES, "notes", name, [signature, value])
         return value
 
     def delivered(self, cell: str, content: str) -> bool:
         """Whether the cell's files are, by their signatures, those delivered for this content."""
-        entry = self.cells.get(cell)
+        entry = self._of("cells", cell).get(cell)
         if entry is None or entry["content"] != content:
             return False
         folder = f"{self.root}/{entry['folder']}"
         return all(signature_of(f"{folder}/{name}") == known for name, known in entry["files"].items())
 
+    def delivered_files(self, cell: str) -> tuple[str, dict[str, Signature | None]]:
+        """A delivered cell's folder, relative to the root, and the signatures of its files when they were delivered."""
+        entry = self._of("cells", cell)[cell]
+        return entry["folder"], entry["files"]
+
     def digest(self, path: Path) -> Digest:
         """A source file's digest, read again only when its signature changed. Raises OSError."""
         name = str(path)
         signature = signature_of(name)
-        known = self.digests.get(name)
+        known = self._part(_FILES)["digests"].get(name)
         if known is not None and signature == known[0]:
             with contextlib.suppress(ValueError, AttributeError):
                 return Digest.parse(known[1])
         digest = digest_file(path)
         if signature_of(name) == signature and _settled(signature):
-            self.digests[name] = [signature, str(digest)]
-            self._changed.add(("digests", name))
+            self._put(_FILES, "digests", name, [signature, str(digest)])
         return digest

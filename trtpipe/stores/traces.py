@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -20,6 +21,8 @@ from trtpipe.stores.strangers import Untrusted, checked, parse
 
 _SETTLED_NS = 50_000_000
 """Several ticks of the coarsest file system clock: a change within one tick may go unnoticed."""
+_TOUCH_SECONDS = 6 * 3600
+"""The resolution of a trace's time of last use, so that large builds do not write for every step."""
 _MOST_REMEMBERED = 64 << 20
 
 _Seen = tuple[int, int, int]
@@ -111,3 +114,10 @@ def _spelled(value: Any) -> Any:  # noqa: ANN401 - what JSON holds
 
 def _digest_of(data: JsonObject) -> str:
     return digest_bytes(json.dumps(data, sort_keys=True, allow_nan=False).encode()).hex
+
+
+def note_use(path: Path) -> None:
+    """Update a trace's mtime, which tells the collector when it was last used."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _TOUCH_SECONDS:
+            os.utime(path)

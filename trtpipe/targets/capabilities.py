@@ -9,6 +9,7 @@ depend on types are in `types_by_gpu` and re-exported here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Literal
 
 from trtpipe.errors import Problem
@@ -60,6 +61,7 @@ _SPANS: dict[Flavour, tuple[Span, ...]] = {
 Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
 
+@cache  # asked for every cell
 def capabilities_of(flavour: Flavour, version: str) -> tuple[ComputeCapability, ...]:
     """The compute capabilities that this TensorRT builds for, in order."""
     number = parse_version(version)

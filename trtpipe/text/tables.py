@@ -14,6 +14,8 @@ def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def one_line(text: str) -> str:
     """The text on one line, with unprintable characters escaped: a model's tensors may have any name."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

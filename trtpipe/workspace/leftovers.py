@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def sweep_project(root: Path, build: Path) -> None:
 def _folders(top: Path, depth: int) -> Iterator[Path]:
     yield top
     if depth and top.is_dir():
-        for inner in top.iterdir():
-            if inner.is_dir() and not inner.is_symlink():
-                yield from _folders(inner, depth - 1)
+        with os.scandir(top) as entries:
+            inner = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for path in inner:
+            yield from _folders(Path(path), depth - 1)

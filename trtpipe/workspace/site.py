@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trtpipe.digests import digest_bytes, same_digest
 from trtpipe.loader.project import LOCK_FILE, Project
-from trtpipe.lockfile import Lock, agrees, choices_in, load_lock, shown_digest, tactics_in
+from trtpipe.lockfile import Lock, agrees, choices_in, entries_with, load_lock, shown_digest, tactics_in
 from trtpipe.lockfile.entries import RECIPE
 from trtpipe.plan.address import Address
 from trtpipe.plan.fingerprint import Record
@@ -60,7 +60,7 @@ class Site:
         """An engine's key → the tactics in the lockfile."""
         if self.sent_tactics is not None:
             return self.sent_tactics
-        return tactics_in(self.lock.cells.values())
+        return tactics_in(entries_with(self.lock.cells, "tactics"))
 
     @cached_property
     def scales(self) -> LockedScales:

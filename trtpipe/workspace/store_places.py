@@ -34,6 +34,8 @@ class StorePlace:
 
     root: Path
     lock_files: bool = False
+    own: bool = False
+    """Whether the user chose it, and not the project, and it is not among the project's files."""
 
 
 def store_spec(project: Project) -> StoreSpec:
@@ -46,14 +48,16 @@ def place_of_store(project: Project, user: UserSpec) -> StorePlace:
     asked = store_spec(project)
     lock_files = "files" in (asked.locks, user.store.locks)
     if named := os.environ.get("TRTPIPE_STORE"):
-        return StorePlace(expanded(named).absolute(), lock_files)
+        root = expanded(named).absolute()
+        return StorePlace(root, lock_files, own=not _is_inside(root, project.root))
     path = asked.path or user.store.path
     if path is None:
-        return StorePlace(users_store(), lock_files)
+        return StorePlace(users_store(), lock_files, own=True)
     root = project.root / expanded(path)
-    if asked.path or _is_inside(root, project.root):
+    named_by_project = bool(asked.path) or _is_inside(root, project.root)
+    if named_by_project:
         _refuse_unallowed(project, root)
-    return StorePlace(root, lock_files)
+    return StorePlace(root, lock_files, own=not named_by_project)
 
 
 def users_store() -> Path:

@@ -23,6 +23,7 @@ from trtpipe.spec.store import StoreSpec, refuse_plain_http
 from trtpipe.spec.user import UserSpec
 from trtpipe.stores.kept import Kept
 from trtpipe.stores.local import LocalStore
+from trtpipe.stores.verified_files import VerifiedFiles
 from trtpipe.workspace.signing_keys import secret_key
 from trtpipe.workspace.store_places import (
     directory_of,
@@ -89,6 +90,7 @@ class _Opening:
             store = layered
         store.warnings += said
         store.sign = self._signer()
+        store.verified = VerifiedFiles.of(place.root) if place.own else None
         return store
 
     def _trusted(self, warn: Callable[[str], None]) -> tuple[str, ...] | None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from trtpipe.toolchains.detect import DetectedGpu
 
 
+_DEFAULT = ToolchainSpec(flavour="tensorrt_rtx")
+
+
 @dataclass(slots=True)
 class TargetResolver:
     """Resolves targets; asks each toolchain once and looks for this machine's GPUs at most once."""
@@ -33,6 +36,8 @@ class TargetResolver:
     recorded: Callable[[str, str], Mapping[str, str]] = lambda pipeline, target: {}
     """The identity of a target's GPU in the lockfile; empty if there is none."""
     _here: tuple[DetectedGpu, ...] | None = None
+    _resolved: dict[tuple[Any, ...], TargetFacts] = field(default_factory=dict)
+    """The facts of targets of the same GPUs and toolchain, which many cells have in common."""
 
     def resolve(self, spec: PipelineSpec, name: str) -> TargetFacts | list[Problem]:
         """The resolved target, or its problems, located in the spec."""
@@ -47,9 +52,13 @@ class TargetResolver:
         identity = self._gpu_identity(name, spec, toolchain, capabilities)
         if isinstance(identity, Problem):
             return [identity]
-        return TargetFacts(
-            tuple(one.sm for one in capabilities), toolchain.facts(), identity, found=toolchain
-        )
+        sms = tuple(one.sm for one in capabilities)
+        if identity:
+            return TargetFacts(sms, toolchain.facts(), identity, found=toolchain)
+        same = (sms, id(toolchain))  # which is kept in `toolchains`
+        if same not in self._resolved:
+            self._resolved[same] = TargetFacts(sms, toolchain.facts(), {}, found=toolchain)
+        return self._resolved[same]
 
     def toolchain_of(self, spec: PipelineSpec, target: str) -> Toolchain | Problem:
         """The toolchain that a target names, or the default one."""
@@ -57,7 +66,7 @@ class TargetResolver:
 
         name = spec.targets[target].toolchain
         described = spec.toolchains[name] if name is not None else None
-        key = described or ToolchainSpec(flavour="tensorrt_rtx")
+        key = described or _DEFAULT
         if key not in self.toolchains:
             path = ("toolchains", name) if name is not None else ("targets", target)
             refused = self._refused(described, path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from trtpipe.errors import Problem, SpecError
 from trtpipe.loader.all_specs import Loaded, load_all
-from trtpipe.loader.grammar import KnownNames, Parser
 from trtpipe.loader.project import LOCK_FILE, Project, find_pipelines
 from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.problem_codes import Code
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.state import STATE_FILE, ProjectState
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
+from trtpipe.workspace.known_names import known_names
 from trtpipe.workspace.site import Site, site_of
 from trtpipe.workspace.stores import open_store
 from trtpipe.workspace.written_places import refuse_foreign_places
@@ -37,6 +38,8 @@ class Workspace:
     pipelines: tuple[LoadedPipeline, ...]
     globs: tuple[str, ...] = ()
     """Cells and bundles that the command is about; all when empty."""
+    opened: int = field(default_factory=time.time_ns, compare=False)
+    """When its files were begun to be read, in nanoseconds since 1970."""
     bundles: tuple[LoadedBundle, ...] = ()
     """The project's bundles, as far as the command names them or their directory."""
     scope: frozenset[str] = frozenset()
@@ -71,6 +74,12 @@ class Workspace:
     def state(self) -> ProjectState:
         """What this project's last builds saw."""
         return self._state_in(self.root)
+
+    def of(self, pipeline: LoadedPipeline) -> Workspace:
+        """The same project with one pipeline only; store, state and lockfile are shared, so they are read once."""
+        found = replace(self, pipelines=(pipeline,))
+        vars(found).update(store=self.store, state=self.state, site=self.site)
+        return found
 
     def _state_in(self, folder: Path) -> ProjectState:
         found = ProjectState.load(folder / STATE_FILE)
@@ -109,67 +118,6 @@ class Workspace:
         return tuple(one for one in self.bundles if all(map(self.wants, one.cells)))
 
 
-def known_names() -> KnownNames:
-    """The parsers and precisions that are installed; none is imported."""
-    from trtpipe.calibration.calibrators import calibrator_names
-    from trtpipe.frontends import frontend_names
-    from trtpipe.precisions import precision_names
-
-    return KnownNames(
-        parsers=frontend_names(),
-        precisions=precision_names(),
-        parser=_parser,
-        calibrators=calibrator_names(),
-        methods=_methods,
-        needs_calibration=_needs_calibration,
-        misfits=_misfits,
-        has_blocks=_has_blocks,
-        computes_in_half=_computes_in_half,
-    )
-
-
-def _methods(calibrator: str) -> tuple[str, ...]:
-    from trtpipe.calibration.calibrators import find_calibrator
-
-    found = find_calibrator(calibrator)
-    return found.methods if found is not None else ()
-
-
-def _needs_calibration(precision: str) -> bool:
-    from trtpipe.precisions import find_precision
-
-    found = find_precision(precision)
-    return found is not None and found.needs_calibration
-
-
-def _misfits(precision: str, base: object, block: object) -> tuple[Problem, ...]:
-    from trtpipe.precisions import find_precision
-
-    found = find_precision(precision)
-    return found.misfits(base, block) if found is not None else ()
-
-
-def _has_blocks(precision: str) -> bool:
-    from trtpipe.precisions import find_precision
-
-    found = find_precision(precision)
-    return found is not None and found.block > 0
-
-
-def _computes_in_half(precision: str) -> bool:
-    from trtpipe.precisions import find_precision
-
-    found = find_precision(precision)
-    return found is not None and found.computes_in_half()
-
-
-def _parser(name: str) -> Parser:
-    from trtpipe.frontends import frontend_called
-
-    found = frontend_called(name)
-    return Parser(found.Options, found.needs_source, found.takes_directory)
-
-
 def open_workspace(
     arguments: Sequence[str], only: Sequence[str] = (), cwd: Path | None = None, *, only_to_look: bool = False
 ) -> Workspace:
@@ -178,23 +126,23 @@ def open_workspace(
     `only_to_look` allows links that lead out of the project, because nothing is written then. Raises SpecError with
     every problem of every spec.
     """
-    cwd = cwd or Path.cwd()
+    opened, cwd = time.time_ns(), cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
     specs = [text for text in arguments if text not in cells]
     loaded = load_all(find_pipelines(specs, cwd), known_names())
     if loaded.problems:
         raise SpecError(loaded.problems)
-    workspace = workspace_of(loaded, (*cells, *only))
+    workspace = workspace_of(loaded, (*cells, *only), opened)
     _refuse_unmatched(workspace)
     if not only_to_look:
         refuse_foreign_places(workspace.root)
     return workspace
 
 
-def workspace_of(loaded: Loaded, globs: Sequence[str]) -> Workspace:
-    """The project of what was loaded. Raises SpecError if there are several."""
+def workspace_of(loaded: Loaded, globs: Sequence[str], opened: int) -> Workspace:
+    """The project of what was loaded, begun to be read at `opened`. Raises SpecError if there are several."""
     project, pipelines = _one_project(loaded.pipelines), tuple(loaded.pipelines)
-    return Workspace(project, pipelines, tuple(globs), tuple(loaded.bundles), scope_of(loaded))
+    return Workspace(project, pipelines, tuple(globs), opened, tuple(loaded.bundles), scope_of(loaded))
 
 
 def scope_of(loaded: Loaded) -> frozenset[str]:

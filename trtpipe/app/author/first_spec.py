@@ -8,8 +8,8 @@ avoided (by leaving out the half variant, or shapes at which the model does not 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from trtpipe.building.canonical_models import canonical_model
 from trtpipe.canonical.names import repeated_dims
 from trtpipe.checks.check import check_pipeline
 from trtpipe.checks.report import CheckReport
+from trtpipe.digests import digest_file, same_digest
 from trtpipe.errors import Problem, TrtpipeError
 from trtpipe.files import temporary_folder
 from trtpipe.inspection.first_draft import Draft, find_out, refuse_training
@@ -26,15 +27,17 @@ from trtpipe.json_values import JsonObject, integer_in, object_in, text_in, text
 from trtpipe.loader.project import Project
 from trtpipe.loader.specs import LoadedPipeline, load_pipeline
 from trtpipe.plan.control import Control
+from trtpipe.plan.graph import Action
 from trtpipe.plan.planner import profiles_record, transform_options
 from trtpipe.plan.planner.facts import MODEL_FILES
-from trtpipe.plan.ports import Observer
-from trtpipe.plan.task import Task
+from trtpipe.plan.ports import ActionResult, Observer
+from trtpipe.plan.task import HALF, Task
 from trtpipe.problem_codes import Code
 from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.proofs.proposals import Hints
 from trtpipe.spec.pipeline import PipelineSpec, Profile
-from trtpipe.workspace.workspace import Workspace, known_names
+from trtpipe.workspace.known_names import known_names
+from trtpipe.workspace.workspace import Workspace
 
 _CHANGE = "Lines with a comment are those that you may want to change."
 _HALF = ("variants", "fp16")
@@ -65,6 +68,33 @@ def tried_spec(
         return _Trial(model, project, name, observer, Path(folder), offline).run()
 
 
+@dataclass(frozen=True, slots=True)
+class _TriedHalf:
+    """A half model that was made and run, from the canonical model by the function of the quantize step."""
+
+    made: JsonObject
+    canonical: Mapping[str, Path]
+    folder: Path
+
+    def result_of(self, action: Action) -> ActionResult | None:
+        """The result of an action that would make the same model again."""
+        if action.stage != "quantize" or self.made.get("options") != dict(action.fingerprint.options):
+            return None
+        files = {path.name: path for path in sorted(self.folder.iterdir())}
+        wanted = action.fingerprint.inputs
+        known = wanted.keys() == {"model"} and wanted["model"].keys() == self.canonical.keys()
+        if (
+            not files
+            or not known
+            or any(
+                not same_digest(digest_file(path), wanted["model"][name])
+                for name, path in self.canonical.items()
+            )
+        ):
+            return None
+        return ActionResult(files, object_in(self.made, "summary"))
+
+
 @dataclass(frozen=True)
 class _Trial:
     """The test of one model."""
@@ -75,6 +105,7 @@ class _Trial:
     observer: Observer
     folder: Path
     offline: bool
+    halves: list[_TriedHalf] = field(default_factory=list)
 
     def run(self) -> FirstSpec:
         hints = self._hints()
@@ -165,15 +196,16 @@ class _Trial:
             "half": draft.has_float32,
         }
         files = {name: path for name in MODEL_FILES if (path := canonical.parent / name).exists()}
-        with tempfile.TemporaryDirectory(prefix="fit-", dir=self.folder) as name:
-            place = Path(name)
-            (place / "out").mkdir()
-            task = Task("fit", options, {"typed": files, "reference": files}, place / "out")
-            try:
-                return run_in_child(task, place, Control()).summary
-            except TrtpipeError as error:
-                why = error.problems[0].fact
-                return {"broken": why, "untried": why, "keep": [], "refused": "", "ran": [], "nan": ""}
+        place = Path(tempfile.mkdtemp(prefix="fit-", dir=self.folder))
+        (place / "out").mkdir()
+        task = Task("fit", options, {"typed": files, "reference": files}, place / "out")
+        try:
+            fit = run_in_child(task, place, Control()).summary
+        except TrtpipeError as error:
+            why = error.problems[0].fact
+            return {"broken": why, "untried": why, "keep": [], "refused": "", "ran": [], "nan": ""}
+        self.halves.append(_TriedHalf(object_in(fit, "quantized"), files, place / "out" / HALF))
+        return fit
 
     def _text(self, draft: Draft, half: HalfVariant, claim: Sequence[str] = ()) -> str:
         return init_spec(self.model.head, draft, name=self.name, half=half, claim=claim)
@@ -184,7 +216,11 @@ class _Trial:
         return load_pipeline(path, self.project, known_names())
 
     def _checked(self, text: str) -> CheckReport:
-        return check_pipeline(self._loaded(text), observer=self.observer, offline=self.offline)
+        def given(action: Action) -> ActionResult | None:
+            return next((found for one in self.halves if (found := one.result_of(action))), None)
+
+        pipeline = self._loaded(text)
+        return check_pipeline(pipeline, observer=self.observer, offline=self.offline, given=given)
 
 
 def _errors(report: CheckReport) -> list[Problem]:

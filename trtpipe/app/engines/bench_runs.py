@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trtpipe import __version__
 from trtpipe.app.engines.bench_request import BenchRequest
 from trtpipe.app.engines.choice import ENGINE, ON_CPU, Chosen
+from trtpipe.building.build import default_jobs
 from trtpipe.digests import digest_file
 from trtpipe.errors import ModelError
 from trtpipe.metrics.records import PARTS, SCHEMA
@@ -174,7 +174,7 @@ def measure_model(
     asked: BenchRequest, chosen: Chosen, feeds: Sequence[Measured], folder: Path, say: Say
 ) -> dict[str, Any]:
     """The result of a typed model, measured on the CPU. Raises ModelError, StepFailed."""
-    threads = asked.where.threads or _cores()
+    threads = asked.where.threads or default_jobs()
     measurements: list[dict[str, Any]] = []
     about: dict[str, Any] = {}
     for number, one in enumerate(feeds):
@@ -273,11 +273,6 @@ def _digest(chosen: Chosen) -> str | None:
         return digest_file(path).hex
     except OSError as error:
         raise ModelError(Code.CANNOT_READ, f"{path}: {(error.strerror or str(error)).lower()}") from error
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:

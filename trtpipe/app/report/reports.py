@@ -6,7 +6,6 @@ is a warning, and the rest is written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 from trtpipe.app.report.engine_directories import Delivered, delivered_in, last_report
 from trtpipe.app.report.environment import environment_facts
 from trtpipe.app.report.fleet import fleet_record
+from trtpipe.app.report.profile import profile_record
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import write_whole
-from trtpipe.lockfile import read_lock
+from trtpipe.lockfile import Entry, entry_in, load_lock, text_in
 from trtpipe.plan.graph import Cell
 from trtpipe.problem_codes import Code
 from trtpipe.reports.build_page import CellDetails, build_page
@@ -39,9 +39,11 @@ from trtpipe.reports.models import (
     State,
     StepRecord,
 )
-from trtpipe.reports.record import Record
+from trtpipe.reports.record import Record, record_text
+from trtpipe.stores.state import signature_of
 from trtpipe.text.decisions import DECISION_WORDS
 from trtpipe.text.plans import why
+from trtpipe.timings import current_recording
 from trtpipe.workspace.workspace import cell_names
 
 if TYPE_CHECKING:
@@ -91,12 +93,14 @@ def report_build(
         other_cells=other_cells,
         removed=removed,
         fleet=fleet_record(outcome.placed, planned.plan.steps),
+        profile=profile_record(current_recording()),
     )
-    why_not = _why_not(planned, outcome, standing, interrupted=interrupted)
-    states: dict[str, State] = {name: "up to date" for name in standing if why_not[name][0] != "failed"}
-    states.update(dict.fromkeys(outcome.built, "built"))
+    states: dict[str, State] = dict.fromkeys(outcome.built, "built")
     states.update(dict.fromkeys(outcome.restored, "restored"))
     states.update(dict.fromkeys(outcome.fresh, "up to date"))
+    left = [cell for cell in planned.plan.cells if cell.name not in states]
+    why_not = _why_not(planned, outcome, left, standing, interrupted=interrupted)
+    states.update({name: "up to date" for name in standing if why_not.get(name, ("failed",))[0] != "failed"})
     reporter = _Reporter(planned, outcome.locked, {}, anew={*outcome.built, *outcome.restored})
     return reporter.write(course, states, why_not)
 
@@ -115,7 +119,7 @@ def report_delivered(planned: Planned, since: Path | None) -> Written:
     written = Written()
     told = _last(written, BuildReport, planned.workspace.build / REPORT)
     last = {one.cell: one for one in told.cells} if told else {}
-    locked = read_lock(since or planned.workspace.lockfile)
+    locked = load_lock(since or planned.workspace.lockfile).cells
     cells = planned.plan.cells
     states: dict[str, State] = {
         cell.name: "up to date" for cell in cells if cell.name not in planned.undelivered
@@ -170,7 +174,7 @@ class _Reporter:
     """Writes the reports of one plan."""
 
     planned: Planned
-    locked: Mapping[str, Mapping[str, object]]
+    locked: Mapping[str, Entry]
     """The lockfile's cells that changes are told against."""
     last: Mapping[str, CellRecord]
     """Cells of the report that is replaced, whose changes are kept; empty when they are told against `locked`."""
@@ -215,9 +219,10 @@ class _Reporter:
         for stage, address in cell.steps.items():
             if stage in record.seconds:
                 self.seconds[str(address)] = record.seconds[stage]
-        if cell.name in self.anew or not (folder / PAGE).is_file():
+        if cell.name in self.anew or signature_of(f"{folder}/{PAGE}") is None:
             _write_cell(self.written, folder, record, found)
-        self.details.add(record, found.measured.places if found.measured else ())
+        if self.details.has_room:
+            self.details.add(record, found.measured.places if found.measured else ())
         return record
 
     def _undelivered(self, cell: Cell, state: State, why: list[str]) -> CellRecord:
@@ -229,10 +234,10 @@ class _Reporter:
         name = record.cell
         if name in self.last:
             return _keep_changes(record, self.last[name])
-        entries = self.planned.workspace.state.cells
-        if name not in entries:
+        text = self.planned.workspace.state.lock_text(name)
+        if text is None or text == text_in(self.locked, name):
             return record
-        changes = changes_between(self.locked.get(name), entries[name]["lock"])
+        changes = changes_between(self.locked.get(name), entry_in(text))
         return replace(record, changes=changes, new=name not in self.locked)
 
 
@@ -241,7 +246,7 @@ def write_build_files(written: Written, build: Path, report: BuildReport, detail
     written.write(build / PAGE, build_page(report, details))
     written.write(build / JUNIT, junit_xml(report))
     written.write(build / SUMMARY, build_markdown(report))
-    written.write(build / REPORT, _text(report))
+    written.write(build / REPORT, record_text(report))
 
 
 def _keep_changes(record: CellRecord, last: CellRecord) -> CellRecord:
@@ -257,7 +262,7 @@ def _record(found: Delivered, state: State) -> CellRecord:
 
 def _write_cell(written: Written, folder: Path, cell: CellRecord, found: Delivered) -> None:
     report = cell_report(cell, found.manifest, found.parts(), found.absent, found.files())
-    written.write(folder / REPORT, _text(report))
+    written.write(folder / REPORT, record_text(report))
     written.write(folder / PAGE, cell_page(report))
 
 
@@ -273,10 +278,6 @@ def _problem(problem: Problem) -> ProblemRecord:
         remedy=problem.remedy,
         where=SpecPlace(file=where.file, line=where.line, column=where.column) if where else None,
     )
-
-
-def _text(report: Record) -> str:
-    return json.dumps(report.to_json(), indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _steps(planned: Planned, outcome: Outcome | None) -> Iterator[StepRecord]:
@@ -304,12 +305,14 @@ def _beside(planned: Planned, locked: Mapping[str, object]) -> tuple[int, list[s
     return len(others) - len(removed), removed
 
 
-def _why_not(planned: Planned, outcome: Outcome, standing: Collection[str], *, interrupted: bool) -> WhyNot:
-    """Each cell that was not delivered: whether it failed, and why in sentences."""
+def _why_not(
+    planned: Planned, outcome: Outcome, left: Sequence[Cell], standing: Collection[str], *, interrupted: bool
+) -> WhyNot:
+    """Each of the cells left that were not delivered: whether it failed, and why in sentences."""
     failures = {name: [str(one.fact) for one in error.problems] for name, error in outcome.failures}
     stopped = "the build was interrupted" if interrupted else "the build stopped after a failure"
     found: dict[str, tuple[State, list[str]]] = {}
-    for cell in planned.plan.cells:
+    for cell in left:
         own = [name for name in (cell.name, *map(str, cell.steps.values())) if name in failures]
         sentences = [f"{name}: {fact}" for name in own for fact in failures[name]] or [stopped]
         folder = planned.workspace.build / cell.directory

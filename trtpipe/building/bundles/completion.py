@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from trtpipe.building.performer import Terms
 from trtpipe.building.steps import open_steps
 from trtpipe.errors import Problem, TrtpipeError
 from trtpipe.loader.bundles import LoadedBundle
-from trtpipe.lockfile import Entry, Lock
+from trtpipe.lockfile import Entry, Lock, bundle_text
 from trtpipe.lockfile.comparison import between, mismatch
 from trtpipe.plan.graph import plan_of
 from trtpipe.plan.ports import Observer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
     from trtpipe.plan.trace import Trace
 
-from trtpipe.building.bundles.work import BundleWork, engine_keys, work_on
+from trtpipe.building.bundles.work import BundleWork, engine_keys, noted, work_on
 
 
 def complete_bundles(
@@ -78,7 +79,7 @@ def _complete(
     content = work.content(keys)
     if state.delivered(bundle.name, content) and not _forced(planned):
         if frozen is not None:
-            _hold(bundle.name, state.lock_entry(bundle.name), frozen)
+            _hold(bundle.name, noted(planned, bundle.name), frozen)
         return True
     traces = _validated(planned, work, observer, terms)
     result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
@@ -87,9 +88,9 @@ def _complete(
         if frozen is not None:
             _hold(bundle.name, entry, frozen)
 
-    files, entry = deliver_bundle(result, planned.workspace.build, state.lock_entry, held)
+    files, entry = deliver_bundle(result, planned.workspace.build, partial(noted, planned), held)
     files += _recorded(planned, files[0].parent, traces)
-    state.remember_cell(bundle.name, content, files, entry)
+    state.remember_cell(bundle.name, content, files, bundle_text(entry))
     return True
 
 

@@ -11,7 +11,7 @@ from trtpipe.digests import Digest, key_of
 from trtpipe.errors import SpecError
 from trtpipe.json_values import Json
 from trtpipe.loader.bundles import LoadedBundle, driver_spec, in_order
-from trtpipe.lockfile import Fact, shown_digest
+from trtpipe.lockfile import Entry, Fact, entry_in, shown_digest
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.decisions import UpToDate
 from trtpipe.plan.graph import Cell, FromStep, Input, Source, Step, json_ready
@@ -265,6 +265,11 @@ def current_bundles(planned: Planned) -> list[str]:
 def complete_now(planned: Planned) -> set[str]:
     """The selected bundles that are complete, also just after a build: by what is delivered, not by decisions."""
     state = planned.workspace.state
-    delivered = {cell.name for cell in planned.plan.cells if cell.name in state.cells}
+    delivered = {cell.name for cell in planned.plan.cells if state.lock_text(cell.name) is not None}
     keys = engine_keys(planned)
     return {one.name for one in planned.workspace.whole_bundles if _is_current(planned, one, delivered, keys)}
+
+
+def noted(planned: Planned, name: str) -> Entry:
+    """The lock entry of a delivered cell or bundle."""
+    return entry_in(planned.workspace.state.lock_text(name) or "")

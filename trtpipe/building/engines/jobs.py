@@ -14,7 +14,7 @@ from pathlib import Path
 from trtpipe.building.on_fleet import FleetUse
 from trtpipe.digests import Digest, digest_file
 from trtpipe.errors import ModelError
-from trtpipe.fleet.answers import require_done, unusable
+from trtpipe.fleet.answers import require_done, slow_clocks, unusable
 from trtpipe.fleet.attempts import Attempts
 from trtpipe.fleet.dialling import dialled, greet, route_to
 from trtpipe.fleet.labels import Machine, gpu_key
@@ -139,11 +139,14 @@ class EngineJobs:
         with dialled():
             route.send(paths, paths.__getitem__)
         request = Request(
-            secrets.token_hex(8), "", job, work.need.toolchain, lane.gpu, through=route.through,
+            secrets.token_hex(8), fleet.topic, job, work.need.toolchain, lane.gpu, through=route.through,
             offline=self.offline,
         )  # fmt: skip
         with fleet.asked(lane.agent, request, self.control, lambda report: None) as answer:
             require_done(answer, lane)
+            slow = slow_clocks(answer, lane)
+            if slow:
+                self.tell(f"warning: {work.engine} ({work.job}): {slow}")
             with dialled():
                 route.receive(answer.files.values())
         return JobDone(answer.result, answer.files, lane, _ran_on(lane, answer))

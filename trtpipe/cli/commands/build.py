@@ -162,6 +162,14 @@ def build(
     certificates: Certificates = None,
     insecure: Insecure = False,
     wait_for_agents: WaitForAgents = 0.0,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile",
+            metavar="FILE",
+            help="Write what took how long, for chrome://tracing or ui.perfetto.dev; the report draws it.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build and validate what is not up to date, and write the lockfile."""
@@ -173,6 +181,6 @@ def build(
 
         fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         told = (jobs, keep_going, force, offline, as_json, search_again, frozen, check, require_remote)
-        return build_command(BuildOptions(specs or [], only or [], *told, fleet))
+        return build_command(BuildOptions(specs or [], only or [], *told, fleet, profile))
 
     run(body)

@@ -55,15 +55,22 @@ def sensitivity(
     kept: Annotated[
         bool, typer.Option("--kept", help="Also measure each unit kept while all others are lowered.")
     ] = False,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Rank the layers of a variant by the effect of their precision on its outputs."""
 
     def body() -> int:
-        from trtpipe.cli.debugging.precision import sensitivity_command
+        from trtpipe.cli.debugging.precision import HowToRank, sensitivity_command
+        from trtpipe.cli.fleets.use import FleetOptions
 
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         return sensitivity_command(
-            cell, specs or [], metric=metric, samples=samples, kept=kept, as_json=as_json
+            cell, specs or [], fleet, how=HowToRank(metric, samples, kept), as_json=as_json
         )
 
     run(body)
@@ -150,15 +157,23 @@ def reduce(
         float | None,
         typer.Option("--time-limit", min=0, metavar="SECONDS", help="Stop after this many seconds."),
     ] = None,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Find the smallest part of a model that still fails in the same way."""
 
     def body() -> int:
+        from trtpipe.app.debug.reduce import Limits
         from trtpipe.cli.debugging.reduce import reduce_command
+        from trtpipe.cli.fleets.use import FleetOptions
 
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         return reduce_command(
-            cell, specs or [], output=output, trials=max_trials, seconds=time_limit, as_json=as_json
+            cell, specs or [], fleet, output=output, limits=Limits(max_trials, time_limit), as_json=as_json
         )
 
     run(body)
@@ -181,15 +196,22 @@ def repro(
             help="Replace weights by random ones of the same shapes, so that the directory can be shared.",
         ),
     ] = False,
+    executor: Executor = None,
+    scheduler: Scheduler = None,
+    certificates: Certificates = None,
+    insecure: Insecure = False,
+    wait_for_agents: WaitForAgents = 0.0,
     as_json: Json = False,
 ) -> None:
     """Write a cell's failing step as a directory that reproduces it elsewhere with one command."""
 
     def body() -> int:
-        from trtpipe.cli.debugging.repro import repro_command
+        from trtpipe.cli.debugging.repro import WhatToWrite, repro_command
+        from trtpipe.cli.fleets.use import FleetOptions
 
+        fleet = FleetOptions(executor, scheduler, certificates, insecure, wait_for_agents)
         return repro_command(
-            cell, specs or [], output=output, stage=step, random_weights=random_weights, as_json=as_json
+            cell, specs or [], fleet, what=WhatToWrite(output, step, random_weights), as_json=as_json
         )
 
     run(body)

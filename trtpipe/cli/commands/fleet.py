@@ -68,9 +68,6 @@ def agent(
             "--allow-project-code", help="Run plugins, data sets in Python and lowerings of any project."
         ),
     ] = False,
-    with_parent: Annotated[
-        bool, typer.Option("--with-parent", hidden=True, help="End when the process that started it ends.")
-    ] = False,
     with_starter: WithStarter = False,
 ) -> None:
     """Offer this machine's GPUs, TensorRT versions and cores to builds on other machines."""
@@ -79,7 +76,7 @@ def agent(
         from trtpipe.cli.fleets.agent import AgentArguments, agent_command
 
         asked = (scheduler, name, lanes, one, offline, host, certificates, insecure)
-        return agent_command(AgentArguments(*asked, store_size, project_code, with_parent, with_starter))
+        return agent_command(AgentArguments(*asked, store_size, project_code, with_starter))
 
     run(body)
 

@@ -99,7 +99,7 @@ def schema(
     """Print the JSON Schema of a spec, for editors, or of report.json."""
 
     def body() -> int:
-        from trtpipe.cli.init import schema_command
+        from trtpipe.cli.schema import schema_command
 
         return schema_command(kind)
 

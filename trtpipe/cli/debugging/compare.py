@@ -67,7 +67,7 @@ def _closing(found: Mapping[str, Any]) -> list[str]:
     if one is None:
         lines.append("no divergence: the inputs and the types explain the error of every tensor")
     else:
-        where = f"'{one['tensor']}' ({found['divergence_node']})"
+        where = f"'{one['tensor']}', of {found['divergence_node']}"
         explained = f"its inputs explain {_number(one['inputs_error'])}, its types {_number(one['unit'])}"
         lines.append(f"first divergence: {where}: its error is {_number(one['error'])}, {explained}")
     broken = known.get(found["nonfinite"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from trtpipe.app.debug.layers import Diagnosis, debug_variant
@@ -24,20 +25,33 @@ _METRICS: tuple[MetricName, ...] = get_args(MetricName)
 _FLOAT32_BYTES = 4
 
 
+@dataclass(frozen=True, slots=True)
+class HowToRank:
+    """The options of `sensitivity`."""
+
+    metric: str
+    samples: int | None
+    kept: bool
+
+
 def sensitivity_command(
-    cell: str, specs: Sequence[str], *, metric: str, samples: int | None, kept: bool, as_json: bool
+    cell: str,
+    specs: Sequence[str],
+    fleet: FleetOptions = ON_THIS_MACHINE,
+    *,
+    how: HowToRank,
+    as_json: bool,
 ) -> int:
     """Print what each unit's precision does to the outputs, worst first."""
-    known = next((one for one in _METRICS if one == metric), None)
+    known = next((one for one in _METRICS if one == how.metric), None)
     if known is None:
-        raise SpecError(
-            Code.UNKNOWN_VALUE, f"unknown metric {metric!r}", choose_from(metric, _METRICS, "metrics")
-        )
+        remedy = choose_from(how.metric, _METRICS, "metrics")
+        raise SpecError(Code.UNKNOWN_VALUE, f"unknown metric {how.metric!r}", remedy)
     with (
         LazyProgress() as progress,
-        open_subject(cell, specs, progress, samples=samples) as subject,
+        open_subject(cell, specs, progress, steps_on_fleet(fleet), samples=how.samples) as subject,
     ):
-        ranking = rank_units(subject, progress, metric=known, kept=kept)
+        ranking = rank_units(subject, progress, metric=known, kept=how.kept)
     if as_json:
         say_json(_ranking_json(subject, ranking))
     else:

@@ -15,6 +15,7 @@ from trtpipe.app.debug.reduce_accuracy import (
 from trtpipe.app.debug.repro import require_new_directory
 from trtpipe.checks.cell_steps import CellSteps, Failing, open_cell
 from trtpipe.cli.debugging.repro import default_directory
+from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_INTERRUPTED, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError, ToolchainError
@@ -26,17 +27,16 @@ _SHOWN = 12
 def reduce_command(
     cell: str,
     specs: Sequence[str],
+    fleet: FleetOptions = ON_THIS_MACHINE,
     *,
     output: Path | None,
-    trials: int | None,
-    seconds: float | None,
+    limits: Limits,
     as_json: bool,
 ) -> int:
     """Write the smallest part of a cell's model that fails as the cell does; after Ctrl-C the best so far, and 130."""
-    with LazyProgress() as progress, open_cell(cell, specs, progress) as steps:
+    with LazyProgress() as progress, open_cell(cell, specs, progress, steps_on_fleet(fleet)) as steps:
         folder = output or Path(default_directory("reduced", steps))
         require_new_directory(folder)
-        limits = Limits(trials, seconds)
         reduction: Reduction
         failing = _failing(steps)
         if failing is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,7 @@ from trtpipe.app.debug.repro import (
     write_reproduction,
 )
 from trtpipe.checks.cell_steps import CellSteps, Failing, open_cell
+from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.cli.progress import LazyProgress
 from trtpipe.errors import SpecError
@@ -23,13 +25,29 @@ from trtpipe.problem_codes import Code
 from trtpipe.shapes import format_size
 
 
+@dataclass(frozen=True, slots=True)
+class WhatToWrite:
+    """The options of `debug repro`."""
+
+    output: Path | None
+    stage: str
+    """The step to write even if it does not fail; empty for the one that fails."""
+    random_weights: bool
+
+
 def repro_command(
-    cell: str, specs: Sequence[str], *, output: Path | None, stage: str, random_weights: bool, as_json: bool
+    cell: str,
+    specs: Sequence[str],
+    fleet: FleetOptions = ON_THIS_MACHINE,
+    *,
+    what: WhatToWrite,
+    as_json: bool,
 ) -> int:
     """Write a cell's failing step, or that of a stage, as a directory of its own."""
+    output, stage, random_weights = what.output, what.stage, what.random_weights
     if output is not None:
         require_new_directory(output)
-    with LazyProgress() as progress, open_cell(cell, specs, progress) as steps:
+    with LazyProgress() as progress, open_cell(cell, specs, progress, steps_on_fleet(fleet)) as steps:
         if stage and stage not in steps.cell.steps:
             raise unknown_stage(steps, stage)
         folder = output or Path(default_directory("repro", steps))

@@ -39,7 +39,6 @@ class AgentArguments:
     insecure: bool = False
     store_size: str = "50GiB"
     project_code: bool = False
-    with_parent: bool = False
     with_starter: bool = False
 
 
@@ -51,10 +50,6 @@ def agent_command(asked: AgentArguments) -> int:
     from trtpipe.building.build import default_jobs
     from trtpipe.fleet.places import certificates_for
 
-    if asked.with_parent:
-        from trtpipe.launcher.lifeline import end_with_parent
-
-        end_with_parent(None)
     if asked.with_starter:
         follow_starter()
     size = _size(asked.store_size)

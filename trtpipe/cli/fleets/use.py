@@ -136,6 +136,9 @@ def opened_fleet(
         security = None if files is None else dask_security(files)
         fleet = stack.enter_context(open_fleet(address, security))
         context = None if files is None else ssl_contexts(files).client
+        dashboard = fleet.dashboard()
+        if dashboard:
+            note(f"dask's dashboard is at {dashboard} on the machine of the scheduler")
         yield FleetUse(fleet, Lanes(fleet, wait_seconds), Routes(store, context, fleet.has), say=note)
 
 
@@ -171,7 +174,7 @@ def _place(
     if address is None:
         from trtpipe.agent.local_fleet import local_fleet
 
-        return (*stack.enter_context(local_fleet(store.root, lanes)), max(options.wait_seconds, 60.0))
+        return (*stack.enter_context(local_fleet(store.root, lanes)), options.wait_seconds)
     files = certificates_for(address, "client", options.certificates, insecure=options.insecure)
     return str(address), files, options.wait_seconds
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from trtpipe.json_values import JsonObject
 from trtpipe.plan.address import Address, address
 from trtpipe.plan.graph import FromStep, Input, Step, json_ready
 from trtpipe.plan.options import EngineOptions
-from trtpipe.plan.origins import CONSTANT, InSpec, Nowhere, Parts
+from trtpipe.plan.origins import CONSTANT, InSpec, Nowhere, Origin, Parts
 from trtpipe.plan.planner.facts import MODEL_FILES, PipelineFacts
 from trtpipe.plan.planner.spec_values import PROFILES, profiles_record
 from trtpipe.plan.requirements import EngineRequirements
@@ -65,9 +66,8 @@ def engine_step(
 def _engine_options(
     spec: PipelineSpec, facts: PipelineFacts, target: str, shared: SharedByEngines
 ) -> EngineOptions:
-    known, asked, place = facts.targets[target], spec.targets[target], InSpec(("targets", target))
+    known, asked = facts.targets[target], spec.targets[target]
     tied = known.toolchain["flavour"] == "tensorrt"
-    gpu = place.at("gpu")
     return EngineOptions(
         network_name=NETWORK_NAME,
         profiles=shared.profiles,
@@ -76,19 +76,31 @@ def _engine_options(
         gpu=dict(known.gpu) if tied else None,
         hardware_compatibility=asked.hardware_compatibility if tied else None,
         version_compatible=asked.version_compatible if tied else None,
-        origins={
-            **place.each("hardware_compatibility", "version_compatible"),
-            "network_name": CONSTANT,
-            "profiles": PROFILES,
-            "builder": InSpec(("builder",)),
-            "compute_capabilities": gpu,
-            "gpu": Parts(gpu, {"driver_cuda_major": _DRIVER}),
-        },
+        origins=_origins_of(target),
     )
+
+
+@lru_cache(maxsize=1 << 12)  # the cells of a plan have few targets, and each origin is a value
+def _origins_of(target: str) -> Mapping[str, Origin | Parts]:
+    place = InSpec(("targets", target))
+    gpu = place.at("gpu")
+    return {
+        **place.each("hardware_compatibility", "version_compatible"),
+        "network_name": CONSTANT,
+        "profiles": PROFILES,
+        "builder": InSpec(("builder",)),
+        "compute_capabilities": gpu,
+        "gpu": Parts(gpu, {"driver_cuda_major": _DRIVER}),
+    }
 
 
 def toolchain_from(spec: PipelineSpec, target: str) -> Parts:
     """The origin of a target's toolchain: the section with its name, or the target itself if it has no name."""
-    named, place = spec.targets[target].toolchain, InSpec(("targets", target))
+    return _toolchain_from(spec.targets[target].toolchain, target)
+
+
+@lru_cache(maxsize=1 << 12)
+def _toolchain_from(named: str | None, target: str) -> Parts:
+    place = InSpec(("targets", target))
     described = InSpec(("toolchains", named)) if named is not None else place.at("toolchain")
     return Parts(place.at("toolchain"), {"toolchain": described})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trtpipe.arrays import Array
 
 HALF_LARGEST = 65504.0
+_PEAK = "trtpipe.largest_magnitude"
 _CHUNK = 1 << 22  # the number of elements that are processed together
 
 
@@ -53,8 +54,9 @@ class CastTensor(ir.LazyTensor):
 
     def pieces(self) -> Iterator[Array]:
         """The elements in order, a piece at a time, so that not even one whole weight has to be in memory."""
+        fits = self.dtype != ir.DataType.FLOAT16 or largest_magnitude(self.source) <= HALF_LARGEST
         for piece in chunks_of(self.source):
-            yield _saturated(piece, self.dtype).astype(self.dtype.numpy())
+            yield (piece if fits else _saturated(piece)).astype(self.dtype.numpy())
 
     def _made(self) -> ir.TensorProtocol:
         pieces = list(self.pieces())
@@ -67,12 +69,21 @@ def shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
     return ir.Shape(tensor.shape.numpy())
 
 
-def _saturated(array: Array, dtype: ir.DataType) -> Array:
-    """Clamps finite values to the type's range; only bounds of Clip reach this point with values beyond it."""
-    if dtype != ir.DataType.FLOAT16 or peak_of(array) <= HALF_LARGEST:
-        return array
+def _saturated(array: Array) -> Array:
+    """Clamps finite values to float16's range; only bounds of Clip reach this point with values beyond it."""
     largest = np.float64(65504) if array.dtype == np.float64 else np.float32(65504)
     return np.where(np.isinf(array), array, np.clip(array, -largest, largest))
+
+
+def largest_magnitude(tensor: ir.TensorProtocol) -> float:
+    """The largest finite magnitude of a float tensor's elements; 0 when it has no finite element.
+
+    Kept with the tensor: a weight is judged before it is cast, and reading it takes as long as casting it.
+    """
+    kept = getattr(tensor, "meta", {})
+    if _PEAK not in kept:
+        kept[_PEAK] = max((peak_of(chunk) for chunk in chunks_of(tensor)), default=0.0)
+    return float(kept[_PEAK])
 
 
 def peak_of(array: Array) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import numpy as np
 import onnx_ir as ir
 
 from trtpipe.canonical.reader import ir_model, read_skeleton
@@ -121,7 +122,7 @@ def _spilled(tensor: ir.TensorProtocol, path: Path, file: IO[bytes]) -> ir.Tenso
         return tensor
     offset = file.tell()
     for piece in tensor.pieces():
-        file.write(piece.tobytes())
+        file.write(piece.reshape(-1).view(np.uint8).data)  # not a copy
     return ir.ExternalTensor(
         str(path), offset, tensor.nbytes, tensor.dtype, shape=shape_of(tensor), name=tensor.name or ""
     )

@@ -25,6 +25,8 @@ SPEC_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 """The spec's names of float types → the names here; the widest comes last."""
 
 _SHOWN = 12
+_WILD = frozenset("*?[")
+"""What makes a text more than a name."""
 
 
 def named_nodes(model: ir.Model) -> dict[str, ir.Node]:
@@ -80,7 +82,7 @@ def _matched(glob: str, model: ir.Model, nodes: Mapping[str, ir.Node], path: Spe
         return found or _unmatched(f"makes a tensor '{pattern}'", pattern, list(makers), "tensors", path)
     if kind == "between":
         return _between(pattern, model, nodes, path)
-    found = [name for name in nodes if _is(glob, name)]
+    found = [glob] if glob in nodes and not _WILD & set(glob) else [name for name in nodes if _is(glob, name)]
     return found or _unmatched(f"matches '{glob}'", glob, list(nodes), "nodes", path)
 
 

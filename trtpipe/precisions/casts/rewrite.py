@@ -15,10 +15,10 @@ import onnx_ir as ir
 
 from trtpipe.errors import Problem
 from trtpipe.precisions.casts.borders import bare_output
-from trtpipe.precisions.casts.constants import CastTensor, constant_of, shape_of
+from trtpipe.precisions.casts.constants import CastTensor, constant_of, largest_magnitude, shape_of
 from trtpipe.precisions.casts.element_types import graphs_of
 from trtpipe.precisions.casts.free_types import GraphFacts, NodeType, dtype_name, is_transparent
-from trtpipe.precisions.casts.ranges import largest_magnitude, why_not_half
+from trtpipe.precisions.casts.ranges import why_not_half
 from trtpipe.precisions.casts.signatures import FLOAT_BY_DEFAULT, FLOATS, TYPE_ATTRIBUTES, signature_of
 from trtpipe.precisions.casts.type_plan import Decider, TypePlan, dtype_called, origin
 from trtpipe.problem_codes import Code

@@ -16,7 +16,8 @@ from pathlib import Path
 
 _SMALLEST = 1 << 20  # smaller mappings are not worth a system call
 _DONT_NEED = 4
-_PRIVATE_DATA = re.compile(r"([0-9a-f]+)-([0-9a-f]+) [r-][w-]-p \S+ \S+ [1-9]\d* ")
+_DATA = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (?:[r-][w-]-p|r--s) \S+ \S+ [1-9]\d* ")
+"""A private mapping of a file, or a shared one that is only read: NumPy maps a file of samples like that."""
 
 
 def let_go_of_mapped_pages() -> int:
@@ -40,7 +41,7 @@ def _unwritten() -> Iterator[tuple[int, int]]:
     mapping: re.Match[str] | None = None
     for line in Path("/proc/self/smaps").read_text(errors="replace").splitlines():
         if "-" in line.split(" ", 1)[0]:
-            mapping = _PRIVATE_DATA.match(line)
+            mapping = _DATA.match(line)
         elif mapping is not None and line.split() == ["Anonymous:", "0", "kB"]:
             start, end = (int(text, 16) for text in mapping.groups())
             if end - start >= _SMALLEST:

@@ -12,6 +12,7 @@ import ctypes
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -32,11 +33,14 @@ from trtpipe.plan.worker_messages import (
     WorkerStart,
 )
 from trtpipe.problem_codes import Code
+from trtpipe.targets.toolchain import Flavour
 from trtpipe.toolchains.engine_worker.driver_echo import without_echo
 from trtpipe.toolchains.engine_worker.failure_codes import code_of_failure
 from trtpipe.toolchains.engine_worker.messages import message_from
+from trtpipe.toolchains.engine_worker.phase_spans import PhaseSpans, phases_wanted
 from trtpipe.toolchains.engine_worker.refusals import builder_fact, parser_fact, shown_log
-from trtpipe.toolchains.engine_worker.request import MODEL, WorkerRequest
+from trtpipe.toolchains.engine_worker.request import MODEL, Asked, WorkerRequest
+from trtpipe.toolchains.engine_worker.waiting_workers import WAITING_WORKERS, Wanted
 from trtpipe.toolchains.engine_worker.watch import Minding, Supervision, signal_of, tail
 from trtpipe.toolchains.engine_worker.worker import ADDR_NO_RANDOMIZE, TUNABLES
 from trtpipe.unions import assert_never
@@ -61,7 +65,10 @@ def run_worker(
     """
     (folder / "request.json").write_text(json.dumps(request.to_json()))
     with (folder / "build.log").open("ab", buffering=0) as log:
-        child = _start(python, folder, log, supervision.environment)
+        visible = {**phases_wanted(), **supervision.environment}
+        wanted = Wanted.of(python, request.flavour, request.action, request.site, visible)
+        child = WAITING_WORKERS.take(wanted, folder) or _start(python, folder, log, visible)
+        spans = PhaseSpans(child.pid, request.action)
         needs_driver = request.flavour != "tensorrt_rtx"
         hearing = _Hearing(folder / "build.log", log, supervision.on_event)
         control = supervision.control
@@ -69,13 +76,41 @@ def run_worker(
         try:
             for event in minding.events():
                 message = message_from(event)
+                spans.hear(message)
                 heard = message if needs_driver else without_echo(message)
                 if heard is not None:
                     hearing.hear(heard)
-            code = minding.wait()
+                if hearing.done:
+                    break
+            code = 0 if hearing.done else minding.wait()
         finally:
-            kill(child)
+            _end(child, waits=not hearing.done)
+            spans.end()
     return hearing.outcome(code, minding.ended_because)
+
+
+def _end(child: subprocess.Popen[bytes], *, waits: bool) -> None:
+    """End a worker. One that has said its result is not waited for: it takes a while to give its memory back."""
+    if waits:
+        kill(child)
+    else:
+        threading.Thread(target=kill, args=(child,), name="end of a worker", daemon=True).start()
+
+
+def expect_worker(python: Sequence[str], flavour: Flavour, action: Asked, site: Sequence[str]) -> None:
+    """Start a worker for a request that will come soon; it imports TensorRT meanwhile.
+
+    The calling thread must stay alive until the worker has ended.
+    """
+    WAITING_WORKERS.expect(Wanted.of(python, flavour, action, site, phases_wanted()), _start_waiting)
+
+
+def _start_waiting(wanted: Wanted) -> subprocess.Popen[bytes]:
+    command = Program(WORKER.parent, "waiting").command(wanted.python, "-")
+    with _fixed_addresses() as environment:
+        streams = Streams(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        visible = {**environment_of("engine"), **environment, **dict(wanted.environment)}
+        return start(command, visible, WORKER.parent, streams)
 
 
 def _start(
@@ -123,6 +158,11 @@ class _Hearing:
         self._phase = "starting"
         self._error: WorkerError | None = None
         self._result: WorkerResult | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the work is done and all files are written; elsewhere its folder may be in use still."""
+        return self._result is not None and self._result.ok and sys.platform == "linux"
 
     def hear(self, message: WorkerMessage) -> None:
         match message:

@@ -70,7 +70,7 @@ def parse_network(
     request = WorkerRequest(
         action="parse",
         flavour=toolchain.flavour,
-        site=(*toolchain.site, *_numpy_of(toolchain.python)),
+        site=(*toolchain.site, *numpy_of(toolchain.python)),
         network_name=_NAME,
         compute_capabilities=(),
         profiles=(),
@@ -102,7 +102,7 @@ def _place(model: Path, folder: Path) -> None:
             shutil.copyfile(source, place)
 
 
-def _numpy_of(python: Sequence[str]) -> tuple[str, ...]:
+def numpy_of(python: Sequence[str]) -> tuple[str, ...]:
     """The directory in which an interpreter has NumPy; empty when it has none, or does not answer."""
     if tuple(python) == (sys.executable,):
         found = importlib.util.find_spec("numpy")

@@ -98,8 +98,8 @@ WARM_THREADS = 3
 EXIT_FUNCTIONS = 512
 SYSTEM_LIBRARIES = ("libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0")
 PROT_NONE, MAP_PRIVATE_ANONYMOUS_NORESERVE = 0, 0x02 | 0x20 | 0x4000
-EVENT_SECONDS = 0.1  # at most ten phase events a second
-WATCH_SECONDS = 0.1
+EVENT_SECONDS = WATCH_SECONDS = 0.1  # at most ten phase events a second
+EVERY_PHASE = "TRTPIPE_EVERY_PHASE" in os.environ  # the start and end of each phase are told, however many
 STREAM_FROM = 512 * MIB  # streaming avoids a copy of the engine, but needs a 64 MiB buffer
 FIELDS = {  # of a request; field → its type in JSON
     "schema": "integer",  # SCHEMA
@@ -194,7 +194,7 @@ class Events:
         fields = {"name": name, "parent": parent, "steps": steps, "step": step, "state": state}
         line = json.dumps({"event": "phase", **fields}).encode() + b"\n"
         now = time.monotonic()
-        if now - self._last_phase >= EVENT_SECONDS:
+        if now - self._last_phase >= EVENT_SECONDS or (EVERY_PHASE and state != "step"):
             self._last_phase = now
             self._write(line)
 
@@ -812,6 +812,25 @@ def action_problems(request: dict[str, Any]) -> list[str]:
 # -- the work ---------------------------------------------------------------------------------------------------
 
 
+AHEAD: list[Any] = []  # memory that is kept, and last what load_tensorrt returned: filled by waiting.py alone
+
+
+def load_tensorrt(
+    flavour: Rtx | Enterprise, action: str, site: list[str]
+) -> tuple[ModuleType, Ground | None]:
+    """Import TensorRT, for a build at fixed addresses. Raises Failure."""
+    sys.path += site
+    os.environ.update(flavour.environment)
+    ground = Ground() if flavour.placed and action == "build" and on_glibc() else None
+    if ground is not None:
+        ground.load(libraries_of(flavour.module, sys.path))
+    try:
+        return importlib.import_module(flavour.module), ground
+    except (ImportError, OSError) as error:
+        text = f"cannot import {flavour.module}: {error}"
+        raise Failure("environment", text, "install its wheel for this interpreter") from error
+
+
 class Job:
     """One request, carried out step by step; `result` is filled in on the way."""
 
@@ -839,16 +858,8 @@ class Job:
 
     def load(self) -> None:
         """Import TensorRT."""
-        sys.path += self.request["site"]
-        os.environ.update(self.flavour.environment)
-        if self.flavour.placed and self.request["action"] == "build" and on_glibc():
-            self.ground = Ground()
-            self.ground.load(libraries_of(self.flavour.module, sys.path))
-        try:
-            self.trt = importlib.import_module(self.flavour.module)
-        except (ImportError, OSError) as error:
-            text = f"cannot import {self.flavour.module}: {error}"
-            raise Failure("environment", text, "install its wheel for this interpreter") from error
+        asked = self.request["action"], self.request["site"]
+        self.trt, self.ground = AHEAD.pop() if AHEAD else load_tensorrt(self.flavour, *asked)
         self.result["version"] = str(self.trt.__version__)
         if self.request["action"] != "describe":
             self.logger = new_logger(self.trt, self.events, self.spoken)

@@ -8,6 +8,7 @@ integers, so the histograms of parts add up exactly to the histogram of the whol
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ _INFINITE = 255 << _MANTISSA_BITS
 _PEAK_SHIFT = 20  # leaves three bits of the mantissa
 _PEAK_BINS = 256 << 3
 _UPPER_HALF = 1 if sys.byteorder == "little" else 0
-_PIECE = 1 << 18  # elements at a time, because bincount needs eight bytes for each
+_PIECE = 1 << 18  # elements at a time: they and their bin numbers fit a processor's cache
 
 
 def bin_edges() -> Array:
@@ -47,6 +48,8 @@ class Histogram:
     largest: float = 0.0
     peaks: Array = field(default_factory=lambda: np.zeros(_PEAK_BINS, np.int64))
     """How many arrays had their largest magnitude in which bin, of eight an octave."""
+    chosen: dict[tuple[str, float, int], float] = field(default_factory=dict)
+    """What the methods chose from these counts: scales, their noise and the outputs all ask for it."""
 
     @property
     def values(self) -> int:
@@ -56,12 +59,16 @@ class Histogram:
     def add(self, array: Array, *, counted: bool = True) -> None:
         """Counts the values of a float array; unless `counted`, only the largest magnitude is kept."""
         flat = np.ascontiguousarray(array, dtype=np.float32).reshape(-1)
+        self.chosen.clear()
         peak = 0.0
+        signed = np.zeros(2 * _PATTERNS if counted else 0, np.int64)
         for start in range(0, flat.size, _PIECE):
             piece = flat[start : start + _PIECE]
             peak = max(peak, self._look(piece))
             if counted:
-                self._count(piece)
+                _count(piece, signed)
+        if counted:
+            self._take(signed[:_PATTERNS] + signed[_PATTERNS:])
         self.largest = max(self.largest, peak)
         self.peaks[_peak_bin(peak)] += 1
 
@@ -83,17 +90,15 @@ class Histogram:
         self.finite += piece.size
         return largest
 
-    def _count(self, piece: Array) -> None:
-        # sign, exponent and the mantissa's upper bits: a bin's number
-        upper = piece.view(np.uint16)[_UPPER_HALF::2]
-        signed = np.bincount(upper, minlength=2 * _PATTERNS)
-        counts = signed[:_PATTERNS] + signed[_PATTERNS:]
+    def _take(self, counts: Array) -> None:
+        """Adds the counts of all patterns of exponent and upper mantissa."""
         self.zeros += int(counts[:_FIRST].sum())
         self.counts += counts[_FIRST : _FIRST + BINS]
         self.counts[-1] += int(counts[_FIRST + BINS : _INFINITE].sum())
 
     def merge(self, other: Histogram) -> None:
         """Adds the counts of another histogram."""
+        self.chosen.clear()
         self.counts += other.counts
         self.zeros += other.zeros
         self.nonfinite += other.nonfinite
@@ -105,6 +110,24 @@ class Histogram:
         """The share of values whose magnitude is above `threshold`, to the width of a bin."""
         inside = int(np.searchsorted(bin_edges(), threshold, side="right"))
         return float(self.counts[inside:].sum() / max(self.values, 1))
+
+
+class _Room(threading.local):
+    """Where bin numbers are written as bincount wants them: it converts others, to memory that is new each time."""
+
+    def __init__(self) -> None:
+        self.numbers = np.empty(_PIECE, np.intp)
+
+
+_room = _Room()
+
+
+def _count(piece: Array, signed: Array) -> None:
+    """Adds how often each pattern of sign, exponent and upper mantissa occurs."""
+    numbers = _room.numbers[: piece.size]
+    np.copyto(numbers, piece.view(np.uint16)[_UPPER_HALF::2])
+    counts = np.bincount(numbers)
+    signed[: counts.size] += counts
 
 
 def _peak_bin(peak: float) -> int:

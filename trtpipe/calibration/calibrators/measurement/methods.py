@@ -42,7 +42,10 @@ def amax_of(
     """The amax of a method; 0 for a tensor that was always zero. `levels` is the largest quantized magnitude."""
     if not histogram.counts.any() and method != "max":
         return 0.0
-    return METHODS[method](histogram, percentile, levels)
+    asked = method, percentile if method == "percentile" else 0.0, levels
+    if asked not in histogram.chosen:
+        histogram.chosen[asked] = METHODS[method](histogram, percentile, levels)
+    return histogram.chosen[asked]
 
 
 def _max(histogram: Histogram, percentile: float, levels: int) -> float:

@@ -11,7 +11,6 @@ marker in place.
 from __future__ import annotations
 
 import contextlib
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +43,8 @@ class ReportsMark:
 
 def set_mark(state: Path) -> ReportsMark:
     """Create the marker beside a project's state; skipped in a read-only project."""
+    import uuid  # imported here, because a build with nothing to do only looks for the marker
+
     mark = ReportsMark(_beside(state), uuid.uuid4().hex.encode())
     with contextlib.suppress(OSError):
         mark.path.parent.mkdir(parents=True, exist_ok=True)
