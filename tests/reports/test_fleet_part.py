@@ -12,7 +12,7 @@ from trtpipe.fleet.records import Placed
 from trtpipe.plan.address import address
 from trtpipe.plan.graph import FromStep, Step
 from trtpipe.plan.options import UNPLACED, ImportOptions
-from trtpipe.reports.fleet_part import fleet_section
+from trtpipe.reports.build_parts.fleet_part import fleet_section
 from trtpipe.reports.models import FleetRecord
 
 OPTIONS = ImportOptions(parser="onnx", parser_version=1, options={}, origins=UNPLACED)

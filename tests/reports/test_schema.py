@@ -25,7 +25,7 @@ from trtpipe.reports.models import BuildReport, CellReport
 from trtpipe.reports.schema import report_schema
 
 FIRST = json.loads((Path(__file__).parent / "report_schema_1.json").read_text())
-ADDED = {"Build": ("fleet", "profile"), "Cell": ("reach",), "CellReport": ("network",)}
+ADDED = {"Build": ("bundles", "fleet", "profile"), "Cell": ("reach",), "CellReport": ("network",)}
 """What schema 2 has more than schema 1."""
 
 

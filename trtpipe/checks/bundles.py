@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from trtpipe.building.bundles.joints import view_of
 from trtpipe.errors import Problem, SpecError, TrtpipeError
-from trtpipe.loader.bundles import LoadedBundle
-from trtpipe.loader.specs import LoadedPipeline
 from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.plan.ports import Observer
 from trtpipe.problem_codes import Code
@@ -18,11 +16,13 @@ from trtpipe.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from trtpipe.checks.report import CheckReport
+    from trtpipe.loader.bundles import LoadedBundle
+    from trtpipe.loader.specs import LoadedPipeline
     from trtpipe.proofs.bundles.edges import Interface
 
 
 def prove_bundles(
-    workspace: Workspace, report: CheckReport, *, offline: bool = False, observer: Observer | None = None
+    workspace: Workspace, report: CheckReport, offline: bool, observer: Observer | None
 ) -> None:
     """Prove every bundle that the command selects, and add what was found to the report."""
     for bundle in workspace.whole_bundles:

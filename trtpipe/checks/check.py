@@ -18,6 +18,7 @@ from trtpipe.building.facts import FactFinder, refuse_backend
 from trtpipe.building.performer import PLAIN_TERMS, Given
 from trtpipe.building.planned import Planned, runs
 from trtpipe.building.remote_files import unpinned
+from trtpipe.checks.bundles import prove_bundles
 from trtpipe.checks.report import CheckReport
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.files import temporary_folder
@@ -74,18 +75,9 @@ def check_specs(
             for pipeline in pipelines:
                 workspace = project.of(pipeline)
                 _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
-    if loaded.bundles and not any(problem.severity == "error" for problem in report.problems):
-        whole = workspace_of(loaded, (*cells, *only), opened)
-        _prove_bundles(whole, report, offline=offline, observer=observer)
+    if loaded.bundles and not report.errors:
+        prove_bundles(workspace_of(loaded, (*cells, *only), opened), report, offline, observer)
     return report
-
-
-def _prove_bundles(
-    workspace: Workspace, report: CheckReport, *, offline: bool, observer: Observer | None
-) -> None:
-    from trtpipe.checks.bundles import prove_bundles
-
-    prove_bundles(workspace, report, offline=offline, observer=observer)
 
 
 def check_pipeline(
@@ -112,13 +104,10 @@ def prove_before_building(
     for pipeline in planned.workspace.pipelines:
         if pipeline.spec.pipeline in stale and pipeline.joint is None:
             _Checker(pipeline, planned.targets, report, planned.workspace, offline, observer).run()
-    errors = [problem for problem in report.problems if problem.severity == "error"]
-    if errors:
-        raise SpecError(errors)
-    if planned.workspace.bundles:
-        _prove_bundles(planned.workspace, report, offline=offline, observer=observer)
-        if report.problems and any(problem.severity == "error" for problem in report.problems):
-            raise SpecError([problem for problem in report.problems if problem.severity == "error"])
+    if planned.workspace.bundles and not report.errors:
+        prove_bundles(planned.workspace, report, offline, observer)
+    if report.errors:
+        raise SpecError(report.errors)
     return [problem for problem in report.problems if problem.severity == "warning"]
 
 

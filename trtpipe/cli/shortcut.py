@@ -1,4 +1,4 @@
-"""Answers a build with nothing to do, `select`, and a shell that completes a command, before the command line is parsed.
+"""Answers builds with nothing to do, `select`, and shells that complete a command, before the command line is parsed.
 
 Parsing arguments needs typer and pydantic, which take longer to import than checking a thousand cells' files. So a
 `trtpipe build` with only specs, cells and options that change no result is checked here first. Everything else is

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from trtpipe.reports.bundle_part import bundle_section
+from trtpipe.reports.build_parts.bundle_part import bundle_section
+from trtpipe.reports.build_parts.fleet_part import fleet_section
+from trtpipe.reports.build_parts.profile_part import profile_section
 from trtpipe.reports.cell_parts import (
     accuracy_words,
     change_table,

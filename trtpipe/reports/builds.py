@@ -34,9 +34,9 @@ class Course:
     """Cells that the lockfile lost, for no spec declares them any more."""
     fleet: FleetRecord | None = None
     """Where steps ran, if a fleet ran them."""
+    bundles: Sequence[BundleRecord] = ()
     profile: ProfileRecord | None = None
     """What took how long, if it was recorded."""
-    bundles: Sequence[BundleRecord] = ()
 
 
 def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
@@ -60,8 +60,8 @@ def build_record(cells: Sequence[CellRecord], course: Course, environment: Mappi
         steps=tuple(course.steps),
         cells=tuple(cells),
         fleet=course.fleet,
-        profile=course.profile,
         bundles=tuple(course.bundles),
+        profile=course.profile,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from trtpipe.reports.bundle_part import bundle_rows
+from trtpipe.reports.build_parts.bundle_part import bundle_rows
 from trtpipe.reports.cells import worst_verdict
 from trtpipe.reports.models import BuildReport, BundleRecord, CellRecord, Failure, OnGpu
 from trtpipe.reports.reach import proved_words, with_network

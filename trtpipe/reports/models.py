@@ -163,25 +163,6 @@ class FleetRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimedPart(Record):
-    """A part of a recorded build."""
-
-    name: str
-    kind: Annotated[str, "build, step, worker, store or report."]
-    lane: Annotated[str, "The thread, or what the process did."]
-    began: Annotated[float, "Seconds since the command began."]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileRecord(Record):
-    """What took how long, up to the reports."""
-
-    parts: tuple[TimedPart, ...]
-    wall: Annotated[float, "Seconds from the begin of the command to the reports."]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberCost(Record):
     """What the precision of a bundle's member costs, at the output where it costs most."""
 
@@ -213,6 +194,25 @@ class BundleRecord(Record):
     state: Literal["complete", "failed", "not built"]
     why: Annotated[tuple[str, ...], "Why it is not complete."]
     targets: tuple[BundleTarget, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedPart(Record):
+    """A part of a recorded build."""
+
+    name: str
+    kind: Annotated[str, "build, step, worker, store or report."]
+    lane: Annotated[str, "The thread, or what the process did."]
+    began: Annotated[float, "Seconds since the command began."]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRecord(Record):
+    """What took how long, up to the reports."""
+
+    parts: tuple[TimedPart, ...]
+    wall: Annotated[float, "Seconds from the begin of the command to the reports."]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,8 +251,8 @@ class BuildReport(Record):
     steps: tuple[StepRecord, ...]
     cells: tuple[CellRecord, ...]
     fleet: Annotated[FleetRecord | None, "null if no other machine ran a step."] = None
-    profile: Annotated[ProfileRecord | None, "null unless the build ran with --profile."] = None
     bundles: Annotated[tuple[BundleRecord, ...], "The bundles that the build was about as a whole."] = ()
+    profile: Annotated[ProfileRecord | None, "null unless the build ran with --profile."] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ class Workspace:
 
     def of(self, pipeline: LoadedPipeline) -> Workspace:
         """The same project with one pipeline only; store, state and lockfile are shared, so they are read once."""
-        found = Workspace(self.project, (pipeline,), self.globs, self.opened)
+        found = replace(self, pipelines=(pipeline,))
         vars(found).update(store=self.store, state=self.state, site=self.site)
         return found
 

@@ -99,8 +99,9 @@ class Upgrade:
             replace(one, pipelines={name: by_name[name] for name in one.pipelines})
             for one in self.old.bundles
         )
-        globs = cells or self.cells
-        return BesideWorkspace(self.old.project, loaded, globs, bundles=bundles, output=self.output)
+        return BesideWorkspace(
+            self.old.project, loaded, cells or self.cells, bundles=bundles, output=self.output
+        )
 
 
 def open_upgrade(old: Workspace, name: str, output: Path | None = None) -> Upgrade:

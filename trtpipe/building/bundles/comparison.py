@@ -23,7 +23,7 @@ from trtpipe.building.bundles.work import (
     facts_of,
     first_of,
     identity_of,
-    noted_entry,
+    noted,
 )
 
 
@@ -40,7 +40,7 @@ def compare_bundles(
     for bundle in planned.workspace.whole_bundles:
         locked = lock.bundles.get(bundle.name)
         if locked is not None and bundle.name in current:
-            found += between(bundle.name, locked, noted_entry(planned, bundle.name))
+            found += between(bundle.name, locked, noted(planned, bundle.name))
             continue
         if locked is None:
             found.append(Difference(bundle.name, "bundle", "not in the lockfile", "to be built"))
@@ -103,7 +103,7 @@ def foreseen_bundles(planned: Planned) -> list[ForeseenBundle]:
 
 def _known_entries(planned: Planned, lock: Lock) -> Mapping[str, Entry]:
     """The facts of the cells that are delivered, or whose engine is the one in the lockfile."""
-    known: dict[str, Entry] = {name: noted_entry(planned, name) for name in delivered_cells(planned)}
+    known: dict[str, Entry] = {name: noted(planned, name) for name in delivered_cells(planned)}
     for cell in planned.plan.cells:
         decision, locked = planned.decisions[cell.steps["build_engine"]], lock.cells.get(cell.name)
         if (

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
     from trtpipe.plan.trace import Trace
 
-from trtpipe.building.bundles.work import BundleWork, engine_keys, noted_entry, work_on
+from trtpipe.building.bundles.work import BundleWork, engine_keys, noted, work_on
 
 
 def complete_bundles(
@@ -79,7 +79,7 @@ def _complete(
     content = work.content(keys)
     if state.delivered(bundle.name, content) and not _forced(planned):
         if frozen is not None:
-            _hold(bundle.name, noted_entry(planned, bundle.name), frozen)
+            _hold(bundle.name, noted(planned, bundle.name), frozen)
         return True
     traces = _validated(planned, work, observer, terms)
     result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
@@ -88,7 +88,7 @@ def _complete(
         if frozen is not None:
             _hold(bundle.name, entry, frozen)
 
-    files, entry = deliver_bundle(result, planned.workspace.build, partial(noted_entry, planned), held)
+    files, entry = deliver_bundle(result, planned.workspace.build, partial(noted, planned), held)
     files += _recorded(planned, files[0].parent, traces)
     state.remember_cell(bundle.name, content, files, bundle_text(entry))
     return True

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.digests import key_of
-from trtpipe.loader.bundles import LoadedBundle
 from trtpipe.loader.specs import Joint, LoadedPipeline
 from trtpipe.plan.graph import json_ready
 from trtpipe.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from trtpipe.canonical.summary import TensorInfo
+    from trtpipe.loader.bundles import LoadedBundle
     from trtpipe.plan.ports import Observer
     from trtpipe.proofs.model import ModelView
 

@@ -265,11 +265,11 @@ def current_bundles(planned: Planned) -> list[str]:
 def complete_now(planned: Planned) -> set[str]:
     """The selected bundles that are complete, also just after a build: by what is delivered, not by decisions."""
     state = planned.workspace.state
-    delivered = {cell.name for cell in planned.plan.cells if cell.name in state.cells}
+    delivered = {cell.name for cell in planned.plan.cells if state.lock_text(cell.name) is not None}
     keys = engine_keys(planned)
     return {one.name for one in planned.workspace.whole_bundles if _is_current(planned, one, delivered, keys)}
 
 
-def noted_entry(planned: Planned, name: str) -> Entry:
+def noted(planned: Planned, name: str) -> Entry:
     """The lock entry of a delivered cell or bundle."""
     return entry_in(planned.workspace.state.lock_text(name) or "")

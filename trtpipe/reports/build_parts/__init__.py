@@ -1,0 +1,1 @@
+"""The parts of a build's page that only some builds have: bundles, a fleet's machines, where the time went."""
