@@ -22,13 +22,11 @@ from trtpipe.reports.cell_parts import (
 )
 from trtpipe.reports.cells import worst_verdict
 from trtpipe.reports.drawings.plan_graph import plan_section
-from trtpipe.reports.fleet_part import fleet_section
 from trtpipe.reports.html import Content, Markup, code, el, facts, joined, scrolling, status
 from trtpipe.reports.markdown import build_line
 from trtpipe.reports.models import BuildReport, CellRecord, Engine, Failure
 from trtpipe.reports.page import page
 from trtpipe.reports.part_models import Place, Reading
-from trtpipe.reports.profile_part import profile_section
 from trtpipe.reports.reach import proved_words, with_network
 from trtpipe.reports.words import (
     NONE,
