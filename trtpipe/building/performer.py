@@ -124,6 +124,10 @@ class Performer:
                 result = self._fetch(action, scratch, control)
             case "search":
                 result = self._search(action, scratch, control)
+            case "evaluate":
+                from trtpipe.building.evaluations import evaluate_alone
+
+                result = evaluate_alone(self._task(action, scratch), scratch, control)
             case "import":
                 result = self._import(self._task(action, scratch), action, scratch, control)
             case "calibrate":
@@ -211,8 +215,11 @@ class Performer:
         def inputs() -> Mapping[str, Mapping[str, Path]]:
             return self.inputs_of(action, scratch / "in")
 
-        local = self.local_of(action)
-        return Evaluations(action, self.store, scratch, control, inputs, local, self.terms.evaluate_anew)
+        fleet, anew = self.terms.fleet, self.terms.evaluate_anew
+        elsewhere = fleet.evaluating(self, action, control) if fleet is not None else None
+        return Evaluations(
+            action, self.store, scratch, control, inputs, self.local_of(action), anew, elsewhere
+        )
 
     def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run the worker on `model.onnx` in the scratch directory itself, so that the path is always the same."""
