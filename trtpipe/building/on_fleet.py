@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from trtpipe.building.evaluations import Elsewhere
+from trtpipe.building.searches.evaluations import Elsewhere
 from trtpipe.errors import FleetError, Problem
-from trtpipe.executors.local import LocalExecutor
 from trtpipe.fleet.connection import Fleet
 from trtpipe.fleet.dialling import greet
 from trtpipe.fleet.executor import FleetExecutor, Wishes
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from trtpipe.building.steps import Steps
     from trtpipe.plan.control import Control
     from trtpipe.plan.decisions import Decision
+    from trtpipe.plan.trace import Trace
     from trtpipe.workspace.site import Site
 
 _MOST_JOBS = 512
@@ -72,7 +72,7 @@ class FleetUse:
             here = here.knowing(replace(here.steps[search.address], address=address))
         forced = frozenset({address}) if performer.terms.evaluate_anew else frozenset()
         asking = replace(performer, here=here, terms=replace(performer.terms, forced=forced))
-        executor = self.executor(asking, LocalExecutor(performer.store, performer))
+        executor = self.executor(asking, _NeverHere())
         at_once = min(_MOST_EVALUATIONS, self.lanes.total())
         return Elsewhere(lambda asked: executor.execute(asked, control), at_once)
 
@@ -127,6 +127,14 @@ class FleetUse:
         problems = unserved(wanted, self.lanes, steps.plan)
         if problems:
             raise FleetError(problems)
+
+
+class _NeverHere:
+    """The executor of what stays on this machine, for work that leaves it."""
+
+    def execute(self, action: Action, control: Control) -> Trace:
+        """Nothing comes here."""
+        raise AssertionError(f"{action.address} runs on an agent")
 
 
 def jobs_of(fleet: FleetUse | None) -> int:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from trtpipe.app.debug.subjects import Subject, nothing_lowered
-from trtpipe.building.search import measuring, sensitivity_json, space_of
+from trtpipe.building.searches.search import measuring, sensitivity_json, space_of
 from trtpipe.plan.ports import Observer
 from trtpipe.search.measurements import Ledger, Measured, rounded
 from trtpipe.search.search import Space, measured, ranked, sensitivities

@@ -19,7 +19,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from subprocess import PIPE
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import carry_out
@@ -41,6 +41,9 @@ from trtpipe.processes.stage_runs import crash, environment
 from trtpipe.search.choices import Choice, Ladder
 from trtpipe.search.steps import EVALUATION_FILE, UNITS_FILE, evaluation, quantize_options
 from trtpipe.search.units import Unit
+
+if TYPE_CHECKING:
+    from trtpipe.building.performer import Performer
 
 _POLL_SECONDS = 0.1
 
@@ -188,6 +191,19 @@ class Evaluations:
         options = self.action.fingerprint.options
         task = Task("evaluate", options, self.inputs(), folder / "out", self.local)
         return _Child(task, folder, self.control)
+
+
+def evaluations_of(performer: Performer, action: Action, scratch: Path, control: Control) -> Evaluations:
+    """Evaluations of what a search action is about, on the performer's fleet if it has one."""
+
+    def inputs() -> Mapping[str, Mapping[str, Path]]:
+        return performer.inputs_of(action, scratch / "in")
+
+    fleet, anew = performer.terms.fleet, performer.terms.evaluate_anew
+    elsewhere = fleet.evaluating(performer, action, control) if fleet is not None else None
+    return Evaluations(
+        action, performer.store, scratch, control, inputs, performer.local_of(action), anew, elsewhere
+    )
 
 
 def evaluate_alone(task: Task, scratch: Path, control: Control) -> ActionResult:

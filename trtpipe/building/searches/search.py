@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trtpipe.building.evaluations import Evaluations
+from trtpipe.building.searches.evaluations import Evaluations
 from trtpipe.errors import Problem, StepFailed
 from trtpipe.lockfile.entries import FROM_LOCK
 from trtpipe.lockfile.recipes import recipe_of
