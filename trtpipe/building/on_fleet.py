@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from trtpipe.building.searches.evaluations import Elsewhere
 from trtpipe.errors import FleetError, Problem
 from trtpipe.fleet.connection import Fleet
 from trtpipe.fleet.dialling import greet
@@ -28,14 +29,19 @@ from trtpipe.problem_codes import Code
 from trtpipe.toolchains.lookup import python_version
 from trtpipe.toolchains.verification import name_of
 from trtpipe.toolchains.wheel_lock import WheelLock
+from trtpipe.workspace.site import HereOf
 
 if TYPE_CHECKING:
+    from trtpipe.building.performer import Performer
     from trtpipe.building.planned import Planned
     from trtpipe.building.steps import Steps
+    from trtpipe.plan.control import Control
     from trtpipe.plan.decisions import Decision
-    from trtpipe.workspace.site import HereOf, Site
+    from trtpipe.plan.trace import Trace
+    from trtpipe.workspace.site import Site
 
 _MOST_JOBS = 512
+_MOST_EVALUATIONS = 64
 _WITH_TOOLCHAIN = ("build_engine", "parse")
 
 
@@ -54,8 +60,26 @@ class FleetUse:
         """How many steps may be under way at a time: as many as were asked for, or what keeps every lane busy."""
         return asked or min(_MOST_JOBS, 2 * self.lanes.total() + 4)
 
-    def executor(self, steps: Steps, local: Executor) -> FleetExecutor:
+    def evaluating(self, performer: Performer, search: Action, control: Control) -> Elsewhere | None:
+        """Evaluates for a search on agents; None if none of them can, so that this machine must."""
+        address, here = Address(search.address.place, "evaluate"), performer.here
+        assert isinstance(here, HereOf), "a search runs where its project is"
+        work = WorkFacts("evaluate", search.fingerprint.tools, search.fingerprint.inputs)
+        need = need_of(work, python_version(), None, None)
+        if not work.may_leave or all(self.lanes.why_not(one, need) for one in self.fleet.agents()):
+            return None
+        if search.address in here.steps:  # an evaluation reads the same files
+            here = here.knowing(replace(here.steps[search.address], address=address))
+        forced = frozenset({address}) if performer.terms.evaluate_anew else frozenset()
+        asking = replace(performer, here=here, terms=replace(performer.terms, forced=forced))
+        executor = self.executor(asking, _NeverHere())
+        at_once = min(_MOST_EVALUATIONS, self.lanes.total())
+        return Elsewhere(lambda asked: executor.execute(asked, control), at_once)
+
+    def executor(self, steps: Steps | Performer, local: Executor) -> FleetExecutor:
         """The executor for a command's steps; `local` runs what stays on this machine."""
+        here = steps.here
+        assert isinstance(here, HereOf), "clients have a project"
         terms, site = steps.terms, steps.site
         lock = WheelLock(site.wheel_lock, not terms.frozen)
 
@@ -68,7 +92,7 @@ class FleetUse:
             return site.scales.of(action.fingerprint.record()) is not None
 
         wishes = Wishes(
-            lambda action: _Needs(steps.here, steps.site).of(
+            lambda action: _Needs(here, steps.site).of(
                 action.address, WorkFacts.of_action(action), action.fingerprint.options
             ),
             site.tactics,
@@ -81,7 +105,7 @@ class FleetUse:
         return FleetExecutor(
             local,
             steps.store,
-            steps.here,
+            here,
             steps.observer,
             self.fleet,
             self.lanes,
@@ -103,6 +127,14 @@ class FleetUse:
         problems = unserved(wanted, self.lanes, steps.plan)
         if problems:
             raise FleetError(problems)
+
+
+class _NeverHere:
+    """The executor of what stays on this machine, for work that leaves it."""
+
+    def execute(self, action: Action, control: Control) -> Trace:
+        """Nothing comes here."""
+        raise AssertionError(f"{action.address} runs on an agent")
 
 
 def jobs_of(fleet: FleetUse | None) -> int:

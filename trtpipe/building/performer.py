@@ -35,8 +35,8 @@ from trtpipe.workspace.project_code import require_libraries
 from trtpipe.workspace.site import Site
 
 if TYPE_CHECKING:
-    from trtpipe.building.evaluations import Evaluations
     from trtpipe.building.on_fleet import FleetUse
+    from trtpipe.building.searches.evaluations import Evaluations
     from trtpipe.building.timing_caches import Run
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
@@ -124,6 +124,10 @@ class Performer:
                 result = self._fetch(action, scratch, control)
             case "search":
                 result = self._search(action, scratch, control)
+            case "evaluate":
+                from trtpipe.building.searches.evaluations import evaluate_alone
+
+                result = evaluate_alone(self._task(action, scratch), scratch, control)
             case "import":
                 result = self._import(self._task(action, scratch), action, scratch, control)
             case "calibrate":
@@ -198,7 +202,7 @@ class Performer:
         return Fetcher(action, self.store, self.observer, scratch, control, self.terms.offline, anew).run()
 
     def _search(self, action: Action, scratch: Path, control: Control) -> ActionResult:
-        from trtpipe.building.search import perform_search
+        from trtpipe.building.searches.search import perform_search
 
         locked = {} if action.address in self.terms.forced else self.site.choices
         with self.evaluations(action, scratch, control) as evaluations:
@@ -206,13 +210,9 @@ class Performer:
 
     def evaluations(self, action: Action, scratch: Path, control: Control) -> Evaluations:
         """Evaluations of what a search action is about."""
-        from trtpipe.building.evaluations import Evaluations
+        from trtpipe.building.searches.evaluations import evaluations_of
 
-        def inputs() -> Mapping[str, Mapping[str, Path]]:
-            return self.inputs_of(action, scratch / "in")
-
-        local = self.local_of(action)
-        return Evaluations(action, self.store, scratch, control, inputs, local, self.terms.evaluate_anew)
+        return evaluations_of(self, action, scratch, control)
 
     def _build_engine(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Run the worker on `model.onnx` in the scratch directory itself, so that the path is always the same."""

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from trtpipe.building.evaluations import Evaluations
 from trtpipe.building.performer import PLAIN_TERMS, Performer, Terms
+from trtpipe.building.searches.evaluations import Evaluations
 from trtpipe.building.silent import Unheard
 from trtpipe.errors import ArtifactMissing
 from trtpipe.executors.local import LocalExecutor

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from trtpipe.building.search import heads_of
+from trtpipe.building.searches.search import heads_of
 from trtpipe.errors import Problem
 from trtpipe.precisions import Choices, Precision, find_precision
 from trtpipe.spec.budget import AUTO

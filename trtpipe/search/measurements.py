@@ -7,7 +7,7 @@ search with a limit on evaluations finds the same choice with a full store as wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -84,6 +84,8 @@ class Ledger:
     out_of_time: Callable[[], bool] = lambda: False
     tell: Callable[[str, int], None] = lambda phase, count: None
     """Hears the phase and how many were asked."""
+    ahead: Callable[[Sequence[Choice]], None] = lambda choices: None
+    """Hears choices that will all be asked for one after the other, so that they can be measured at the same time."""
     phase: str = ""
     points: dict[str, Point] = field(default_factory=dict)
 
@@ -106,6 +108,11 @@ class Ledger:
         self.points[key] = Point(choice, cost, measured, assigned)
         self.tell(self.phase, len(self.points))
         return measured
+
+    def announce(self, choices: Sequence[Choice]) -> None:
+        """Say which choices will be asked for next, as far as the limits allow."""
+        unknown = [one for one in choices if repr(one.to_json()) not in self.points]
+        self.ahead(unknown[: max(self.room, 0)])
 
     def cheapest_inside(self) -> Point | None:
         """The cheapest point inside every limit; of equal ones the more exact, then the first."""

@@ -106,13 +106,19 @@ def sensitivities(space: Space, ledger: Ledger, wide: int, most: int) -> Iterato
     start = space.uniform(wide)
     floor = measured(space, ledger, start).noise
     movable = [i for i, unit in enumerate(space.units) if space.ladder.lowest(unit) < start[i]]
-    for run in _runs(movable, max(most, 1)):
-        lowered = start
-        for index in run:
-            lowered = space.lowered(lowered, index, space.ladder.lowest(space.units[index]))
+    runs = list(_runs(movable, max(most, 1)))
+    assigned = [_lowered_alone(space, start, run) for run in runs]
+    ledger.announce([space.choice(one) for one in assigned])
+    for run, lowered in zip(runs, assigned, strict=True):
         found = measured(space, ledger, lowered)
         saving = sum(space.saving(start, index) for index in run)
         yield Sensitivity(tuple(run), max(found.noise - floor, 0.0), found, saving)
+
+
+def _lowered_alone(space: Space, start: Assignment, run: Sequence[int]) -> Assignment:
+    for index in run:
+        start = space.lowered(start, index, space.ladder.lowest(space.units[index]))
+    return start
 
 
 def ranked(found: Sequence[Sensitivity]) -> list[Sensitivity]:

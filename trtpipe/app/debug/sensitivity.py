@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from trtpipe.app.debug.subjects import Subject, nothing_lowered
-from trtpipe.building.search import measuring, sensitivity_json, space_of
+from trtpipe.building.searches.search import measuring, sensitivity_json, space_of
 from trtpipe.plan.ports import Observer
 from trtpipe.search.measurements import Ledger, Measured, rounded
 from trtpipe.search.search import Space, measured, ranked, sensitivities
@@ -66,7 +67,9 @@ def ledger_for(subject: Subject, observer: Observer, metric: MetricName) -> Ledg
     """A ledger without limits; the value of a point is the metric of the worst output."""
     bound = {"min": 0.0} if metric in _LARGER_IS_BETTER else {"max": 0.0}
     budget = BudgetSpec.model_validate({"metric": metric, **bound})
-    return Ledger(measuring(subject.evaluations, Limits(budget)), _NO_LIMIT, tell=subject.telling(observer))
+    measure = measuring(subject.evaluations, Limits(budget))
+    ahead = partial(subject.evaluations.ahead, measure)
+    return Ledger(measure, _NO_LIMIT, tell=subject.telling(observer), ahead=ahead)
 
 
 def _kept_alone(space: Space, ledger: Ledger, unit: int) -> Measured:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from trtpipe.building.evaluations import Evaluations
 from trtpipe.building.on_fleet import jobs_of
 from trtpipe.building.performer import Terms
 from trtpipe.building.planned import FleetFor, Planned, on_this_machine
-from trtpipe.building.search import ladders_for
+from trtpipe.building.searches.evaluations import Evaluations
+from trtpipe.building.searches.search import ladders_for
 from trtpipe.checks.proved_cell import planned_variant
 from trtpipe.errors import Problem, SpecError
 from trtpipe.plan.address import Address, Place, address

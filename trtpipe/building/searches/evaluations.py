@@ -1,8 +1,9 @@
 """Evaluations: typed models that are measured and thrown away. Each is an action of its own in the store.
 
-One child process answers all requests of a search; it is started when the first answer is not in the store. The model,
-its scales and the data are those of the search action; the requested choice is the evaluation's options
-(`search.steps`).
+One child process answers all requests of a search; it is started when the first answer is not in the store. On a fleet
+the agents evaluate, each with a process for one evaluation; those that a search is sure to ask for run at the same
+time. The model, its scales and the data are those of the search action; the requested choice is the evaluation's
+options (`search.steps`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from subprocess import PIPE
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.errors import Interrupted, StepFailed
 from trtpipe.executors.local import carry_out
@@ -40,7 +42,20 @@ from trtpipe.search.choices import Choice, Ladder
 from trtpipe.search.steps import EVALUATION_FILE, UNITS_FILE, evaluation, quantize_options
 from trtpipe.search.units import Unit
 
+if TYPE_CHECKING:
+    from trtpipe.building.performer import Performer
+
 _POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Other machines that evaluate."""
+
+    measure: Callable[[Action], Trace]
+    """Runs an evaluation there, and records its trace in the store."""
+    at_once: int
+    """How many they run at a time."""
 
 
 @dataclass
@@ -57,6 +72,8 @@ class Evaluations:
     """Information for the evaluating process besides its options."""
     anew: bool = False
     """Whether to evaluate again what is in the store."""
+    elsewhere: Elsewhere | None = None
+    """Measures choices on other machines; None if this one does."""
     ran: int = 0
     """How many were measured now."""
     _seen: set[str] = field(default_factory=set)
@@ -123,8 +140,24 @@ class Evaluations:
     def _evaluated(self, asked: Action, file: str) -> Trace:
         """The trace of an evaluation that is run now, or taken from another process that is running it."""
         execute = partial(carry_out, asked, partial(self._perform, file), self.store, self.control)
+        if self.elsewhere is not None and file == EVALUATION_FILE:
+            execute = partial(self._measured_elsewhere, asked, self.elsewhere)
         past = Lookup(partial(self._known, file=file), partial(self._stored, file=file))
         return run_once(asked, execute, self.store, self.control, past).trace
+
+    def _measured_elsewhere(self, asked: Action, elsewhere: Elsewhere) -> Trace:
+        done = elsewhere.measure(asked)
+        self.ran += 1
+        trace = self._stored(asked, EVALUATION_FILE)
+        if trace is None:
+            raise StepFailed(Code.AGENT_ANSWER, f"an agent's evaluation for {done.address} cannot be used")
+        return trace
+
+    def ahead(self, measure: Callable[[Choice], object], choices: Sequence[Choice]) -> None:
+        """Measure choices that will all be asked for, several at a time if other machines do it."""
+        if self.elsewhere is not None and len(choices) > 1:
+            with ThreadPoolExecutor(min(self.elsewhere.at_once, len(choices)), "evaluation") as threads:
+                list(threads.map(measure, choices))
 
     def _known(self, action: Action, file: str) -> Trace | None:
         """A stored evaluation; with `anew`, only one that was measured by this object."""
@@ -150,9 +183,7 @@ class Evaluations:
             self._child = self._start()
         answer = self._child.ask(action.fingerprint.options)
         self.ran += file == EVALUATION_FILE
-        path = scratch / file
-        path.write_text(json.dumps(answer, sort_keys=True, indent=1) + "\n")
-        return ActionResult({file: path}, {"answer": answer})
+        return _result(answer, scratch / file)
 
     def _start(self) -> _Child:
         folder = self.scratch / "evaluator"
@@ -160,6 +191,38 @@ class Evaluations:
         options = self.action.fingerprint.options
         task = Task("evaluate", options, self.inputs(), folder / "out", self.local)
         return _Child(task, folder, self.control)
+
+
+def evaluations_of(performer: Performer, action: Action, scratch: Path, control: Control) -> Evaluations:
+    """Evaluations of what a search action is about, on the performer's fleet if it has one."""
+
+    def inputs() -> Mapping[str, Mapping[str, Path]]:
+        return performer.inputs_of(action, scratch / "in")
+
+    fleet, anew = performer.terms.fleet, performer.terms.evaluate_anew
+    elsewhere = fleet.evaluating(performer, action, control) if fleet is not None else None
+    return Evaluations(
+        action, performer.store, scratch, control, inputs, performer.local_of(action), anew, elsewhere
+    )
+
+
+def evaluate_alone(task: Task, scratch: Path, control: Control) -> ActionResult:
+    """One evaluation by a process of its own, as it is done for a search on another machine.
+
+    Raises StepFailed (a crash included), Interrupted, or what evaluating raised.
+    """
+    folder = scratch / "evaluator"
+    folder.mkdir()
+    child = _Child(task, folder, control)
+    try:
+        return _result(child.ask(task.options), scratch / EVALUATION_FILE)
+    finally:
+        child.close()
+
+
+def _result(answer: Mapping[str, Any], path: Path) -> ActionResult:
+    path.write_text(json.dumps(answer, sort_keys=True, indent=1) + "\n")
+    return ActionResult({path.name: path}, {"answer": answer})
 
 
 def _units_in(answer: JsonObject) -> tuple[Unit, ...]:

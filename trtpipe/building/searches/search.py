@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trtpipe.building.evaluations import Evaluations
+from trtpipe.building.searches.evaluations import Evaluations
 from trtpipe.errors import Problem, StepFailed
 from trtpipe.lockfile.entries import FROM_LOCK
 from trtpipe.lockfile.recipes import recipe_of
@@ -136,13 +137,14 @@ def space_of(evaluations: Evaluations, ladder: Ladder, capabilities: Sequence[st
 
 def ledger_of(evaluations: Evaluations, limits: Limits, observer: Observer) -> Ledger:
     """A ledger whose points are measured by evaluations."""
-    budget = limits.budget
+    budget, measure = limits.budget, measuring(evaluations, limits)
     ends = time.monotonic() + budget.max_seconds if budget.max_seconds is not None else None
     return Ledger(
-        measuring(evaluations, limits),
+        measure,
         budget.max_evaluations,
         (lambda: time.monotonic() > ends) if ends is not None else lambda: False,
         evaluations.telling(observer),
+        partial(evaluations.ahead, measure),
     )
 
 
