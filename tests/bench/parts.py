@@ -351,7 +351,7 @@ def engine(folder: Path, tree: Path) -> Mapping[str, Side]:
 
 
 PARTS = (
-    Part("no-op, 1,000 cells", 0.5, ("doit", "ninja", "Snakemake", "DVC"), noop),
+    Part("no-op, 1,000 cells", 0.5, ("doit", "ninja", "Snakemake", "DVC"), noop, quick=False),
     Part("--help", None, ("a bare typer app",), startup),
     Part("completion with values", None, ("a bare typer app",), completion),
     Part("schema", None, ("trtpipe --help",), schema),
