@@ -182,7 +182,6 @@ def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
     }
     entries: dict[str, Any] = {}
     workspace = SimpleNamespace(
-        bundles=(),
         build=root / "build",
         root=root,
         lockfile=root / "trtpipe.lock",

@@ -219,7 +219,7 @@ def test_what_was_taken_on_anothers_word_is_asked_anew_when_that_word_counts_no_
 
 
 def test_what_others_said_is_not_pushed_as_ones_own_word(tmp_path, remote, monkeypatch, capsys):
-    from trtpipe.cli.cache_sharing import push_command
+    from trtpipe.cli.stores.cache_sharing import push_command
 
     theirs = made_elsewhere(tmp_path, remote)
     root = tmp_path / "project"

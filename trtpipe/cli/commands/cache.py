@@ -15,7 +15,7 @@ def cache_ls(as_json: Json = False) -> None:
     """List the contents of the store, the most recently used first."""
 
     def body() -> int:
-        from trtpipe.cli.cache import list_command
+        from trtpipe.cli.stores.cache import list_command
 
         return list_command(as_json=as_json)
 
@@ -27,7 +27,7 @@ def cache_stats(as_json: Json = False) -> None:
     """Show the size of the store, and how much of it lockfiles need."""
 
     def body() -> int:
-        from trtpipe.cli.cache import stats_command
+        from trtpipe.cli.stores.cache import stats_command
 
         return stats_command(as_json=as_json)
 
@@ -62,7 +62,7 @@ def cache_gc(
     """Remove what no lockfile needs and was unused for long. Builds may run at the same time."""
 
     def body() -> int:
-        from trtpipe.cli.cache import gc_command
+        from trtpipe.cli.stores.cache import gc_command
 
         return gc_command(roots or [], older_than, max_size, dry_run=dry_run, as_json=as_json)
 
@@ -74,7 +74,7 @@ def cache_verify(as_json: Json = False) -> None:
     """Verify everything in the store; quarantine what is damaged."""
 
     def body() -> int:
-        from trtpipe.cli.cache import verify_command
+        from trtpipe.cli.stores.cache import verify_command
 
         return verify_command(as_json=as_json)
 
@@ -92,7 +92,7 @@ def cache_path(
     """Verify an artifact and print its path."""
 
     def body() -> int:
-        from trtpipe.cli.cache import path_command
+        from trtpipe.cli.stores.cache import path_command
 
         return path_command(what, name)
 
@@ -104,7 +104,7 @@ def cache_adopt(as_json: Json = False) -> None:
     """Move this project's former store in .trtpipe/store into yours; only this project will trust its results."""
 
     def body() -> int:
-        from trtpipe.cli.cache import adopt_command
+        from trtpipe.cli.stores.cache import adopt_command
 
         return adopt_command(as_json=as_json)
 
@@ -121,7 +121,7 @@ def cache_push(
     """Send results that were built here to the remote store, if they are missing there."""
 
     def body() -> int:
-        from trtpipe.cli.cache_sharing import push_command
+        from trtpipe.cli.stores.cache_sharing import push_command
 
         return push_command(everything=everything, as_json=as_json)
 
@@ -133,7 +133,7 @@ def cache_pull(specs: Specs = None, only: Only = None, as_json: Json = False) ->
     """Fetch everything that these cells need from the remote store, for building offline."""
 
     def body() -> int:
-        from trtpipe.cli.cache_sharing import pull_command
+        from trtpipe.cli.stores.cache_sharing import pull_command
 
         return pull_command(specs or [], only or [], as_json=as_json)
 
@@ -147,7 +147,7 @@ def cache_keygen(
     """Create a key for signing traces, and print the public key for `trust`."""
 
     def body() -> int:
-        from trtpipe.cli.cache_sharing import keygen_command
+        from trtpipe.cli.stores.cache_sharing import keygen_command
 
         return keygen_command(file)
 
