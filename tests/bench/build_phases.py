@@ -239,13 +239,14 @@ def main() -> None:
     arguments.add_argument("--detector", type=Path, help="an ONNX file of a PP-OCR detector")
     arguments.add_argument("--write", action="store_true", help="into docs/measurements.md")
     chosen = arguments.parse_args()
-    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    load = f"Load of the machine when it began: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+    print(load, flush=True)
     if chosen.detector is None:
         print("not run: the PP-OCR detector, for --detector names none", flush=True)
     text = table([measure(one, chosen.rounds) for one in subjects(chosen.detector)])
     print(text)
     if chosen.write:
-        write_into(MEASUREMENTS, f"Load of the machine when it began: {os.getloadavg()[0]:.1f}.\n\n{text}")
+        write_into(MEASUREMENTS, f"{load}\n\n{text}")
 
 
 if __name__ == "__main__":
