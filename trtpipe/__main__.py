@@ -28,7 +28,7 @@ def main() -> NoReturn:
     _open_missing_streams()
     for number in _STOPS:
         signal.signal(number, _end_at_once)
-    from trtpipe.cli.shortcut import answered
+    from trtpipe.cli.starting.shortcut import answered
 
     try:
         code = answered(sys.argv[1:])

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from trtpipe.cli.shortcut import nothing_to_do
+from trtpipe.cli.starting.shortcut import nothing_to_do
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_what_cannot_be_looked_at_is_left_to_the_command_to_tell(monkeypatch):
 
 def test_looking_imports_none_of_what_commands_need(tmp_path):
     code = (
-        "import sys\nfrom trtpipe.cli.shortcut import nothing_to_do\n"
+        "import sys\nfrom trtpipe.cli.starting.shortcut import nothing_to_do\n"
         "assert nothing_to_do(['build']) is None\n"
         "print(sorted({'typer', 'pydantic', 'yaml', 'rich', 'numpy', 'onnx'} & set(sys.modules)))"
     )

@@ -115,7 +115,9 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_is_finished(fresh, done, moment):
     assert_whole_then_complete(fresh, done)
 
 
-@pytest.mark.parametrize("module", ["trtpipe.cli.shortcut", "trtpipe.cli.main", "trtpipe.loader.specs"])
+@pytest.mark.parametrize(
+    "module", ["trtpipe.cli.starting.shortcut", "trtpipe.cli.main", "trtpipe.loader.specs"]
+)
 def test_ctrl_c_before_anything_runs_is_one_word(fresh, tmp_path, module):
     """It comes while a module is imported, from the first one after Python has started to those that read the spec."""
     hook = tmp_path / "sitecustomize.py"

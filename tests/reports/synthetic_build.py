@@ -186,7 +186,6 @@ def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
         root=root,
         lockfile=root / "trtpipe.lock",
         pipelines=(),
-        bundles=(),
         state=SimpleNamespace(entries=entries, lock_text=entries.get),
     )
     return SimpleNamespace(
