@@ -1,7 +1,7 @@
 """Calibrating a ResNet-50 on 224 x 224 images: trtpipe beside a plain pass, onnxruntime.quantization and ModelOpt.
 
 Every run is a process of its own, and they take turns: what else the machine does falls on all. Printed are medians of
-wall and user CPU seconds, peak memory, ratios to trtpipe, and how near the int8 model comes to float32 on images that
+wall and CPU seconds, peak memory, ratios to trtpipe, and how near the int8 model comes to float32 on images that
 none has seen: the same Q/DQ and weights, with the scales of each calibrator.
 Run: python -m tests.bench.bench_calibrate [IMAGES [TURNS [PEER ...]]]; onnxruntime's entropy takes 115 MB an image.
 """
@@ -22,7 +22,8 @@ import resource, sys, time
 import numpy as np
 model, data, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def clock():
-    return time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return time.perf_counter(), used.ru_utime + used.ru_stime
 def since(began):
     wall, user = clock()
     return {"seconds": wall - began[0], "user": user - began[1]}
@@ -175,14 +176,14 @@ def main(images: int, turns: int, peers: list[str]) -> None:
                     print(f"not run: {run}: {error}")
                     continue
                 found.setdefault(run, []).append(taken)
-                print(f"  {run:20} {taken.seconds:7.1f} s  user {taken.user:7.1f} s", file=sys.stderr)
+                print(f"  {run:20} {taken.seconds:7.1f} s  CPU {taken.user:7.1f} s", file=sys.stderr)
         tell(found, images)
         exactness(found, model, unseen, folder)
 
 
 def tell(found: dict[str, list[Measured]], images: int) -> None:
     plain = found["plain pass"]
-    print(f"{images} images        seconds    user    peak MiB    x plain  user x plain  memory x plain")
+    print(f"{images} images        seconds     CPU    peak MiB    x plain   CPU x plain  memory x plain")
     for run, taken in found.items():
         wall, user, peak = (
             statistics.median(getattr(one, what) for one in taken) for what in ("seconds", "user", "peak")

@@ -20,7 +20,8 @@ _CLOCK = """
 import resource, sys, time
 source, out = sys.argv[1], sys.argv[2]
 def clock():
-    return time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return time.perf_counter(), used.ru_utime + used.ru_stime
 def since(began):
     wall, user = clock()
     return {"seconds": wall - began[0], "user": user - began[1]}
@@ -88,13 +89,13 @@ def _compare(model: Path, out: Path, turns: int) -> None:
                 statistics.median(getattr(m, what) for m in taken) for what in ("seconds", "user", "peak")
             )
             print(
-                f"  {who:20} {wall:7.2f} s  user {user:7.2f} s  peak {peak:6.0f} MiB, {peak / size:.2f} x the model"
+                f"  {who:20} {wall:7.2f} s  CPU {user:7.2f} s  peak {peak:6.0f} MiB, {peak / size:.2f} x the model"
             )
     if all(found.get(who) for who in ("trtpipe", "ModelOpt AutoCast")):
         pairs = list(zip(found["trtpipe"], found["ModelOpt AutoCast"], strict=False))
         wall = statistics.median(theirs.seconds / ours.seconds for ours, theirs in pairs)
         user = statistics.median(theirs.user / ours.user for ours, theirs in pairs)
-        print(f"  trtpipe is {wall:.1f} x faster ({user:.1f} x by user CPU)")
+        print(f"  trtpipe is {wall:.1f} x faster ({user:.1f} x by CPU)")
 
 
 if __name__ == "__main__":

@@ -392,6 +392,7 @@ ALONE = (
     "bench_parallel",
     "bench_readback",
     "bench_report",
+    "bench_select",
     "bench_touch",
     "build_phases",
     "fleet_overhead",

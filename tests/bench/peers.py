@@ -25,7 +25,7 @@ print("MEASURED " + _json.dumps({**MEASURED, "peak": int(_status["VmHWM"].split(
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall and user CPU seconds of the work alone, peak memory of its process in MiB, and what else it told."""
+    """Wall and CPU seconds of the work alone, peak memory of its process in MiB, and what else it told."""
 
     seconds: float
     user: float
