@@ -77,7 +77,7 @@ YAML = [
 ]  # fmt: skip
 
 VALUES = [
-    spec("a missing key", Code.MISSING_KEY, ("pipeline: net\n", ""), r"for example (pipeline: \S+)",
+    spec("a missing key", Code.MISSING_KEY, ("pipeline: net\n", ""), r"for example (pipeline: [\w-]+)",
          lambda place, m: place.write("pipelines/net.yaml", m[1] + "\n" + SPEC.replace("pipeline: net\n", "")) and None),
     spec("no source", Code.MISSING_KEY, (MODEL, "model: {parser: onnx}"), r"for example (source: )models/ocr_det.onnx",
          r"model: {parser: onnx, \1net.onnx}"),

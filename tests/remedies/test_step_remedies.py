@@ -340,7 +340,7 @@ def given_cache(place: Place) -> object:
     """Hold the cache that is there against a lockfile that was written when the model was another."""
     from trtpipe.checks.calibration_caches import CacheProver
     from trtpipe.digests import digest_file
-    from trtpipe.lockfile import render_lock, shown_digest
+    from trtpipe.lockfile import load_lock, render_lock, shown_digest
 
     cache = place.root / "net.cache"
     lock = place.root / "trtpipe.lock"
@@ -348,7 +348,8 @@ def given_cache(place: Place) -> object:
         entry = {"key": "ab" * 32, "source": "0" * 8, "calibration_cache": shown_digest(digest_file(cache))}
         lock.write_text(render_lock({"net/q@t": entry}, {}))
     pipeline = SimpleNamespace(model_file=place.root / "net.onnx", spec=SimpleNamespace(pipeline="net"))
-    workspace = SimpleNamespace(lockfile=lock, state=SimpleNamespace(digest=digest_file))
+    site = SimpleNamespace(lock=load_lock(lock))
+    workspace = SimpleNamespace(lockfile=lock, site=site, state=SimpleNamespace(digest=digest_file))
     return list(CacheProver(pipeline, workspace)._drifted("q", cache, ()))
 
 

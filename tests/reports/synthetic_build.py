@@ -186,6 +186,7 @@ def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
         root=root,
         lockfile=root / "trtpipe.lock",
         pipelines=(),
+        bundles=(),
         state=SimpleNamespace(entries=entries, lock_text=entries.get),
     )
     return SimpleNamespace(
