@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trtpipe.cli import cache
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED
+from trtpipe.cli.stores import cache
 from trtpipe.digests import Digest, key_of
 from trtpipe.errors import SpecError, TrtpipeError
 from trtpipe.plan.trace import Trace
