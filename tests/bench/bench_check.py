@@ -17,8 +17,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-os.environ.setdefault("TRTPIPE_STORE", ".trtpipe/store")  # in each project: nothing is left in the user's own
-
 SPEC = """\
 schema: 1
 pipeline: big
@@ -35,6 +33,7 @@ onnx.checker.check_model(onnx.load(sys.argv[1]))
 
 MEASURED = """
 import os, runpy, sys
+from tests.bench.timing import keep_stores_apart
 sys.argv = sys.argv[1:]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__") if sys.argv[0].endswith(".py") else runpy.run_module(
@@ -95,6 +94,7 @@ def measured(argv: list[str], cwd: Path) -> tuple[float, float, float]:
 
 
 def main(megabytes: int) -> None:
+    keep_stores_apart()
     with tempfile.TemporaryDirectory() as name:
         project = Path(name)
         (project / "models").mkdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.peers import environment_with
-from tests.bench.timing import interleaved
+from tests.bench.timing import interleaved, keep_stores_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,6 +76,7 @@ def write_dvc(folder: Path) -> list[str]:
 
 
 def main(runs: int, runs_of_dvc: int) -> None:
+    keep_stores_apart()
     with tempfile.TemporaryDirectory() as name:
         places = [Path(name) / one for one in ("ours", "doit", "dvc")]
         for place in places:

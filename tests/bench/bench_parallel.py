@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.bench_worker import RAW
-from tests.bench.timing import interleaved
+from tests.bench.timing import interleaved, keep_stores_apart
 from tests.models import resnet50_like
 
 SPEC = """\
@@ -44,6 +44,7 @@ def forget_engines(folder: Path) -> None:
 
 
 def main(runs: int) -> None:
+    keep_stores_apart()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = write_project(folder)

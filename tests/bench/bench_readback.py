@@ -22,9 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests import models
+from tests.bench.timing import keep_stores_apart
 
 ROOT = Path(__file__).resolve().parents[2]
-os.environ.setdefault("TRTPIPE_STORE", ".trtpipe/store")  # in each project: nothing is left in the user's own
 SHARED = ROOT.parent / "shared" / "testdata" / "onnx" / "real" / "ppocr_cls.onnx"
 SPEC = """\
 schema: 1
@@ -73,6 +73,7 @@ def built(tree: Path, model: Path, shape: str, variant: str) -> tuple[float, flo
 
 
 def main() -> None:
+    keep_stores_apart()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", type=Path)

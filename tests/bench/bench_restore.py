@@ -19,7 +19,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from tests.bench.timing import interleaved
+from tests.bench.timing import interleaved, keep_stores_apart
 from trtpipe.digests import Digest
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.verified_files import VerifiedFiles
@@ -53,6 +53,7 @@ def works(*command: str) -> bool:
 
 
 def main() -> None:
+    keep_stores_apart()
     parser = argparse.ArgumentParser()
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--files", type=int, default=4)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from tests.bench.timing import interleaved
+from tests.bench.timing import interleaved, keep_stores_apart
 from tests.packages.small_packages import contents, engine, index, model
 from tests.projects import ROOT
 from trtpipe.packages.directory import write_directory
@@ -29,6 +29,7 @@ def cost(*argv: str) -> float:
 
 
 def main(runs: int, models: int) -> None:
+    keep_stores_apart()
     costs: dict[str, list[float]] = {"nothing": [], "library": [], "command": []}
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "p"

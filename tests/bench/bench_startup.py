@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from tests.bench.timing import interleaved
+from tests.bench.timing import interleaved, keep_stores_apart
 
 BARE = """
 import typer
@@ -25,6 +25,7 @@ app()
 
 
 def main(runs: int) -> None:
+    keep_stores_apart()
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE)

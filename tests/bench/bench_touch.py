@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.peers import environment_with
+from tests.bench.timing import keep_stores_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,6 +71,7 @@ def touched(files: list[Path], run: Callable[[], object]) -> float:
 
 
 def main(runs: int, megabytes: int) -> None:
+    keep_stores_apart()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_project(folder, megabytes)

@@ -6,7 +6,10 @@ import os
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("TRTPIPE_STORE", ".trtpipe/store")  # in each project: nothing is left in the user's own
+
+def keep_stores_apart() -> None:
+    """Let each project of a bench have its own store, so that nothing is left in the user's own."""
+    os.environ.setdefault("TRTPIPE_STORE", ".trtpipe/store")
 
 
 def interleaved(runs: int, *things: Callable[[], object]) -> list[list[float]]:
