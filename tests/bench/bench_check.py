@@ -17,6 +17,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from tests.bench.timing import keep_stores_apart
+
 SPEC = """\
 schema: 1
 pipeline: big
@@ -33,7 +35,6 @@ onnx.checker.check_model(onnx.load(sys.argv[1]))
 
 MEASURED = """
 import os, runpy, sys
-from tests.bench.timing import keep_stores_apart
 sys.argv = sys.argv[1:]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__") if sys.argv[0].endswith(".py") else runpy.run_module(
