@@ -29,6 +29,7 @@ def project(tmp_path: Path) -> Path:
     return digits_project(tmp_path / "project")
 
 
+@pytest.mark.slow
 def test_sensitivities_are_measured_by_agents_at_the_same_time(
     fleet: TestFleet, project: Path, tmp_path: Path
 ):
@@ -64,6 +65,7 @@ def test_a_search_asks_agents_and_finds_what_it_finds_alone(fleet: TestFleet, pr
     assert "digits/auto:search" in done.stderr and EVALUATED.findall(done.stderr)
 
 
+@pytest.mark.slow
 def test_without_an_agent_that_can_measure_this_machine_does(fleet: TestFleet, project: Path, tmp_path: Path):
     fleet.agent("first")
     asked = ("sensitivity", "digits/fp16", "--json")
