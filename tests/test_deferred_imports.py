@@ -1,4 +1,4 @@
-"""sympy is not imported until something of it is used; then it is what it always was."""
+"""What is slow to import is not imported until something of it is used; then it is what it always was."""
 
 from __future__ import annotations
 
@@ -21,4 +21,20 @@ assert sympy.Max(1, 2) == 2
 
 def test_a_model_s_dimensions_can_be_added_up_all_the_same():
     ended = subprocess.run([sys.executable, "-c", STORY], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+WITHOUT_A_GRAFT = """
+import sys
+from pathlib import Path
+from trtpipe.stages.transforms import graft_of
+assert graft_of({}, {}, None, Path()) is None
+assert "trtpipe.loader.specs" not in sys.modules, "it was imported"
+"""
+
+
+def test_a_step_without_a_graft_does_not_import_the_reader_of_specs():
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_GRAFT], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.errors import ModelError
-from trtpipe.loader.specs import GRAFT, LoadedPipeline
 from trtpipe.plan.options import TransformOptions
 from trtpipe.spec.pipeline import TransformSpec
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from trtpipe.legalization.legalize import Changes
     from trtpipe.legalization.transforms import Graft
+    from trtpipe.loader.specs import LoadedPipeline
 
 
 def transform_model(
@@ -45,18 +45,15 @@ def transform_model(
     return changes
 
 
-def graft_of(
-    written: object,
-    files: Mapping[str, Path],
-    root: Path | None,
-    workplace: Path,
-    at: tuple[str, ...] = GRAFT,
-) -> Graft | None:
+def graft_of(written: object, files: Mapping[str, Path], root: Path | None, workplace: Path) -> Graft | None:
     """What puts declared layers into a model, as `transform.graft` has them; None if there are none."""
     if not written:
         return None
     from trtpipe.layers.grafts import graft, placed
     from trtpipe.layers.network import weight_files
+    from trtpipe.loader.specs import (
+        GRAFT,
+    )  # here, because importing it takes long and most models have no graft
     from trtpipe.spec.network.network import GraftSpec
 
     spec = GraftSpec.model_validate(written)
@@ -65,7 +62,7 @@ def graft_of(
         try:
             graft(model, spec, weight_files(files), root=root, workplace=workplace)
         except ModelError as error:
-            raise ModelError(placed(error.problems, at)) from error
+            raise ModelError(placed(error.problems, GRAFT)) from error
 
     return apply
 
