@@ -93,6 +93,13 @@ def test_what_was_not_run_is_said_by_name(built: Project) -> None:
     assert "## Not run" in (built.root / "build/ocr/summary.md").read_text()
 
 
+def test_the_network_of_a_member_behind_a_reshape_says_why_it_was_not_run(built: Project) -> None:
+    manifest = json.loads((built.root / "build/ocr.rec/fp16@ada/manifest.json").read_text())
+
+    why = "TensorRT's network: the data of 'ocr-rec' are inputs without the bundle's reshape or cast"
+    assert why in manifest["not_run"]
+
+
 def test_the_lockfile_has_one_entry_for_all_members(built: Project) -> None:
     entry = locked(built)["bundles"]["ocr"]
 

@@ -22,7 +22,7 @@ from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.provenance.manifest import Proof, precision_of
 from trtpipe.spec.budget import AUTO, BudgetSpec
-from trtpipe.spec.pipeline import PipelineSpec, ReadbackSpec
+from trtpipe.spec.pipeline import PipelineSpec, ReadbackSpec, ValidateSpec
 from trtpipe.spec.variant import VariantSpec
 from trtpipe.stores.local import LocalStore
 from trtpipe.workspace.target_facts import TargetResolver
@@ -84,7 +84,7 @@ def _proof(
             on_gpu = verdict.record
     else:
         not_run.append("validation: the spec has no `validate`")
-    network = _network_verdict(spec, traces, store)
+    network = _network_verdict(cell, spec, traces, store)
     problems += network.problems
     not_run += network.not_run
     if network.outcome == "not proved":
@@ -96,20 +96,32 @@ def _proof(
     return Proof(validation, audit, tuple(not_run), on_gpu, network.record, reach)
 
 
-def _network_verdict(spec: PipelineSpec, traces: Mapping[Stage, Trace], store: LocalStore) -> NetworkVerdict:
+def _network_verdict(
+    cell: Cell, spec: PipelineSpec, traces: Mapping[Stage, Trace], store: LocalStore
+) -> NetworkVerdict:
     """The verdict on the network that TensorRT's parser made of the typed model."""
     from trtpipe.networks.verdicts import judge_network
 
     asked = spec.validate_
     measured = traces["readback"].summary if "readback" in traces else None
-    lacking = "the spec has no `validate`, so there is no data to run it on"
-    if asked is not None:
-        lacking = (
-            "the spec defines no data to run it on" if asked.readback.run else "the spec says `run: false`"
-        )
+    lacking = _why_not_run(cell, asked)
     readback = asked.readback if asked is not None else ReadbackSpec()
     called = caller_of(lambda: store.path(traces["quantize"].outputs["model.onnx"]))
     return judge_network(traces["parse"].summary, measured, readback, lacking, called)
+
+
+def _why_not_run(cell: Cell, asked: ValidateSpec | None) -> str:
+    """Why the network was not run, if it was not."""
+    if asked is None:
+        return "the spec has no `validate`, so there is no data to run it on"
+    if not asked.readback.run:
+        return "the spec says `run: false`"
+    validate = cell.steps.get("validate")
+    if (
+        validate is not None and validate.pipeline != cell.pipeline
+    ):  # a bundle's member behind a reshape or a cast
+        return f"the data of '{validate.pipeline}' are inputs without the bundle's reshape or cast"
+    return "the spec defines no data to run it on"
 
 
 def _links(
