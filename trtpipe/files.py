@@ -50,6 +50,11 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
 
 
+def is_disk_full(error: OSError) -> bool:
+    """Whether there was no room: on the disk, or in what the user may fill of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def is_special(path: Path) -> bool:
     """Whether something exists that is not a regular file: reading a pipe would block, a device would be replaced."""
     try:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.packages import small_packages
 from trtpipe.packages.contents import Contents, Source, packed_file
 from trtpipe.packages.index import Fallback, Index, PackedEngine, PackedModel, Tensor
 
@@ -18,33 +19,18 @@ PROFILE = {
 
 def engine(cell: str, capability: str = "8.9", **changes: Any) -> PackedEngine:
     """An engine of the flavour tensorrt, said to be built for one compute capability."""
-    pipeline, _, rest = cell.partition("/")
-    variant, _, target = rest.partition("@")
-    folder = f"models/{pipeline}/{variant}@{target}"
-    plain = PackedEngine(
-        cell=cell,
-        target=target,
-        variant=variant,
-        file=f"{folder}/model.engine",
+    plain = small_packages.engine(
+        cell,
         flavour="tensorrt",
         tensorrt="11.4.0.106",
         compute_capabilities=(capability,),
         gpu="NVIDIA L4",
-        hardware_compatibility="none",
-        version_compatible=False,
         os="linux",
         architecture="x86_64",
-        driver="525",
         device_memory=None,
         inputs=(IMAGE,),
         outputs=(SCORES,),
         profiles=(PROFILE,),
-        validated="passed",
-        run_on_gpu="not run",
-        plugins=(),
-        manifest=f"{folder}/manifest.json",
-        provenance=f"{folder}/provenance.json",
-        bom=f"{folder}/model.cdx.json",
     )
     return replace(plain, **changes)
 
@@ -71,17 +57,13 @@ def contents(*models: PackedModel, bundle: str | None = None, **files: bytes) ->
     for path in paths:
         name = path.rpartition("/")[2].replace(".", "_")
         sources[path] = files.get(name, path.encode())
-    targets: dict[str, dict[str, str]] = {}
-    for one in models:
-        for each in one.engines:
-            targets.setdefault(each.target, {}).setdefault(one.name, each.cell)
     index = Index(
         package=bundle or "+".join(one.name for one in models),
         bundle=bundle,
         made_by="trtpipe 0",
         models=models,
         edges=(),
-        targets=targets,
+        targets=small_packages.targets_of(models),
         files={path: packed_file(source) for path, source in sources.items()},
     )
     return Contents(index, sources, Path("/nonexistent"), {}, {})

@@ -58,12 +58,13 @@ def model(name: str, engines: Iterable[PackedEngine], *, fallbacks: bool = True)
 def index(*models: PackedModel, bundle: str | None = None, targets: Any = None) -> Index:
     """An index with the digests of its files, whose bytes are their paths."""
     found = models or (model("net", [engine()]),)
-    chosen = targets if targets is not None else _targets(found)
+    chosen = targets if targets is not None else targets_of(found)
     made = Index(bundle or found[0].name, bundle, "trtpipe 0.0", tuple(found), (), chosen, {})
     return replace(made, files={path: packed_file(source) for path, source in sources_of(made).items()})
 
 
-def _targets(models: Iterable[PackedModel]) -> Mapping[str, Mapping[str, str]]:
+def targets_of(models: Iterable[PackedModel]) -> Mapping[str, Mapping[str, str]]:
+    """Target → model → its cell."""
     targets: dict[str, dict[str, str]] = {}
     for one in models:
         for made in one.engines:

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 def refresh_lock(planned: Planned, delivered: Collection[str], bundles: Collection[str] = ()) -> bool:
     """Update the lockfile for the delivered cells and complete bundles; returns whether it changed."""
-    state = planned.workspace.state
-    found = {name: state.lock_text(name) for name in delivered}
-    texts = {name: text for name, text in found.items() if text is not None}
-    return write_entries(
-        planned, Blocks(texts, entry_in), {one: entry_in(state.lock_text(one) or "") for one in bundles}
-    )
+    return write_entries(planned, _noted(planned, delivered), _noted(planned, bundles))
+
+
+def _noted(planned: Planned, names: Collection[str]) -> Blocks[Entry]:
+    """The lock entries of cells and bundles that were delivered."""
+    found = {name: planned.workspace.state.lock_text(name) for name in names}
+    return Blocks({name: text for name, text in found.items() if text is not None}, entry_in)
 
 
 def write_entries(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trtpipe.digests import Digest, digest_bytes
 from trtpipe.errors import Location, Problem, TrtpipeError
@@ -15,6 +15,7 @@ from trtpipe.problem_codes import Code
 
 _OLDEST = 1
 _MOST_BYTES = 256 << 20
+_ENTRY = TypeVar("_ENTRY")
 
 
 def read_lock(path: Path) -> dict[str, dict[str, Fact]]:
@@ -94,20 +95,9 @@ def _merged(path: Path, text: str) -> Lock:
     except TrtpipeError as error:
         raise _torn(path, where) from error
     cells, steps = {**theirs.cells, **ours.cells}, {**theirs.steps, **ours.steps}
-    clash = {
-        name: (ours.cells[name], theirs.cells[name])
-        for name in ours.cells.keys() & theirs.cells.keys()
-        if ours.cells[name] != theirs.cells[name]
-    }
     bundles = {**theirs.bundles, **ours.bundles}
-    clash |= {
-        name: (ours.bundles[name], theirs.bundles[name])
-        for name in ours.bundles.keys() & theirs.bundles.keys()
-        if ours.bundles[name] != theirs.bundles[name]
-    }
-    torn = {
-        name for name in ours.steps.keys() & theirs.steps.keys() if ours.steps[name] != theirs.steps[name]
-    }
+    clash = {**_clash(ours.cells, theirs.cells), **_clash(ours.bundles, theirs.bundles)}
+    torn = _clash(ours.steps, theirs.steps)
     return Lock(
         {name: entry for name, entry in cells.items() if name not in clash},
         {name: entry for name, entry in steps.items() if name not in torn},
@@ -116,6 +106,13 @@ def _merged(path: Path, text: str) -> Lock:
         conflict=True,
         bundles={name: entry for name, entry in bundles.items() if name not in clash},
     )
+
+
+def _clash(ours: Mapping[str, _ENTRY], theirs: Mapping[str, _ENTRY]) -> dict[str, tuple[_ENTRY, _ENTRY]]:
+    """The entries on which both sides disagree, by name."""
+    return {
+        name: (ours[name], theirs[name]) for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]
+    }
 
 
 def _parsed(path: Path, text: str) -> Lock:

@@ -28,14 +28,16 @@ from trtpipe.lockfile import Entry
 from trtpipe.packages.index import PackedEngine, Tensor
 from trtpipe.plan.address import Place
 from trtpipe.problem_codes import Code
+from trtpipe.provenance.manifest import gpu_words
 from trtpipe.runners.inference.delivered import ENGINE, MANIFEST, read_manifest
 from trtpipe.targets.compute_capability import ComputeCapability
+from trtpipe.targets.toolchain import LEAST_DRIVER
 
 MODEL, EXTERNAL_DATA = "model.onnx", "model.onnx.data"
 _OF_ONE_BUILD = frozenset({"timings", "peak_rss", "not_run"})
 """What a manifest tells of the machine that built: left out, so that two machines make the same package."""
-_OLDEST_DRIVER = "525"
-"""CUDA 12 needs it, and every TensorRT that trtpipe knows exists for CUDA 12."""
+_OLDEST_DRIVER = str(LEAST_DRIVER[12])
+"""Every TensorRT that trtpipe knows exists for CUDA 12."""
 _ARM = frozenset({"8.7", "11.0", "12.1"})
 """Compute capabilities of GPUs that stand beside an ARM processor: Jetson Orin, Thor, DGX Spark."""
 
@@ -116,7 +118,7 @@ class BuiltCell:
             outputs=self.tensors("output"),
             profiles=tuple(objects_in(manifest, "profiles")),
             validated=_words(object_in(manifest, "validation").get("outcome")),
-            run_on_gpu=self._run_on_gpu(),
+            run_on_gpu=gpu_words(object_in(manifest, "run_on_gpu") if "run_on_gpu" in manifest else {}),
             plugins=self._plugins(),
             manifest=f"{folder}/{MANIFEST}",
             provenance=f"{folder}/{PROVENANCE}",
@@ -142,13 +144,6 @@ class BuiltCell:
     def _weights(self) -> int | None:
         header = object_in(self.manifest, "engine").get("header")
         return integer_in(header, "weight_bytes") if isinstance(header, Mapping) else None
-
-    def _run_on_gpu(self) -> str:
-        proved = object_in(self.manifest, "run_on_gpu") if "run_on_gpu" in self.manifest else {}
-        if not proved.get("gpu"):
-            return "not run"
-        gpu = object_in(proved, "gpu")
-        return f"{text_in(gpu, 'name')} ({text_in(gpu, 'compute_capability')})"
 
     def _plugins(self) -> tuple[str, ...]:
         """The names of the plugin libraries that its key has."""

@@ -6,7 +6,6 @@ What exists already is replaced only if it is a package and the user asks for it
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from trtpipe.errors import PackageError
-from trtpipe.files import folder_beside
+from trtpipe.files import folder_beside, is_disk_full
 from trtpipe.packages.index import PackedFile
 from trtpipe.packages.index_file import reason_of
 from trtpipe.problem_codes import Code
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from trtpipe.packages.contents import Source
 
 _CHUNK = 4 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -42,7 +40,7 @@ def new_place(out: Path, is_ours: Callable[[Path], bool], *, force: bool = False
             yield made
             _replace(made, out, folder)
     except OSError as error:
-        code = Code.DISK_FULL if error.errno in _FULL else Code.CANNOT_WRITE
+        code = Code.DISK_FULL if is_disk_full(error) else Code.CANNOT_WRITE
         fact = f"cannot write package '{out}': {reason_of(error)}; nothing was changed there"
         raise PackageError(code, fact) from error
 

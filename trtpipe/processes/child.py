@@ -8,7 +8,6 @@ parent.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from typing import Any
 
 from trtpipe import errors
 from trtpipe.errors import Location, Problem, StepFailed, TrtpipeError
-from trtpipe.files import write_whole
+from trtpipe.files import is_disk_full, write_whole
 from trtpipe.launcher.lifeline import end_with_parent
 from trtpipe.plan.task import Task
 from trtpipe.problem_codes import Code, code_numbered
@@ -88,7 +87,7 @@ def main(folder: str) -> int:
 
 def of_os_error(error: OSError, place: Path) -> StepFailed:
     """The error for a step that failed with an OSError in `place`."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = is_disk_full(error)
     if error.errno is None:  # numpy reports a short write without its cause, which is usually a full disk
         with contextlib.suppress(OSError):
             full = shutil.disk_usage(place).free < _FULL

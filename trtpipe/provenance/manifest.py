@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from trtpipe import __version__
 from trtpipe.digests import Digest
-from trtpipe.json_values import Json, JsonObject, object_in, objects_in
+from trtpipe.json_values import Json, JsonObject, object_in, objects_in, text_in
 from trtpipe.lockfile import KEEP, Fact, shown_digest
 from trtpipe.lockfile.cell_facts import asked_facts, model_files, origin_facts, tactic_facts, typed_facts
 from trtpipe.lockfile.measurements import measured_facts
@@ -45,10 +45,7 @@ class Proof:
 
     def gpu_words(self) -> str:
         """Which GPU the engine was proved on: `NVIDIA L4 (sm89)`, or `not run`."""
-        if not self.run_on_gpu.get("gpu"):
-            return "not run"
-        gpu = object_in(self.run_on_gpu, "gpu")
-        return f"{gpu['name']} ({gpu['compute_capability']})"
+        return gpu_words(self.run_on_gpu)
 
     def machine_words(self) -> str:
         """The same with its driver and the kind of machine: `NVIDIA L4 (sm89), driver 580.95.05, linux x86_64 avx2`."""
@@ -63,6 +60,14 @@ class Proof:
     def verdicts(self) -> list[JsonObject]:
         """The thresholds' verdicts on the CPU; none if nothing was validated."""
         return objects_in(self.validation, "verdicts") if "verdicts" in self.validation else []
+
+
+def gpu_words(run_on_gpu: JsonObject) -> str:
+    """The GPU of a manifest's `run_on_gpu`: `NVIDIA L4 (sm89)`, or `not run`. Raises Malformed."""
+    if not run_on_gpu.get("gpu"):
+        return "not run"
+    gpu = object_in(run_on_gpu, "gpu")
+    return f"{text_in(gpu, 'name')} ({text_in(gpu, 'compute_capability')})"
 
 
 def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict[str, Json]:

@@ -14,11 +14,9 @@ from trtpipe.selection.machine import InstalledTensorRT, Machine
 from trtpipe.shapes import format_size
 from trtpipe.targets.capabilities import capabilities_of
 from trtpipe.targets.compute_capability import AMPERE, ComputeCapability
-from trtpipe.targets.toolchain import FLAVOURS, TITLES, Flavour, parse_version
+from trtpipe.targets.toolchain import FLAVOURS, LEAST_DRIVER, TITLES, Flavour, parse_version
 from trtpipe.toolchains.detect import DetectedGpu
 
-_LEAST_DRIVER = {12: 525, 13: 580}
-"""CUDA → the oldest driver on which libraries for it run."""
 _WHOLE = 4
 """The numbers of a whole version."""
 _RUN_BY_NEXT = (10, 11)
@@ -97,7 +95,7 @@ def _why_not_with(engine: PackedEngine, installed: InstalledTensorRT, gpu: Detec
         return f"it needs {TITLES[installed.flavour]} {engine.tensorrt}{later}, there is {installed.version}"
     if gpu.compute_capability not in capabilities_of(installed.flavour, installed.version):
         return f"{installed} does not know {gpu.compute_capability.sm}"
-    least = _LEAST_DRIVER.get(installed.cuda or 0)
+    least = LEAST_DRIVER.get(installed.cuda or 0)
     return _old_driver(str(least) if least else None, gpu, f"{installed} for CUDA {installed.cuda}")
 
 

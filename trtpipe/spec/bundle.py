@@ -217,11 +217,6 @@ class BundleSpec(SpecModel):
             )
         return self
 
-    @property
-    def all_labels(self) -> dict[str, str]:
-        """Globs of outputs → the file of their classes' names, wherever it was written."""
-        return self.labels or self.package.labels
-
     def all_edges(self) -> Iterator[tuple[str, EdgeSpec]]:
         """Every edge with the output that it begins at."""
         for source, edges in self.edges.items():

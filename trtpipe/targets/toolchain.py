@@ -20,6 +20,9 @@ FLAVOURS: tuple[Flavour, ...] = ("tensorrt_rtx", "tensorrt")
 TITLES: Mapping[Flavour, str] = {"tensorrt_rtx": "TensorRT-RTX", "tensorrt": "TensorRT"}
 """What NVIDIA calls each flavour."""
 
+LEAST_DRIVER: Mapping[int, int] = {12: 525, 13: 580}
+"""CUDA → the oldest driver on which libraries for it run (NVIDIA's table of CUDA's minor version compatibility)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:

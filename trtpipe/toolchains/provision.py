@@ -11,7 +11,6 @@ create it only once, and a killed one leaves no usable half. Calling pip and exp
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sys
@@ -23,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 
 from trtpipe.errors import Problem, ToolchainError
+from trtpipe.files import is_disk_full
 from trtpipe.problem_codes import Code
 from trtpipe.targets.toolchain import Flavour, Toolchain, parse_version, version_matches
 from trtpipe.toolchains import lookup
@@ -294,7 +294,7 @@ class _only_one:  # noqa: N801 - reads as a statement
 
 
 def _disk_trouble(error: OSError, root: Path) -> ToolchainError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return ToolchainError(
             Code.DISK_FULL,
             f"no space left for a toolchain in {root}",

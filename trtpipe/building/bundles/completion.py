@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,16 +38,20 @@ def complete_bundles(
     that lockfile says.
     """
     delivered = {*outcome.built, *outcome.restored, *outcome.fresh}
-    done: list[str] = []
-    for bundle in planned.workspace.whole_bundles:
-        try:
-            if not _complete(planned, bundle, delivered, observer, terms, frozen):
-                outcome.blocked.append(bundle.name)
-                continue
-            done.append(bundle.name)
-        except TrtpipeError as error:
-            error.problems = tuple(_placed(bundle, problem) for problem in error.problems)
-            outcome.failures.append((bundle.name, error))
+    completion = _Completion(planned, delivered, engine_keys(planned), observer, terms, frozen)
+    return [one.name for one in planned.workspace.whole_bundles if _is_completed(one, completion, outcome)]
+
+
+def _is_completed(bundle: LoadedBundle, completion: _Completion, outcome: Outcome) -> bool:
+    """Whether a bundle is complete now; if not, the outcome says why."""
+    try:
+        done = completion.complete(bundle)
+    except TrtpipeError as error:
+        error.problems = tuple(_placed(bundle, problem) for problem in error.problems)
+        outcome.failures.append((bundle.name, error))
+        return False
+    if not done:
+        outcome.blocked.append(bundle.name)
     return done
 
 
@@ -55,43 +60,44 @@ def _placed(bundle: LoadedBundle, problem: Problem) -> Problem:
     return bundle.locate(problem) if problem.path[:1] == ("python",) and bundle.spec.python else problem
 
 
-def _hold(name: str, entry: Entry, lock: Lock) -> None:
-    """Compare a complete bundle with the lockfile. Raises LockMismatch."""
-    differences = between(name, lock.bundles.get(name, {}), entry)
-    if differences:
-        raise mismatch(differences, "`trtpipe build` writes the results of this machine")
+@dataclass(frozen=True, slots=True)
+class _Completion:
+    """What completing a bundle needs, the same for all of them."""
 
+    planned: Planned
+    delivered: Collection[str]
+    keys: Mapping[str, str]
+    """Cell → the key of its engine."""
+    observer: Observer
+    terms: Terms
+    frozen: Lock | None
 
-def _complete(
-    planned: Planned,
-    bundle: LoadedBundle,
-    delivered: Collection[str],
-    observer: Observer,
-    terms: Terms,
-    frozen: Lock | None,
-) -> bool:
-    from trtpipe.delivery.bundles import BundleResult, deliver_bundle
+    def complete(self, bundle: LoadedBundle) -> bool:
+        """Validate the whole and write its results, unless they are there; False when a member is not delivered."""
+        from trtpipe.delivery.bundles import BundleResult, deliver_bundle
 
-    work = work_on(planned, bundle, delivered)
-    if work is None:
-        return False
-    state, keys = planned.workspace.state, engine_keys(planned)
-    content = work.content(keys)
-    if state.delivered(bundle.name, content) and not _forced(planned):
-        if frozen is not None:
-            _hold(bundle.name, noted(planned, bundle.name), frozen)
+        planned, state = self.planned, self.planned.workspace.state
+        work = work_on(planned, bundle, self.delivered)
+        if work is None:
+            return False
+        content, hold = work.content(self.keys), partial(self._hold, bundle.name)
+        if state.delivered(bundle.name, content) and not _forced(planned):
+            hold(noted(planned, bundle.name))
+            return True
+        traces = _validated(planned, work, self.observer, self.terms)
+        result = BundleResult(bundle, work.choice, work.key(self.keys), traces, work.facts.facts())
+        files, entry = deliver_bundle(result, planned.workspace.build, partial(noted, planned), hold)
+        files += _recorded(planned, files[0].parent, traces)
+        state.remember_cell(bundle.name, content, files, bundle_text(entry))
         return True
-    traces = _validated(planned, work, observer, terms)
-    result = BundleResult(bundle, work.choice, work.key(keys), traces, work.facts.facts())
 
-    def held(entry: Entry) -> None:
-        if frozen is not None:
-            _hold(bundle.name, entry, frozen)
-
-    files, entry = deliver_bundle(result, planned.workspace.build, partial(noted, planned), held)
-    files += _recorded(planned, files[0].parent, traces)
-    state.remember_cell(bundle.name, content, files, bundle_text(entry))
-    return True
+    def _hold(self, name: str, entry: Entry) -> None:
+        """Compare a complete bundle with the lockfile of a frozen build. Raises LockMismatch."""
+        if self.frozen is None:
+            return
+        differences = between(name, self.frozen.bundles.get(name, {}), entry)
+        if differences:
+            raise mismatch(differences, "`trtpipe build` writes the results of this machine")
 
 
 def _forced(planned: Planned) -> bool:

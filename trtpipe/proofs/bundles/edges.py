@@ -353,15 +353,6 @@ def _unknown_outputs(bundle: LoadedBundle, members: Mapping[str, Interface]) -> 
             yield Problem(Code.UNKNOWN_TENSOR, fact, remedy, path=("outputs", index))
 
 
-def free_inputs(bundle: LoadedBundle, members: Mapping[str, Interface]) -> dict[str, TensorInfo]:
-    """The inputs that no edge feeds, as `member.input`, in the members' order."""
-    fed = {edge.to for _, edge in bundle.spec.all_edges()}
-    all_inputs = (
-        (f"{member}.{name}", info) for member, one in members.items() for name, info in one.inputs.items()
-    )
-    return {text: info for text, info in all_inputs if text not in fed}
-
-
 def whole_outputs(bundle: LoadedBundle, members: Mapping[str, Interface]) -> list[str]:
     """What the whole yields: the outputs that no edge consumes, and those that the spec names, as `member.output`."""
     consumed = set(bundle.spec.edges) - set(bundle.spec.outputs)
