@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from tests.bench.bench_worker import RAW
+from tests.bench.bench_worker import raw_command
 from tests.bench.timing import interleaved, keep_stores_apart
 from tests.models import resnet50_like
 
@@ -58,7 +58,7 @@ def main(runs: int) -> None:
             running = []
             for number in range(2):
                 home = folder / f"raw{number}"
-                command = [sys.executable, "-c", RAW, "[3, 224, 224]"]
+                command = raw_command([[batch, 3, 224, 224] for batch in (1, 4, 8)])
                 running.append(subprocess.Popen(command, cwd=home, stderr=subprocess.DEVNULL))
                 if jobs == 1:
                     running[-1].wait()

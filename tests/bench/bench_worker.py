@@ -7,14 +7,17 @@ compared. Not a test: it asserts nothing about time. Options: --rounds N, --mode
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests import models
@@ -24,8 +27,8 @@ from trtpipe.toolchains.engine_worker.request import WorkerRequest
 from trtpipe.toolchains.engine_worker.watch import Supervision
 
 RAW = """
-import sys, tensorrt_rtx as trt
-shape = eval(sys.argv[1])
+import json, sys, tensorrt_rtx as trt
+shapes = json.loads(sys.argv[1])
 logger = trt.Logger(trt.Logger.WARNING)
 builder = trt.Builder(logger)
 network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -36,12 +39,13 @@ config = builder.create_builder_config()
 config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 2 << 30)
 config.num_compute_capabilities = 1
 config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-if shape:
+if shapes:
     profile = builder.create_optimization_profile()
-    profile.set_shape("x", (1, *shape), (4, *shape), (8, *shape))
+    profile.set_shape("x", *shapes)
     config.add_optimization_profile(profile)
 open("raw.engine", "wb").write(builder.build_serialized_network(network, config))
 """
+"""Builds model.onnx for sm89, with the default workspace of a spec; it is given the shapes of `x` as JSON, or `[]`."""
 MODELS: dict[str, tuple[Callable[[Path], Path], list[int]]] = {
     "small": (models.small_cnn, []),
     "quarter": (lambda path: models.resnet50_like(path, width=0.25), [3, 224, 224]),
@@ -57,8 +61,14 @@ def request_for(shape: list[int]) -> WorkerRequest:
     return worker_request(site, network_name="bench", profiles=profiles, options=options)
 
 
+def raw_command(shapes: Sequence[Sequence[int]]) -> list[str]:
+    """Runs the bare script; `shapes` are the smallest, the usual and the largest of `x`, or none."""
+    return [sys.executable, "-c", RAW, json.dumps(shapes)]
+
+
 def build_raw(folder: Path, shape: list[int]) -> None:
-    subprocess.run([sys.executable, "-c", RAW, repr(shape)], cwd=folder, check=True, capture_output=True)
+    shapes = [[batch, *shape] for batch in (1, 4, 8)] if shape else []
+    subprocess.run(raw_command(shapes), cwd=folder, check=True, capture_output=True)
 
 
 def build_through_worker(folder: Path, shape: list[int]) -> None:
@@ -70,11 +80,20 @@ def build_through_worker(folder: Path, shape: list[int]) -> None:
     )
 
 
+def await_children() -> None:
+    """Wait for what is still ending: a worker is not waited for, and its processor time is known once it has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
 def measure(work: Callable[[Path, list[int]], None], folder: Path, shape: list[int]) -> tuple[float, float]:
     """Wall and processor seconds."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     work(folder, shape)
-    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.perf_counter() - began
+    await_children()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 

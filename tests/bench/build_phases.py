@@ -28,26 +28,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests import models
 from tests.bench.bench_parallel import forget_engines
+from tests.bench.bench_worker import raw_command
 
 MEASUREMENTS = Path(__file__).resolve().parents[2] / "docs/measurements.md"
 BEGIN, END = "<!-- phases of builds: tests/bench/build_phases.py -->", "<!-- end of phases -->"
-RAW = """
-import json, sys, tensorrt_rtx as trt
-logger = trt.Logger(trt.Logger.WARNING)
-builder = trt.Builder(logger)
-network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-network.name = "bench"
-parser = trt.OnnxParser(network, logger)
-assert parser.parse_from_file("model.onnx")
-config = builder.create_builder_config()
-config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 1 << 30)
-config.num_compute_capabilities = 1
-config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-profile = builder.create_optimization_profile()
-profile.set_shape("x", *json.loads(sys.argv[1]))
-config.add_optimization_profile(profile)
-open("raw.engine", "wb").write(builder.build_serialized_network(network, config))
-"""
 SPEC = """\
 schema: 1
 pipeline: net
@@ -161,8 +145,7 @@ def measure(subject: Subject, rounds: int) -> Measured:
             for phase in _WORKER:
                 found.worker.setdefault(phase, []).append(_of_worker(spans, phase))
             began = time.perf_counter()
-            command = [sys.executable, "-c", RAW, json.dumps(subject.shapes)]
-            subprocess.run(command, cwd=folder / "raw", check=True, capture_output=True)
+            subprocess.run(raw_command(subject.shapes), cwd=folder / "raw", check=True, capture_output=True)
             found.raw.append(time.perf_counter() - began)
         return found
 

@@ -340,12 +340,18 @@ def inspecting(folder: Path, tree: Path) -> Mapping[str, Side]:
 def engine(folder: Path, tree: Path) -> Mapping[str, Side]:
     """One small engine through the worker, and by a bare script."""
     try:
-        from tests.bench.bench_worker import MODELS, build_raw, build_through_worker
+        from tests.bench.bench_worker import MODELS, await_children, build_raw, build_through_worker
     except ImportError as error:
         raise RuntimeError(f"TensorRT is not installed: {error}") from error
-    shape = MODELS["small"]
+    generate, shape = MODELS["small"]
+    generate(folder / "model.onnx")
+
+    def ours() -> None:
+        build_through_worker(folder, shape)
+        await_children()
+
     return {
-        OURS: lambda: build_through_worker(folder, shape),
+        OURS: ours,
         "the raw script": lambda: build_raw(folder, shape),
     }
 
