@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,29 @@ def test_a_client_of_another_fleet_that_asks_no_questions_is_refused(
 
     assert code is Code.AGENT_REFUSED
     assert "it refused this client's certificate" in fact
+
+
+def reset(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    raise ConnectionResetError
+
+
+def test_the_reason_is_asked_for_again_where_a_reset_swallowed_it(
+    agent: Agent, store: LocalStore, other_fleet: Path, monkeypatch: pytest.MonkeyPatch
+):
+    context = client_context(other_fleet)
+    context.verify_mode = ssl.CERT_NONE
+    monkeypatch.setattr(http.client.HTTPSConnection, "getresponse", reset)
+
+    assert refused(agent, context, store)[0] is Code.AGENT_REFUSED
+
+
+def test_an_agent_that_resets_a_member_of_its_fleet_is_unreachable(
+    agent: Agent, store: LocalStore, fleet: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(http.client.HTTPSConnection, "getresponse", reset)
+    monkeypatch.setattr(object_client, "_LISTEN_SECONDS", 0.1)
+
+    assert refused(agent, client_context(fleet), store)[0] is Code.AGENT_UNREACHABLE
 
 
 def test_a_client_refuses_an_agent_of_another_fleet(agent: Agent, store: LocalStore, other_fleet: Path):

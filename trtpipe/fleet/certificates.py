@@ -178,3 +178,13 @@ def _unfit(fact: str) -> SpecError:
     return SpecError(
         Code.FLEET_CERTIFICATE, fact, "copy its files again from where `trtpipe fleet keygen` made them"
     )
+
+
+def words_of_refusal(error: ssl.SSLError) -> str:
+    """Why a TLS connection could not be made, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid ({error.verify_message})"
+    reason = (error.reason or str(error)).lower().replace("_", " ")
+    if "alert" in reason:
+        return f"it refused this client's certificate ({reason})"
+    return reason

@@ -26,6 +26,7 @@ from typing import BinaryIO, TypeVar
 
 from trtpipe.digests import Digest, digest_file, same_digest
 from trtpipe.errors import ArtifactMissing, StoreError
+from trtpipe.fleet.certificates import words_of_refusal
 from trtpipe.json_values import Malformed, read_object, texts_in
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped
@@ -39,6 +40,7 @@ _MOST_DIGESTS = 20_000
 _MOST_ANSWER = 4 << 20
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
+_LISTEN_SECONDS = 2.0
 _STORED_BYTES = 50e6
 """How many bytes a second an agent checks and flushes to its disk at least, before it answers that it has them."""
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -80,6 +82,7 @@ class Peer:
         self._is_there = is_there
         self._client = secrets.token_hex(16)
         self._reached = False
+        self._answered = False
         self._mutex = threading.Lock()
         self._transfers: defaultdict[Digest, threading.Lock] = defaultdict(threading.Lock)
 
@@ -225,11 +228,31 @@ class Peer:
                 for name, value in {**headers, **self._authorization()}.items():
                     connection.putheader(name, value)
             self._transmit(connection, pieces)
-            with self._network():
-                connection.sock.settimeout(_READ_SECONDS + more_patience)
-                response = connection.getresponse()
+            connection.sock.settimeout(_READ_SECONDS + more_patience)
+            response = self._answer(connection)
             with contextlib.closing(response):
                 yield response
+
+    def _answer(self, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        try:
+            with self._network():
+                response = connection.getresponse()
+        except _Broken:
+            if self._context is not None and not self._answered:
+                self._listen()
+            raise
+        self._answered = True
+        return response
+
+    def _listen(self) -> None:
+        """Connect without asking anything, for an agent that hangs up. Raises StoreError if it refuses this client.
+
+        With TLS 1.3 an agent checks a client's certificate only after the client's handshake is done. A request that
+        was sent by then makes its kernel reset the connection, and the alert that says why is lost.
+        """
+        with contextlib.closing(self._dial()) as connection, contextlib.suppress(_Broken), self._network():
+            connection.sock.settimeout(_LISTEN_SECONDS)
+            connection.sock.recv(1)
 
     def _transmit(self, connection: http.client.HTTPConnection, pieces: Iterable[bytes]) -> None:
         """Send headers and body. An agent that hangs up meanwhile may have answered why, which is read next."""
@@ -305,7 +328,7 @@ class Peer:
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             raise _Broken("the agent hung up") from error
         except ssl.SSLError as error:
-            raise self._refused(_words_of(error), _SAME_FLEET) from error
+            raise self._refused(words_of_refusal(error), _SAME_FLEET) from error
         except (BrokenPipeError, ConnectionResetError) as error:
             if hung_up:
                 raise
@@ -373,13 +396,3 @@ def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
             raise OSError(errno.EIO, "the artifact became shorter", file.name)
         size -= len(piece)
         yield piece
-
-
-def _words_of(error: ssl.SSLError) -> str:
-    """Why a TLS connection could not be made, in words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid ({error.verify_message})"
-    reason = (error.reason or str(error)).lower().replace("_", " ")
-    if "alert" in reason:
-        return f"it refused this client's certificate ({reason})"
-    return reason
