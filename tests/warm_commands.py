@@ -62,6 +62,11 @@ def is_warm(command: Sequence[str], env: Mapping[str, str]) -> bool:
     return ours and sys.platform == "linux" and env.get("PYTHONPATH") in _SERVED_PATHS
 
 
+def stage_servers(env: Mapping[str, str]) -> int:
+    """How many servers of stages were forked for commands with these variables."""
+    return _server(env).stage_servers
+
+
 def _server(env: Mapping[str, str]) -> _Server:
     started = tuple(sorted((name, value) for name, value in env.items() if name.startswith(_AT_START)))
     if started not in _SERVERS or _SERVERS[started].gone:
@@ -83,6 +88,8 @@ class _Server:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in a terminal is pytest's
             )
+        self.stage_servers = 0
+        """How many were forked so far."""
         atexit.register(self.close)
 
     @property
@@ -104,7 +111,9 @@ class _Server:
             raise subprocess.TimeoutExpired(command, timeout)
         answer = self._socket.recv(_PACKET)
         assert answer, "the server of warm commands ended; it says why on stderr"
-        return json.loads(answer)["code"]
+        ended = json.loads(answer)
+        self.stage_servers = ended["stage_servers"]
+        return ended["code"]
 
     def close(self) -> None:
         """End it and what it started."""
@@ -130,6 +139,8 @@ class _Serving:
     """File descriptors of processes, with their process ids and who is told."""
     commands: set[socket.socket] = field(default_factory=set)
     """Where each command asks for the server of its stages."""
+    stage_servers: int = 0
+    """How many were forked."""
 
     def serve(self) -> None:
         """Until the tests have ended; then nothing that was started here is left."""
@@ -167,6 +178,7 @@ class _Serving:
         request = json.loads(packet)
         pid = self._fork(command, lambda: _run_stage_server(request["env"], files[0]))
         os.close(files[0])
+        self.stage_servers += 1
         with contextlib.suppress(OSError):  # it was killed meanwhile
             command.send(json.dumps({"pid": pid}).encode())
 
@@ -186,7 +198,7 @@ class _Serving:
         os.close(descriptor)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         with contextlib.suppress(OSError):  # a command that ended before the server of its stages
-            told.send(json.dumps({"code": code}).encode())
+            told.send(json.dumps({"code": code, "stage_servers": self.stage_servers}).encode())
 
     def _end_all(self) -> None:
         for pid, _ in self.ends.values():
@@ -240,29 +252,21 @@ def _take(env: Mapping[str, str]) -> None:
 
 
 def _fork_stage_servers(server: socket.socket) -> None:
-    """Have the server fork what `stage_processes` would start an interpreter for: the server of stages."""
-    from trtpipe.processes import stage_processes
+    """Have the server fork what this process would start an interpreter for: the server of stages."""
 
-    real = stage_processes.subprocess
+    class Popen(subprocess.Popen[Any]):
+        def __new__(cls, command: Sequence[str], *args: Any, **more: Any) -> Any:
+            if "trtpipe.processes.stage_server" not in command:
+                return super().__new__(cls)
+            socket.send_fds(server, [json.dumps({"env": dict(more["env"])}).encode()], list(more["pass_fds"]))
+            return _StageServer(server, json.loads(server.recv(_PACKET))["pid"])
 
-    def popen(command: Sequence[str], *, env: Mapping[str, str], **more: Any) -> Any:
-        if "trtpipe.processes.stage_server" not in command:
-            return real.Popen(command, env=env, **more)
-        socket.send_fds(server, [json.dumps({"env": dict(env)}).encode()], list(more["pass_fds"]))
-        return _StageServer(server, json.loads(server.recv(_PACKET))["pid"])
-
-    class Subprocess:
-        Popen = staticmethod(popen)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(real, name)
-
-    stage_processes.subprocess = Subprocess()
+    subprocess.Popen = Popen  # type: ignore[misc]
 
 
 @dataclass
 class _StageServer:
-    """What `stage_processes` asks of the process that it started."""
+    """What is asked of the process that was started."""
 
     server: socket.socket
     pid: int

@@ -80,6 +80,15 @@ def test_a_warm_build_delivers_what_a_cold_one_delivers(two):
     assert one == other and any(name.endswith(".engine") for name in one)
 
 
+def test_the_server_of_stages_is_a_fork_too(two):
+    _, warm = two
+    before = warm_commands.stage_servers(warm.environment())
+
+    assert warm.run("build", "--force").code == 0
+
+    assert warm_commands.stage_servers(warm.environment()) == before + 1
+
+
 def test_a_command_has_the_variables_and_the_directory_that_it_is_given(two, tmp_path):
     _, warm = two
     there = {**warm.environment(), "TRTPIPE_STORE": str(tmp_path / "store")}
