@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import random
 import shutil
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -260,6 +262,21 @@ def test_headers_that_never_end_are_given_up(server: Server, url: str, tmp_path:
     server.always["/models/net.onnx"] = servers.silent_head(20)
 
     said = refusal(url, tmp_path, patience=Patience(stall=0.4, tries=1, pause=0.0))
+
+    assert "the server stopped responding (tried 1 times)" in said
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), http.client.BadStatusLine("")], ids=repr)
+def test_what_the_end_of_our_patience_breaks_is_no_fault_of_the_connection(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(self: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        time.sleep(0.3)
+        raise error
+
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", broken)
+
+    said = refusal(url, tmp_path, patience=Patience(stall=0.1, tries=1, pause=0.0))
 
     assert "the server stopped responding (tried 1 times)" in said
 

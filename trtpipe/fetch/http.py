@@ -295,6 +295,10 @@ def _open(url: str, headers: Mapping[str, str], stall: float) -> http.client.HTT
     timer.start()
     try:
         response = opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=stall)  # noqa: S310
+    except (OSError, http.client.HTTPException) as error:
+        if watched.was_cut:
+            raise TimeoutError from error
+        raise
     finally:
         timer.cancel()
     if watched.was_cut:  # http.client would take the headers received so far for all of them
