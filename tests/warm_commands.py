@@ -1,9 +1,9 @@
-"""The `trtpipe` command in a process that has imported it before: a fork of a server, one for each of pytest's workers.
+"""Processes of ours without the time that their imports take: forks of a server, one for each of pytest's workers.
 
-Importing takes a command of a test longer than its work does. What a fork runs is `trtpipe.__main__.main`, with the
-arguments, directory, variables and standard streams of a process of its own, and the server that it would start for
-its stages is forked as well. A test about what an interpreter does as it starts, imports or ends takes a cold process
-instead. Linux only; elsewhere, and where the variables ask for another interpreter, `run` starts a process.
+Importing takes a command of a test longer than its work does. What a fork runs is what an interpreter of its own would
+run, with the arguments, directory, variables and standard streams of a process of its own. The processes that a command
+starts for stages are forked as well. A test about what an interpreter does as it starts, imports or ends takes a cold
+process instead. Linux only; elsewhere, and where the variables ask for another interpreter, a process is started.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "trtpipe"]
+AGENT = ROOT / "tests/fleet/pretending_agent.py"
 _PACKET = 1 << 17
 _AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS_", "MKL_", "MALLOC_", "GLIBC_", "TMPDIR")
 """Variables that are read as an interpreter or a library starts begin so: a server of other ones cannot stand in."""
@@ -49,22 +50,42 @@ def run(
     command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run a command, warm if it is ours and that is possible. Raises subprocess.TimeoutExpired."""
+    if not is_warm(command, env):
+        return subprocess.run(
+            command, cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=timeout, check=False
+        )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = _server(env).start(command, cwd, env, (out.fileno(), err.fileno()))
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(command, code, _text(out), _text(err))
+
+
+def popen(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], output: IO[bytes]
+) -> WarmProcess | subprocess.Popen[bytes]:
+    """Start a process with a session of its own, warm if it is ours and that is possible."""
     if is_warm(command, env):
-        return _server(env).run(command, cwd, env, timeout)
-    return subprocess.run(
-        command, cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=timeout, check=False
-    )
+        descriptors = (output.fileno(), output.fileno())
+        return _server(env).start(command, cwd, env, descriptors, session=True)
+    return subprocess.Popen(
+        command, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def is_warm(command: Sequence[str], env: Mapping[str, str]) -> bool:
     """Whether it is run in a fork."""
-    ours = list(command[: len(COMMAND)]) == COMMAND
+    ours = list(command[:1]) == COMMAND[:1] and _main_of(command[1:]) is not None
     return ours and sys.platform == "linux" and env.get("PYTHONPATH") in _SERVED_PATHS
 
 
 def stage_servers(env: Mapping[str, str]) -> int:
     """How many servers of stages were forked for commands with these variables."""
-    return _server(env).stage_servers
+    return _server(env).stage_servers()
 
 
 def _server(env: Mapping[str, str]) -> _Server:
@@ -72,6 +93,44 @@ def _server(env: Mapping[str, str]) -> _Server:
     if started not in _SERVERS or _SERVERS[started].gone:
         _SERVERS[started] = _Server(env)
     return _SERVERS[started]
+
+
+class WarmProcess:
+    """A fork of a server: what is used of `subprocess.Popen`."""
+
+    def __init__(self, server: socket.socket, request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        self._told, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            socket.send_fds(server, [json.dumps(request).encode()], [theirs.fileno(), *descriptors])
+        self.args = request["argv"]
+        self.returncode: int | None = None
+        answer = self._told.recv(_PACKET)
+        assert answer, "the server of warm processes ended; it says why on stderr"
+        self.pid: int = json.loads(answer)["pid"]
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            answer = self._told.recv(_PACKET)
+            self.returncode = json.loads(answer)["code"] if answer else 1
+            self._told.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class _Server:
@@ -88,38 +147,44 @@ class _Server:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in a terminal is pytest's
             )
-        self.stage_servers = 0
-        """How many were forked so far."""
         atexit.register(self.close)
 
     @property
     def gone(self) -> bool:
         return self._process.poll() is not None
 
-    def run(
-        self, command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            request = {"argv": command[len(COMMAND) :], "cwd": str(cwd), "env": dict(env)}
-            socket.send_fds(self._socket, [json.dumps(request).encode()], [out.fileno(), err.fileno()])
-            code = self._code(command, timeout)
-            return subprocess.CompletedProcess(command, code, _text(out), _text(err))
+    def start(
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        output: tuple[int, int],
+        *,
+        session: bool = False,
+    ) -> WarmProcess:
+        return WarmProcess(self._socket, _request(command, cwd, env, session), output)
 
-    def _code(self, command: Sequence[str], timeout: float) -> int:
-        if not select.select([self._socket], [], [], timeout)[0]:
-            self.close()
-            raise subprocess.TimeoutExpired(command, timeout)
-        answer = self._socket.recv(_PACKET)
-        assert answer, "the server of warm commands ended; it says why on stderr"
-        ended = json.loads(answer)
-        self.stage_servers = ended["stage_servers"]
-        return ended["code"]
+    def stage_servers(self) -> int:
+        """How many it forked so far."""
+        self._socket.send(b"{}")
+        return json.loads(self._socket.recv(_PACKET))["stage_servers"]
 
     def close(self) -> None:
         """End it and what it started."""
         self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(10)
+
+
+def _request(
+    command: Sequence[str], cwd: Path | None, env: Mapping[str, str], session: bool
+) -> dict[str, Any]:
+    return {
+        "argv": [str(one) for one in command[1:]],
+        "cwd": str(cwd or Path.cwd()),
+        "env": dict(env),
+        "session": session,
+    }
 
 
 def _text(file: IO[bytes]) -> str:
@@ -132,73 +197,52 @@ def _text(file: IO[bytes]) -> str:
 
 @dataclass
 class _Serving:
-    """Forks commands, and for a command the server of its stages, and says how each ended."""
+    """Forks processes, for the tests and for processes that it forked before, and says how each ended."""
 
     tests: socket.socket
     ends: dict[int, tuple[int, socket.socket]] = field(default_factory=dict)
     """File descriptors of processes, with their process ids and who is told."""
-    commands: set[socket.socket] = field(default_factory=set)
-    """Where each command asks for the server of its stages."""
     stage_servers: int = 0
-    """How many were forked."""
 
     def serve(self) -> None:
         """Until the tests have ended; then nothing that was started here is left."""
-        while True:
-            ready, _, _ = select.select([self.tests, *self.commands, *self.ends], [], [])
-            for one in ready:
-                if isinstance(one, int):
-                    self._ended(one)
-                elif one in self.commands:
-                    self._serve_stages(one)
-                elif not self._command():
-                    return self._end_all()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            while True:
+                for one in select.select([self.tests, ours, *self.ends], [], [])[0]:
+                    if isinstance(one, int):
+                        self._ended(one)
+                    elif not self._asked(one, theirs, (self.tests, ours)):
+                        return self._end_all()
 
-    def _command(self) -> bool:
-        packet, files, _, _ = socket.recv_fds(self.tests, _PACKET, 2)
+    def _asked(self, by: socket.socket, forks_ask: socket.socket, private: Sequence[socket.socket]) -> bool:
+        packet, descriptors, _, _ = socket.recv_fds(by, _PACKET, 4)
         if not packet:
             return False
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._fork(self.tests, lambda: _run_command(json.loads(packet), files, theirs))
-        theirs.close()
-        for file in files:
-            os.close(file)
-        self.commands.add(ours)
-        return True
-
-    def _serve_stages(self, command: socket.socket) -> None:
-        try:
-            packet, files, _, _ = socket.recv_fds(command, _PACKET, 1)
-        except ConnectionResetError:  # it ended, and did not wait for the server of its stages
-            packet, files = b"", []
-        if not packet:
-            self.commands.discard(command)
-            command.close()
-            return
         request = json.loads(packet)
-        pid = self._fork(command, lambda: _run_stage_server(request["env"], files[0]))
-        os.close(files[0])
-        self.stage_servers += 1
-        with contextlib.suppress(OSError):  # it was killed meanwhile
-            command.send(json.dumps({"pid": pid}).encode())
-
-    def _fork(self, told: socket.socket, body: Callable[[], NoReturn]) -> int:
+        if not request:
+            by.send(json.dumps({"stage_servers": self.stage_servers}).encode())
+            return True
+        told = socket.socket(fileno=descriptors[0])
+        self.stage_servers += _STAGE_SERVER in request["argv"]
         pid = os.fork()
         if pid == 0:
-            for one in (self.tests, *self.commands):
+            for one in (*private, told, *(told for _, told in self.ends.values())):
                 one.close()
             for descriptor in self.ends:
                 os.close(descriptor)
-            _become(body)
+            _become(request, descriptors[1:], forks_ask)
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
         self.ends[os.pidfd_open(pid)] = pid, told
-        return pid
+        _tell(told, {"pid": pid})
+        return True
 
     def _ended(self, descriptor: int) -> None:
         pid, told = self.ends.pop(descriptor)
         os.close(descriptor)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        with contextlib.suppress(OSError):  # a command that ended before the server of its stages
-            told.send(json.dumps({"code": code, "stage_servers": self.stage_servers}).encode())
+        with told:
+            _tell(told, {"code": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])})
 
     def _end_all(self) -> None:
         for pid, _ in self.ends.values():
@@ -206,10 +250,25 @@ class _Serving:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _become(body: Callable[[], NoReturn]) -> NoReturn:
+def _tell(told: socket.socket, what: Mapping[str, int]) -> None:
+    with contextlib.suppress(OSError):  # whoever asked was killed meanwhile
+        told.send(json.dumps(what).encode())
+
+
+def _become(request: Mapping[str, Any], descriptors: Sequence[int], server: socket.socket) -> NoReturn:
     code = 1
     try:
-        body()
+        if request["session"]:
+            os.setsid()
+        for number, descriptor in enumerate(descriptors[:2], start=1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.chdir(request["cwd"])
+        _take(request["env"])
+        _fork_more(server)
+        main = _main_of(request["argv"])
+        assert main is not None, request["argv"]
+        code = main(*descriptors[2:]) or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:
@@ -222,18 +281,48 @@ def _become(body: Callable[[], NoReturn]) -> NoReturn:
         os._exit(code)
 
 
-def _run_command(request: dict[str, Any], files: Sequence[int], server: socket.socket) -> NoReturn:
-    os.dup2(files[0], 1)
-    os.dup2(files[1], 2)
-    for file in files:
-        os.close(file)
-    os.chdir(request["cwd"])
-    _take(request["env"])
-    sys.argv = [str(ROOT / "trtpipe/__main__.py"), *request["argv"]]
-    _fork_stage_servers(server)
+_STAGE_SERVER, _CHILD = "trtpipe.processes.stage_server", "trtpipe.processes.child"
+
+
+def _main_of(argv: Sequence[str]) -> Callable[..., int | None] | None:
+    """What an interpreter with these arguments runs, called with the descriptors that it inherits; None if unknown."""
+    match [str(one) for one in argv]:
+        case ["-m", "trtpipe", *more]:
+            return lambda: _command(str(ROOT / "trtpipe/__main__.py"), *more)
+        case [script, *more] if script == str(AGENT) and more[1:2] != ["job"]:
+            return lambda: _agent(script, *more)
+        case [_, "-m", module, _] if module == _STAGE_SERVER:
+            return _serve_stages
+        case [_, "-m", module, folder] if module == _CHILD:
+            return lambda: _run_stage(folder)
+    return None
+
+
+def _command(*argv: str) -> None:
     from trtpipe.__main__ import main
 
+    sys.argv = list(argv)
     main()
+
+
+def _agent(*argv: str) -> None:
+    from tests.fleet.pretending_agent import main
+
+    sys.argv = list(argv)
+    main()
+
+
+def _serve_stages(descriptor: int) -> None:
+    from trtpipe.processes import stage_server
+
+    stage_server.main(descriptor)
+
+
+def _run_stage(folder: str) -> int:
+    from trtpipe.processes import child
+
+    os.environ["TRTPIPE_PARENT"] = str(os.getppid())
+    return child.main(folder)
 
 
 def _take(env: Mapping[str, str]) -> None:
@@ -251,38 +340,25 @@ def _take(env: Mapping[str, str]) -> None:
     permissions.grant(filter(None, env.get(permissions._GRANTED, "").split(",")))
 
 
-def _fork_stage_servers(server: socket.socket) -> None:
-    """Have the server fork what this process would start an interpreter for: the server of stages."""
+def _fork_more(server: socket.socket) -> None:
+    """Have the server fork what this process would start an interpreter for: the processes of stages."""
 
     class Popen(subprocess.Popen[Any]):
-        def __new__(cls, command: Sequence[str], *args: Any, **more: Any) -> Any:
-            if "trtpipe.processes.stage_server" not in command:
+        def __new__(cls, command: Any, *args: Any, **how: Any) -> Any:
+            if isinstance(command, str) or not {_STAGE_SERVER, _CHILD} & set(map(str, command)):
                 return super().__new__(cls)
-            socket.send_fds(server, [json.dumps({"env": dict(more["env"])}).encode()], list(more["pass_fds"]))
-            return _StageServer(server, json.loads(server.recv(_PACKET))["pid"])
+            with open(os.devnull, "r+b") as nowhere:  # noqa: PTH123
+                output = [_descriptor(how[name], nowhere) for name in ("stdout", "stderr")]
+                asked = _request(command, how["cwd"], how["env"], how["start_new_session"])
+                return WarmProcess(server, asked, [*output, *how["pass_fds"]])
 
     subprocess.Popen = Popen  # type: ignore[misc]
 
 
-@dataclass
-class _StageServer:
-    """What is asked of the process that was started."""
-
-    server: socket.socket
-    pid: int
-
-    def wait(self) -> int:
-        return json.loads(self.server.recv(_PACKET) or '{"code": 1}')["code"]
-
-
-def _run_stage_server(env: Mapping[str, str], descriptor: int) -> NoReturn:
-    os.setsid()
-    with open(os.devnull, "r+b") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
-    _take(env)
-    from trtpipe.processes import stage_server
-
-    stage_server.main(descriptor)
+def _descriptor(stream: int | IO[bytes], nowhere: IO[bytes]) -> int:
+    if isinstance(stream, int):
+        return nowhere.fileno() if stream == subprocess.DEVNULL else stream
+    return stream.fileno()
 
 
 def _import_all() -> None:
@@ -295,6 +371,8 @@ def _import_all() -> None:
     for module in pkgutil.walk_packages(trtpipe.__path__, "trtpipe."):
         if module.name not in _LEFT_OUT:
             importlib.import_module(module.name)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("distributed")
 
 
 def _put_together() -> None:

@@ -15,8 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import warm_commands
+
 ROOT = Path(__file__).resolve().parents[2]
-AGENT = Path(__file__).with_name("pretending_agent.py")
+AGENT = warm_commands.AGENT
+warm_commands.serve_for(ROOT)
 _PATIENCE = 60.0
 
 
@@ -37,7 +40,7 @@ def wait_until(done: Callable[[], bool], what: str, seconds: float = _PATIENCE) 
 class Process:
     """A scheduler or an agent, and what it prints."""
 
-    child: subprocess.Popen[bytes]
+    child: subprocess.Popen[bytes] | warm_commands.WarmProcess
     log: Path
 
     def said(self) -> str:
@@ -95,20 +98,11 @@ class TestFleet:
         home = self.folder / name
         home.mkdir(parents=True, exist_ok=True)
         log = home / "log"
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-            "XDG_CACHE_HOME": str(home / "cache"),
-            "XDG_CONFIG_HOME": str(home / "config"),
-        }
+        environment = _environment(home)
         environment.pop("TRTPIPE_STORE", None)
         environment |= self.variables
         with log.open("ab") as stream:
-            child = subprocess.Popen(
-                [*self.prefix(name), *command], cwd=home, env=environment,
-                stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-                start_new_session=True,
-            )  # fmt: skip
+            child = warm_commands.popen([*self.prefix(name), *command], home, environment, stream)
         found = Process(child, log)
         self.others.append(found)
         return found
@@ -141,15 +135,16 @@ def trtpipe(
     folder: Path, *arguments: str, home: Path, scheduler: str = "", timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as the client of a fleet, with a home of its own."""
-    environment = {
+    environment = _environment(home)
+    if scheduler:
+        environment["TRTPIPE_SCHEDULER"] = scheduler
+    return warm_commands.run([*warm_commands.COMMAND, *arguments], folder, environment, timeout)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": str(ROOT),
         "XDG_CACHE_HOME": str(home / "cache"),
         "XDG_CONFIG_HOME": str(home / "config"),
     }
-    if scheduler:
-        environment["TRTPIPE_SCHEDULER"] = scheduler
-    return subprocess.run(
-        [sys.executable, "-m", "trtpipe", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
-    )  # fmt: skip
