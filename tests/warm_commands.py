@@ -372,6 +372,9 @@ def _import_all() -> None:
         if module.name not in _LEFT_OUT:
             importlib.import_module(module.name)
     with contextlib.suppress(ImportError):
+        from trtpipe.fleet.dask_settings import quiet_dask
+
+        quiet_dask()
         importlib.import_module("distributed")
 
 

@@ -65,6 +65,7 @@ def pretend_machine(asked: dict[str, Any]) -> None:
         clocks.gpu_state = lambda uuid, index: slow
     packages_here = machine.packages_here
     machine.packages_here = lambda: packages_here() | asked.get("packages", {})
+    service._AGAIN_SECONDS = (0.3,)  # a test waits for the agent that comes back
     if "trtpipe" in asked:
         machine.__version__ = asked["trtpipe"]
 
