@@ -119,7 +119,7 @@ def test_a_marked_project_is_not_taken_for_unchanged(tmp_path, monkeypatch):
     (tmp_path / ".trtpipe").mkdir()
     (tmp_path / ".trtpipe" / "state.json").touch()
     monkeypatch.chdir(tmp_path)
-    entry = {"environment": stamp._environment(), "seen": [[[], digest_bytes(b"").hex]]}
+    entry = {"environment": stamp.environment(), "seen": [[[], digest_bytes(b"").hex]]}
     stamp._write(stamp._stamp(tmp_path, (), ()), sealed(json.dumps(entry).encode()))
     assert stamp.is_unchanged((), ())
 

@@ -45,7 +45,8 @@ def write_entries(
     Returns whether it changed.
     """
     workspace = planned.workspace
-    with held(workspace.root / STATE_DIRECTORY / "lockfile.lock"):  # two builds of other cells both write it
+    lock, settled = workspace.root / STATE_DIRECTORY / "lockfile.lock", planned.settled
+    with held(lock), settled.writing_lockfile(workspace.lockfile):  # two builds of other cells both write it
         return update_lock(workspace.lockfile, _update(planned, entries, bundles or {}))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.building.facts import FactFinder
 from trtpipe.building.prefetch import prefetch_traces
+from trtpipe.building.settled import Settled
 from trtpipe.delivery.cells import content_of, policy_of
 from trtpipe.errors import PlanError, SpecError
 from trtpipe.lockfile.choices import gpu_in
@@ -53,6 +54,8 @@ class Planned:
     specs: Mapping[str, PipelineSpec]
     facts: Mapping[str, PipelineFacts]
     targets: TargetResolver
+    settled: Settled = field(default_factory=Settled)
+    """The pipelines of the command that need no plan."""
     declared: frozenset[Address] = frozenset()
     """The addresses of all steps that the specs declare, those of cells that are not wanted included."""
 
@@ -117,7 +120,8 @@ def make_plan(
     prefetch_traces(plan, workspace.store, workspace.state)
     forced = {one for one in plan.steps if force or (search_again and one.stage == "search")}
     rebuilder = Rebuilder(_past(site, specs), frozenset(forced))
-    return Planned(workspace, site, plan, decide_all(plan, rebuilder), specs, found, targets, declared)
+    decided = decide_all(plan, rebuilder)
+    return Planned(workspace, site, plan, decided, specs, found, targets, declared=declared)
 
 
 def _whole(workspace: Workspace) -> Workspace:

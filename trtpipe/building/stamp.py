@@ -8,7 +8,7 @@ packages whose versions are part of keys. No stamp is written if the plan depend
 target `this`, or an interpreter that had to be run; nor if a file was changed after the plan began to read.
 
 Stamps are sealed files in `.trtpipe/stamps`, one for each command of the last few; options that change no result, such
-as `--json` and `--jobs`, do not make another command. A stamp holds names, and a digest of all signatures.
+as `--json` and `--jobs`, do not make another command. A stamp holds names, and digests of their signatures.
 """
 
 from __future__ import annotations
@@ -17,58 +17,42 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from trtpipe import __version__
+from trtpipe.building.seen_files import Known, Seen, is_as_seen, seen_of
 from trtpipe.digests import digest_bytes
 from trtpipe.files import sweep_files, write_whole
 from trtpipe.homes import user_file
 from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
-from trtpipe.stores.state import STATE_FILE, Signature, changed_at, signature_of
+from trtpipe.stores.state import STATE_FILE, signature_of
 from trtpipe.workspace.reports_mark import is_marked
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
+    from trtpipe.building.settled import Settled
 
-_SCHEMA = "3"
+LOCK_FILE = "trtpipe.lock"
+"""As in `loader/project.py`, which a build with nothing to do should not import."""
+_SCHEMA = "4"
 """Increase it when a build would write something else from the same files, such as another lockfile."""
 _FOLDER = "stamps"
 _MOST_STAMPS = 16
 _MOST_BYTES = 1 << 28
 
-Known: TypeAlias = dict[str, dict[str, Signature | None]]
-"""Folder → name → signature."""
-Groups: TypeAlias = Sequence[tuple[Sequence[str], Sequence[str]]]
-"""Names of files, and the folders that have files of all these names. Nearly all cells have the same names."""
-_PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime")
-_CODE = (
-    "plan/graph.py",
-    "plan/planner/__init__.py",
-    "manifest.py",
-    "lockfile/entries.py",
-    "frontends",
-    "precisions",
-    "datasets",
-    "toolchains",
-    "calibrators",
-    "searching",
-)
-"""The code of trtpipe itself that decides keys and manifests, for its developers."""
-
 
 def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
     """Whether the last build of this command left nothing to do and nothing has changed since."""
-    root = _root_of(Path.cwd())
+    root = root_of(Path.cwd())
     text = read_sealed(_stamp(root, arguments, only), _MOST_BYTES) if root is not None else b""
     if root is None or not text or is_marked(root):
         return False
     try:
         told = json.loads(text[CONTENT_AT:])
         return bool(
-            told["environment"] == _environment()
-            and all(_signatures_now(root, groups) == seen for groups, seen in told["seen"])
+            told["environment"] == environment() and all(is_as_seen(root, seen) for seen in told["seen"])
         )
     except (ValueError, KeyError, TypeError):  # written by this user, with another trtpipe
         return False
@@ -76,72 +60,66 @@ def is_unchanged(arguments: Sequence[str], only: Sequence[str]) -> bool:
 
 def never_built() -> bool:
     """Whether no build has left a state here."""
-    return _root_of(Path.cwd()) is None
+    return root_of(Path.cwd()) is None
 
 
 def take(planned: Planned, arguments: Sequence[str], only: Sequence[str]) -> None:
     """Record that this command has nothing to do; left out in a project that is not writable."""
+    if planned.workspace.root == root_of(Path.cwd()):
+        _record(planned.workspace.root, (arguments, only), _seen(planned))
+
+
+def take_settled(settled: Settled, arguments: Sequence[str], since: int) -> None:
+    """The same for a command all of whose pipelines are settled, found so at that time."""
+    from trtpipe.building.watched_files import folders_of_specs
+
+    assert settled.root is not None and settled.shared is not None
+    folders = folders_of_specs(settled.pipelines, settled.root, since)
+    if folders is not None:
+        known = (folders, _lockfile(settled.root / LOCK_FILE))
+        own = settled.pipelines.values()
+        seen = [
+            *map(seen_of, known),
+            settled.shared,
+            *(one.files for one in own),
+            *(one.delivered for one in own),
+        ]
+        _record(settled.root, (arguments, ()), seen)
+
+
+def _record(root: Path, command: tuple[Sequence[str], Sequence[str]], seen: list[Seen] | None) -> None:
+    if seen is not None:
+        text = json.dumps({"environment": environment(), "seen": seen}, separators=(",", ":"))
+        _write(_stamp(root, *command), sealed(text.encode()))
+
+
+def _lockfile(path: Path) -> Known:
+    return {str(path.parent): {path.name: signature_of(str(path))}}
+
+
+def _seen(planned: Planned) -> list[Seen] | None:
+    """Everything that the command depends on; None if some of it was changed since the plan was begun."""
+    from trtpipe.building.watched_files import delivered_files, files_of, folders_of_specs, shared_files
+
     workspace = planned.workspace
-    if workspace.root != _root_of(Path.cwd()) or not _only_files_matter(planned):
-        return
-    files = _files_of_plan(planned)
-    if files is None:
-        return
-    # the delivered files come last: they are many, and a changed spec is told without them
-    both = [(known, _grouped(known)) for known in (files, _delivered_files(planned))]
-    entry = {
-        "environment": _environment(),
-        "seen": [(groups, _signatures_in(known, groups)) for known, groups in both],
-    }
-    _write(_stamp(workspace.root, arguments, only), sealed(json.dumps(entry, separators=(",", ":")).encode()))
-
-
-def _files_of_plan(planned: Planned) -> Known | None:
-    """Everything that the plan read; None if some of it was changed since the plan was begun."""
-    known: Known = {}
-    for path in _looked_at(planned):
-        signature = signature_of(str(path))
-        if (
-            signature is not None
-            and changed_at(signature) >= planned.workspace.opened
-            and path != planned.workspace.lockfile
-        ):
-            return None
-        known.setdefault(str(path.parent), {})[path.name] = signature
-    return known
-
-
-def _delivered_files(planned: Planned) -> Known:
-    """The files of the cells, with the signatures with which they were delivered; folders are relative to the root."""
-    return dict(planned.workspace.state.delivered_files(cell.name) for cell in planned.plan.cells)
-
-
-def _signatures_in(known: Known, groups: Groups) -> str:
-    signatures = [
-        known[folder][name] or "" for names, folders in groups for folder in folders for name in names
+    specs = (*planned.settled.pipelines, *(one.path for one in workspace.pipelines))
+    known = [
+        folders_of_specs(specs, workspace.root, workspace.opened),
+        shared_files(planned),
+        _lockfile(workspace.lockfile),
+        *(files_of(planned, one) for one in workspace.pipelines),
     ]
-    return _digest(signatures)
-
-
-def _grouped(known: Known) -> Groups:
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for folder, files in known.items():
-        groups.setdefault(tuple(files), []).append(folder)
-    return list(groups.items())
-
-
-def _signatures_now(root: Path, groups: Groups) -> str:
-    """The digest of the files' signatures. Plain loops: this is most of what a build with nothing to do takes."""
-    signatures: list[str] = []
-    for names, folders in groups:
-        for folder in folders:
-            place = os.path.join(root, folder)  # noqa: PTH118 - a Path for each costs more than the stat
-            signatures += [signature_of(f"{place}/{name}") or "" for name in names]
-    return _digest(signatures)
-
-
-def _digest(signatures: Sequence[str]) -> str:
-    return digest_bytes("\n".join(signatures).encode()).hex
+    settled = planned.settled.pipelines.values()
+    # the delivered files come last: they are many, and a changed spec is told without them
+    delivered = delivered_files(planned, (cell.name for cell in planned.plan.cells))
+    if any(one is None for one in known):
+        return None
+    return [
+        *(seen_of(one) for one in known if one is not None),
+        *(one.files for one in settled),
+        seen_of(delivered),
+        *(one.delivered for one in settled),
+    ]
 
 
 def _write(path: Path, text: bytes) -> None:
@@ -164,91 +142,12 @@ def _name(arguments: Sequence[str], only: Sequence[str]) -> str:
     return repr((str(Path.cwd()), list(arguments), list(only)))
 
 
-def _environment() -> list[str]:
+def environment() -> list[str]:
+    """What a plan depends on besides files."""
     named = [os.environ.get(name, "") for name in ("TRTPIPE_STORE", "TRTPIPE_TOOLCHAINS")]
-    return [_SCHEMA, __version__, sys.executable, sys.version, *named]
+    return [_SCHEMA, __version__, sys.executable, sys.version, str(user_file()), *named]
 
 
-def _root_of(start: Path) -> Path | None:
+def root_of(start: Path) -> Path | None:
+    """The root of the project around a folder, if something was built in it."""
     return next((one for one in (start, *start.parents) if (one / STATE_FILE).is_file()), None)
-
-
-def _only_files_matter(planned: Planned) -> bool:
-    for spec in planned.specs.values():
-        if any("this" in target.gpu for target in spec.targets.values()):
-            return False
-        if any(toolchain.python is not None for toolchain in spec.toolchains.values()):
-            return False
-        flavours = {facts.toolchain["flavour"] for facts in planned.facts[spec.pipeline].targets.values()}
-        if "tensorrt" in flavours:  # the keys contain this machine's GPU and driver, which are not files
-            return False
-    return True
-
-
-def _looked_at(planned: Planned) -> Iterator[Path]:
-    workspace = planned.workspace
-    for pipeline in workspace.pipelines:
-        yield pipeline.path
-        yield from _homes(pipeline.path, workspace.root)
-        yield from pipeline.files.values()
-    for facts in planned.facts.values():
-        for sources in (facts.model.files(), facts.data_sources, facts.golden, facts.plugins):
-            yield from (source.path for source in sources)
-        for calibration in facts.calibrations.values():
-            yield from (source.path for source in calibration.sources)
-            yield from _folders(planned, calibration.record)
-        yield from _folders(planned, facts.data or {})
-        if facts.model.directory:
-            yield from {source.path.parent for source in facts.model.files()}
-    yield from workspace.project.datasets.values()
-    yield workspace.root / "calibration"
-    yield workspace.lockfile
-    if (own := user_file()) is not None:  # the user configuration says which signers are trusted
-        yield own
-    yield from _installed(planned)
-    code = Path(__file__).resolve().parents[1]
-    yield from (code / name for name in _CODE)
-
-
-def _folders(planned: Planned, record: Mapping[str, Any]) -> Iterator[Path]:
-    """The folders in which new samples of a data set could appear."""
-    from trtpipe.datasets.locations.projects import ProjectFiles
-
-    files = ProjectFiles(planned.workspace.project)
-    spec = record.get("spec", {})
-    for patterns in (*spec.get("images", {}).values(), spec.get("files", ()), spec.get("parquet", ())):
-        for pattern in patterns:
-            yield from files.folders(pattern)
-
-
-def _homes(path: Path, root: Path) -> Iterator[Path]:
-    """The folders up to the root, in which a new spec or a nearer project file could appear."""
-    for home in path.absolute().parents:
-        yield home / "trtpipe.yaml"
-        yield home / "trtpipe.lock"
-        if home != root:
-            yield home
-        if home == root:
-            return
-
-
-def _installed(planned: Planned) -> Iterator[Path]:
-    """The metadata folders of the packages in use; their names contain the versions, so an upgrade changes them."""
-    from importlib import metadata  # cached, because this takes as long as calling stat on a thousand files
-
-    names = {*_PACKAGES, *_toolchain_packages(planned)}
-    for facts in planned.facts.values():
-        names |= set(facts.model.tools) | set((facts.data or {}).get("packages", ()))
-        names |= {name for one in facts.calibrations.values() for name in one.record.get("packages", ())}
-    for name in names:
-        try:
-            found: Any = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        yield Path(str(found._path)) if hasattr(found, "_path") else Path(str(found.locate_file("")))
-
-
-def _toolchain_packages(planned: Planned) -> Iterable[str]:
-    for facts in planned.facts.values():
-        for target in facts.targets.values():
-            yield from target.found.libraries

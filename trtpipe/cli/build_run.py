@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 from trtpipe.building.build import HowToBuild, default_jobs, run_build
 from trtpipe.building.lock_refusals import Agreed, refuse_contradicting_store, refuse_differences
@@ -10,6 +12,8 @@ from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome
 from trtpipe.building.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.building.prefetch import prefetch_files
+from trtpipe.building.settled import Settled, open_unsettled, remember
+from trtpipe.building.stamp import take, take_settled
 from trtpipe.cli.annotations import annotate, annotate_failures
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions
@@ -22,25 +26,24 @@ from trtpipe.errors import Interrupted, LockMismatch, ModelError, StepFailed, Tr
 from trtpipe.plan.events import PlanMade, Warned
 from trtpipe.timings import current_recording, span
 from trtpipe.workspace.former_stores import former_line, store_line
-from trtpipe.workspace.reports_mark import ReportsMark, found_mark, set_mark
+from trtpipe.workspace.reports_mark import ReportsMark, found_mark, is_marked, set_mark
 from trtpipe.workspace.stores import use_remote
-from trtpipe.workspace.workspace import Workspace, open_workspace
+from trtpipe.workspace.workspace import Workspace
 
 
 def plan_and_run(options: BuildOptions, closing: Closing) -> int:
     """Build, and record the result in `closing`. 1 when a step or a threshold failed, 3 when the lockfile disagrees."""
-    with span("read the specs", "build"):
-        workspace = open_workspace(options.specs, options.only)
-        use_remote(workspace.store, offline=options.offline, required=options.require_remote)
-    with span("plan", "build"):
-        gpus = fleet_gpus(options.fleet, workspace.project, workspace.store)
-        planned = make_plan(workspace, force=options.force, search_again=options.search_again, gpus=gpus)
+    planned = _planned(options)
+    if planned is None:
+        closing.text = "nothing to do"
+        return EXIT_DONE
     frozen = _held_to_lock(planned, options)
     if nothing_to_do(planned):
         if frozen is not None:
             _say_agreement(planned, frozen, options)
         closing.text = _put_in_order(planned, options)
         return EXIT_DONE
+    workspace = planned.workspace
     if not options.fleet.wanted(workspace.project):
         expect_runs(planned)
     with span("prove the specs", "build"):
@@ -55,11 +58,46 @@ def plan_and_run(options: BuildOptions, closing: Closing) -> int:
         tell_reports(planned, outcome, mark)
     elif not before.is_set:  # nothing was delivered or written, so the reports are still right
         mark.lift()
-    if outcome.failures or outcome.blocked:
-        otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
-        return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
-    _remember(planned, options)
-    return EXIT_DONE
+    return _ended(planned, options, outcome)
+
+
+def _ended(planned: Planned, options: BuildOptions, outcome: Outcome) -> int:
+    """Record what a later build need not look at; returns the exit code."""
+    outcome.fresh += planned.settled.cells
+    if not (outcome.failures or outcome.blocked):
+        _remember(planned, options)
+        return EXIT_DONE
+    if not options.frozen:
+        remember(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
+    otherwise = all(isinstance(error, LockMismatch) for _, error in outcome.failures)
+    return EXIT_LOCK if outcome.failures and otherwise else EXIT_FAILED
+
+
+def _planned(options: BuildOptions) -> Planned | None:
+    """The plan of what may have changed; None if nothing may have."""
+    with span("read the specs", "build"):
+        began = time.time_ns()
+        workspace, settled = _opened(options)
+        if workspace is None:
+            take_settled(settled, options.specs, began)
+            return None
+        use_remote(workspace.store, offline=options.offline, required=options.require_remote)
+    with span("plan", "build"):
+        gpus = fleet_gpus(options.fleet, workspace.project, workspace.store)
+        planned = make_plan(workspace, force=options.force, search_again=options.search_again, gpus=gpus)
+    return replace(planned, settled=settled)
+
+
+def _opened(options: BuildOptions) -> tuple[Workspace | None, Settled]:
+    """What is to be planned, and what is settled; all is planned where the build is about more than what changed."""
+    use = False
+    workspace, settled = open_unsettled(options.specs, options.only, use=use)
+    if workspace is None:
+        assert settled.root is not None
+        again = is_marked(settled.root)  # the reports of an earlier build are to be completed
+    else:
+        again = bool(settled.pipelines) and options.fleet.wanted(workspace.project)
+    return open_unsettled(options.specs, options.only, use=False) if again else (workspace, settled)
 
 
 def _held_to_lock(planned: Planned, options: BuildOptions) -> Agreed | None:
@@ -162,8 +200,7 @@ def _put_in_order(planned: Planned, options: BuildOptions) -> str:
 
 def _remember(planned: Planned, options: BuildOptions) -> None:
     """Every cell is delivered and the lockfile written, so the next build need only compare signatures."""
-    from trtpipe.building.stamp import take
-
+    remember(planned, [cell.name for cell in planned.plan.cells])
     if not planned.workspace.bundles:  # a stamp does not know their files
         take(planned, options.specs, options.only)
     planned.workspace.state.save()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtpipe.building.lock_comparison import Comparison, compare_with_lock
+from trtpipe.building.lock_comparison import Comparison, Foretold, compare_with_lock
 from trtpipe.building.lock_writer import refuse_conflict_elsewhere, write_entries
 from trtpipe.building.planned import Planned, make_plan
+from trtpipe.building.settled import open_unsettled
 from trtpipe.cli.output import EXIT_DONE, EXIT_LOCK, say, say_json
 from trtpipe.lockfile import SCHEMA, Blocks, Lock, entry_in
 from trtpipe.lockfile.comparison import cell_words, grouped
-from trtpipe.workspace.workspace import open_workspace
 
 
 def lock_command(specs: Sequence[str], only: Sequence[str], *, check: bool, as_json: bool) -> int:
     """Check or write. 3 when the lockfile differs, or when only a build could decide for some cells."""
-    planned = make_plan(open_workspace(specs, only))
+    workspace, settled = open_unsettled(specs, only, use=check)
+    if workspace is None:
+        return _tell_agreement(settled.cells, as_json=as_json)
+    planned = make_plan(workspace)
     lock = planned.site.lock
     comparison = compare_with_lock(planned, lock)
     changed = False
@@ -25,7 +28,7 @@ def lock_command(specs: Sequence[str], only: Sequence[str], *, check: bool, as_j
         planned.workspace.state.save()
     agrees = _agrees(comparison, lock, check=check)
     if as_json:
-        say_json(_report(comparison, agrees=agrees, changed=changed))
+        say_json(_report(comparison, settled.cells, agrees=agrees, changed=changed))
         return EXIT_DONE if agrees else EXIT_LOCK
     if check:
         _show_differences(planned, comparison, lock)
@@ -34,8 +37,20 @@ def lock_command(specs: Sequence[str], only: Sequence[str], *, check: bool, as_j
             say(f"{name} agrees except for versions, not proved: {words}")
     if comparison.unknown:
         say(f"unknown without a build: {cell_words(comparison.unknown)}")
-    say(_closing(comparison, agrees=agrees, check=check, changed=changed))
+    if check and agrees:
+        say(_agreement(len(settled.cells) + _count(comparison)) + _by_key_words(comparison))
+    else:
+        say(_closing(comparison, check=check, changed=changed))
     return EXIT_DONE if agrees else EXIT_LOCK
+
+
+def _tell_agreement(cells: Sequence[str], *, as_json: bool) -> int:
+    """Tell that the lockfile agrees with these cells, none of which had to be looked at."""
+    if as_json:
+        say_json(_report(Comparison(Foretold({})), cells, agrees=True, changed=False))
+    else:
+        say(_agreement(len(cells)))
+    return EXIT_DONE
 
 
 def _agrees(comparison: Comparison, lock: Lock, *, check: bool) -> bool:
@@ -54,31 +69,38 @@ def _show_differences(planned: Planned, comparison: Comparison, lock: Lock) -> N
         say("\n  ".join([f"{cell_words(cells)}:", *lines]))
 
 
-def _closing(comparison: Comparison, *, agrees: bool, check: bool, changed: bool) -> str:
+def _by_key_words(comparison: Comparison) -> str:
     by_key = len(comparison.by_key)
     engines = "engine is" if by_key == 1 else "engines are"
-    word = f"; {by_key} {engines} not built here, but equal by key" if by_key else ""
+    return f"; {by_key} {engines} not built here, but equal by key" if by_key else ""
+
+
+def _closing(comparison: Comparison, *, check: bool, changed: bool) -> str:
+    """The last line after writing, or about a lockfile that differs."""
     if not check:
-        return ("lockfile written" if changed else "nothing to write") + word
-    if agrees:
-        return f"the lockfile agrees with {_count(comparison)}{word}"
+        return ("lockfile written" if changed else "nothing to write") + _by_key_words(comparison)
     cells = {one.cell for one in comparison.differences}
     if not cells:
         return "a build would change the lockfile: run `trtpipe build`"
     return f"the lockfile differs in {'a cell' if len(cells) == 1 else f'{len(cells)} cells'}"
 
 
-def _count(comparison: Comparison) -> str:
-    count = len(comparison.exact) + len(comparison.by_key)
-    return "the cell" if count == 1 else f"all {count} cells"
+def _count(comparison: Comparison) -> int:
+    return len(comparison.exact) + len(comparison.by_key)
 
 
-def _report(comparison: Comparison, *, agrees: bool, changed: bool) -> dict[str, object]:
+def _agreement(count: int) -> str:
+    return "the lockfile agrees with " + ("the cell" if count == 1 else f"all {count} cells")
+
+
+def _report(
+    comparison: Comparison, settled: Sequence[str], *, agrees: bool, changed: bool
+) -> dict[str, object]:
     return {
         "schema": 1,
         "agrees": agrees,
         "differences": [one.to_json() for one in comparison.differences],
-        "known": sorted(comparison.exact),
+        "known": sorted([*comparison.exact, *settled]),
         "by_key": comparison.by_key,
         "agrees_but_for_versions": {
             cell: [one.to_json() for one in others] for cell, others in comparison.but_for_versions.items()

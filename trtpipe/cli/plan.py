@@ -11,6 +11,7 @@ from trtpipe.building.causes import Causes
 from trtpipe.building.forecast import Foreseen, foresee
 from trtpipe.building.lock_refusals import contradictions
 from trtpipe.building.planned import Planned, make_plan, runs
+from trtpipe.building.settled import Settled, open_unsettled
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.plan.address import Address
@@ -19,13 +20,25 @@ from trtpipe.plan.fingerprint import changes_between
 from trtpipe.problem_codes import Code
 from trtpipe.text.causes import Cause
 from trtpipe.text.decisions import decision_json
-from trtpipe.text.plans import explain_cell, plan_closing, plan_json, plan_mermaid, plan_table
+from trtpipe.text.plans import (
+    Row,
+    explain_cell,
+    plan_closing,
+    plan_json,
+    plan_mermaid,
+    plan_rows,
+    plan_table,
+    settled_rows,
+)
 from trtpipe.text.reasons import follows_from, why_json, why_text
 from trtpipe.workspace.held_steps import CONTRADICTS, Held
 from trtpipe.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from trtpipe.building.bundles.comparison import ForeseenBundle
+
+
+_NOTHING_RUNS = "every step is up to date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,11 @@ def plan_command(
     """Print the plan as a table, JSON or a graph; with `exit_code` 1 if a step would run, or something fail."""
     if form.graph not in (None, "mermaid"):
         raise SpecError(Code.UNKNOWN_VALUE, f"unknown graph format {form.graph!r}", "the only one is mermaid")
-    planned = make_plan(open_workspace(specs, only), force=force)
+    whole = force or form.as_json or form.graph is not None
+    workspace, settled = open_unsettled(specs, only, use=not whole)
+    if workspace is None:
+        return _say_settled(settled, form)
+    planned = make_plan(workspace, force=force)
     _tell(planned)
     causes = Causes(planned).of(planned.decisions) if form.why else {}
     foreseen = foresee(planned)
@@ -63,15 +80,43 @@ def plan_command(
     elif form.graph:
         say(plan_mermaid(planned.plan, planned.decisions))
     elif form.why:
-        say(why_text(planned.plan, planned.decisions, causes) or "every step is up to date")
+        say(why_text(planned.plan, planned.decisions, causes) or _NOTHING_RUNS)
     else:
-        say(plan_table(planned.plan, planned.decisions))
-        say(plan_closing(planned.decisions))
+        _say_rows(_rows(planned, settled))
     if not form.as_json:
         _say_more(bundles, failing, stopping)
     planned.workspace.state.save()
     stale = any(not one.current for one in bundles)
     return int(bool(failing or stopping or stale or runs(planned))) if exit_code else EXIT_DONE
+
+
+def _say_settled(settled: Settled, form: Form) -> int:
+    """A plan of which nothing had to be made."""
+    if form.why:
+        say(_NOTHING_RUNS)
+    else:
+        _say_rows(settled_rows(settled.steps))
+    return EXIT_DONE
+
+
+def _say_rows(rows: Sequence[Row]) -> None:
+    say(plan_table(rows))
+    say(plan_closing(rows))
+
+
+def _rows(planned: Planned, settled: Settled) -> list[Row]:
+    """Every step of the command, pipeline by pipeline in its order."""
+    rows = plan_rows(planned.plan, planned.decisions)
+    if not settled.pipelines:
+        return rows
+    own: dict[str, list[Row]] = {}
+    for address, row in zip(planned.plan.steps, rows, strict=True):
+        own.setdefault(address.pipeline, []).append(row)
+    names = {one.path: one.spec.pipeline for one in planned.workspace.pipelines}
+    found: list[Row] = []
+    for name, one in settled.in_order(names):
+        found += settled_rows(one.steps) if one is not None else own.get(name, [])
+    return found
 
 
 def _say_more(

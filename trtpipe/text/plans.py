@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from trtpipe.json_values import Json
 from trtpipe.plan.address import Address
@@ -15,6 +16,8 @@ from trtpipe.text.reasons import because
 from trtpipe.text.tables import render_table
 
 Decisions = Mapping[Address, Decision]
+Row: TypeAlias = tuple[str, str, str]
+"""A step's address, decision and cause, as words."""
 
 
 def why(decision: Decision, *, most: int = 2) -> str:
@@ -32,18 +35,27 @@ def why(decision: Decision, *, most: int = 2) -> str:
             return ""
 
 
-def plan_table(plan: Plan, decisions: Decisions) -> str:
+def plan_rows(plan: Plan, decisions: Decisions) -> list[Row]:
     """One row a step, shared steps first, then cell by cell."""
-    rows = [
+    return [
         (str(address), DECISION_WORDS[type(decisions[address])], why(decisions[address]))
         for address in plan.steps
     ]
+
+
+def settled_rows(steps: Iterable[str]) -> list[Row]:
+    """The rows of steps that are known to be up to date."""
+    return [(address, DECISION_WORDS[UpToDate], "") for address in steps]
+
+
+def plan_table(rows: Sequence[Row]) -> str:
+    """Steps with their decisions and causes."""
     return render_table(("step", "decision", "why"), rows)
 
 
-def plan_closing(decisions: Decisions) -> str:
+def plan_closing(rows: Sequence[Row]) -> str:
     """How many steps of each decision, on one line."""
-    words = [DECISION_WORDS[type(decision)] for decision in decisions.values()]
+    words = [word for _, word, _ in rows]
     counts = [f"{words.count(word)} {word}" for word in DECISION_WORDS.values() if word in words]
     return f"{len(words)} steps: " + ", ".join(counts)
 

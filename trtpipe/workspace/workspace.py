@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -119,17 +119,23 @@ class Workspace:
 
 
 def open_workspace(
-    arguments: Sequence[str], only: Sequence[str] = (), cwd: Path | None = None, *, only_to_look: bool = False
+    arguments: Sequence[str],
+    only: Sequence[str] = (),
+    cwd: Path | None = None,
+    *,
+    only_to_look: bool = False,
+    leave_out: Collection[Path] = (),
 ) -> Workspace:
     """Load what the arguments select: specs, directories of specs, or cells (`digits/fp16@ada`, globs allowed).
 
-    `only_to_look` allows links that lead out of the project, because nothing is written then. Raises SpecError with
-    every problem of every spec.
+    `only_to_look` allows links that lead out of the project, because nothing is written then; `leave_out` are specs
+    that are not read. Raises SpecError with every problem of every spec.
     """
     opened, cwd = time.time_ns(), cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
     specs = [text for text in arguments if text not in cells]
-    loaded = load_all(find_pipelines(specs, cwd), known_names())
+    paths = [path for path in find_pipelines(specs, cwd) if path not in leave_out]
+    loaded = load_all(paths, known_names())
     if loaded.problems:
         raise SpecError(loaded.problems)
     workspace = workspace_of(loaded, (*cells, *only), opened)

@@ -1,0 +1,245 @@
+"""What is settled need not be planned: each condition is broken once, and every answer is held against a whole plan's.
+
+The project is one of `tests/many_cells.py`: three pipelines of two cells, all built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.many_cells import STORE, ManyCells, spec, targets_of
+from trtpipe.building.settled import open_unsettled
+from trtpipe.cli.build import build_command
+from trtpipe.cli.build_options import BuildOptions
+from trtpipe.cli.lock import lock_command
+from trtpipe.cli.plan import Form, plan_command
+from trtpipe.errors import SpecError
+
+pytestmark = pytest.mark.engine
+
+RECORD = Path(".trtpipe/settled")
+ALL = ["digits0", "digits1", "digits2"]
+
+
+BUNDLE = """\
+schema: 1
+bundle: whole
+members: {one: digits0/fp16, other: digits1/fp16}
+edges: {one.scores: other.image}
+"""
+
+
+def settle() -> None:
+    """Wait until what was just written counts as unchanged."""
+    time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("built") / "p"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRTPIPE_STORE", STORE)
+        project = ManyCells(root, 6, each=2)
+        project.write()
+        patch.chdir(root)
+        build_command(BuildOptions(["digits0/*@t0"], ()))
+        project.invent()
+        settle()
+        build_command(BuildOptions((), ()))
+    return root
+
+
+@pytest.fixture
+def project(built, tmp_path, monkeypatch) -> ManyCells:
+    """A copy that was built where it is."""
+    root = tmp_path / "p"
+    shutil.copytree(built, root, symlinks=True)
+    monkeypatch.setenv("TRTPIPE_STORE", STORE)
+    monkeypatch.chdir(root)
+    settle()
+    build_command(BuildOptions((), ()))
+    assert settled_names() == ALL
+    return ManyCells(root, 6, each=2)
+
+
+def settled_names(*arguments: str) -> list[str]:
+    _, settled = open_unsettled(arguments, ())
+    return [one.name for one in settled.pipelines.values()]
+
+
+def answers(*arguments: str) -> list[tuple[int, str]]:
+    """Exit codes and output of the commands that take answers from the record."""
+    found = []
+    for command in (
+        lambda: plan_command(arguments, (), Form(), force=False, exit_code=True),
+        lambda: plan_command(arguments, (), Form(why=True), force=False),
+        lambda: lock_command(arguments, (), check=True, as_json=False),
+        lambda: lock_command(arguments, (), check=True, as_json=True),
+    ):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            found.append((command(), out.getvalue()))
+    return found
+
+
+def assert_answers_as_without_record(*arguments: str) -> None:
+    with_record = answers(*arguments)
+    RECORD.unlink(missing_ok=True)
+    assert with_record == answers(*arguments)
+
+
+def rewrite(path: Path, change: Callable[[str], str] = lambda text: text) -> None:
+    path.write_text(change(path.read_text()))
+
+
+def upgrade(monkeypatch) -> None:
+    monkeypatch.setattr("trtpipe.building.stamp.__version__", "99.0")
+
+
+CHANGES: dict[str, tuple[Callable[[ManyCells, pytest.MonkeyPatch], object], list[str]]] = {
+    "nothing": (lambda project, patch: None, ALL),
+    "a spec": (lambda project, patch: project.change(1), ["digits0", "digits2"]),
+    "a spec, to the same": (lambda project, patch: rewrite(project.spec_file(2)), ["digits0", "digits1"]),
+    "a new spec": (
+        lambda project, patch: project.spec_file(3).write_text(spec(3, targets_of(1))),
+        ALL,
+    ),
+    "a spec is gone": (lambda project, patch: project.spec_file(0).unlink(), ["digits1", "digits2"]),
+    "a delivered file is gone": (
+        lambda project, patch: (project.root / "build/digits1/fp16@t0/model.engine").unlink(),
+        ["digits0", "digits2"],
+    ),
+    "a delivered file was touched": (
+        lambda project, patch: (project.root / "build/digits2/fp16@t1/manifest.json").touch(),
+        ["digits0", "digits1"],
+    ),
+    "a proof appeared": (
+        lambda project, patch: (project.root / "build/digits0/fp16@t1/proof.json").write_text("{}"),
+        ["digits1", "digits2"],
+    ),
+    "the model": (lambda project, patch: (project.root / "models/digits.onnx").touch(), []),
+    "the lockfile": (lambda project, patch: rewrite(project.root / "trtpipe.lock"), []),
+    "the lockfile is gone": (lambda project, patch: (project.root / "trtpipe.lock").unlink(), []),
+    "shared defaults": (lambda project, patch: (project.root / "trtpipe.yaml").write_text("schema: 1\n"), []),
+    "a data set": (lambda project, patch: (project.root / "calibration").mkdir(), []),
+    "the state": (lambda project, patch: (project.root / ".trtpipe/state.json").unlink(), []),
+    "the record, damaged": (lambda project, patch: os.truncate(RECORD, RECORD.stat().st_size - 1), []),
+    "the record, of somebody else": (
+        lambda project, patch: RECORD.write_bytes(RECORD.read_bytes().replace(b'"seal":"', b'"seal":"0', 1)),
+        [],
+    ),
+    "another trtpipe": (lambda project, patch: upgrade(patch), []),
+    "another interpreter": (lambda project, patch: patch.setattr(sys, "executable", "/usr/bin/other"), []),
+    "other toolchains": (lambda project, patch: patch.setenv("TRTPIPE_TOOLCHAINS", "/nowhere"), []),
+    "another store": (lambda project, patch: patch.setenv("TRTPIPE_STORE", ".trtpipe/./store"), []),
+    "the user's configuration": (
+        lambda project, patch: patch.setenv("XDG_CONFIG_HOME", str(project.root)),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "left"), CHANGES.values(), ids=CHANGES)
+def test_what_changed_is_planned_and_the_answers_are_those_of_a_whole_plan(
+    project, monkeypatch, change, left
+):
+    change(project, monkeypatch)
+
+    assert settled_names() == left
+    if "TRTPIPE_TOOLCHAINS" not in os.environ:
+        assert_answers_as_without_record()
+
+
+def test_a_package_whose_version_is_in_the_keys_was_upgraded(project, monkeypatch):
+    from trtpipe.building import watched_files
+
+    watched_files._metadata_of.cache_clear()
+    monkeypatch.setattr(watched_files, "_metadata_of", lambda name: project.root / f"{name}-2.dist-info")
+    (project.root / "numpy-2.dist-info").mkdir()
+    rewrite(project.spec_file(0))
+    settle()
+    build_command(BuildOptions((), ()))
+    assert settled_names() == ALL
+
+    (project.root / "numpy-2.dist-info").rmdir()
+
+    assert settled_names() == []
+
+
+def test_a_nearer_project_file_appeared(project):
+    (project.root / "pipelines" / "trtpipe.lock").write_text("")
+
+    with pytest.raises(SpecError, match="no such file"):  # which its pipelines are planned to find
+        open_unsettled((), ())
+
+
+def test_a_name_that_was_given_twice_is_told(project):
+    project.spec_file(7).write_text(spec(1, targets_of(1)))
+
+    with pytest.raises(SpecError, match="pipeline 'digits1' is also in"):
+        open_unsettled((), ())
+
+
+def test_a_project_with_a_bundle_is_planned_whole(project):
+    (project.root / "pipelines" / "whole.yaml").write_text(BUNDLE)
+
+    workspace, settled = open_unsettled((), ())
+    assert not settled.pipelines
+    assert len(workspace.pipelines) == 3
+
+
+@pytest.mark.parametrize("arguments", [("pipelines/digits0001.yaml",), ("digits1/fp16@t0",), ("pipelines",)])
+def test_a_command_about_some_pipelines_takes_from_the_record_what_it_is_about(project, arguments):
+    names = {"pipelines/digits0001.yaml": ["digits1"], "pipelines": ALL}.get(arguments[0], [])
+
+    assert settled_names(*arguments) == names
+    assert_answers_as_without_record(*arguments)
+
+
+def test_a_build_of_one_pipeline_keeps_what_is_known_of_the_others(project):
+    project.change(1)
+    settle()
+
+    build_command(BuildOptions(["pipelines/digits0001.yaml"], ()))
+
+    assert settled_names() == ALL
+    assert_answers_as_without_record()
+
+
+def test_another_build_that_wrote_the_lockfile_meanwhile_makes_the_others_be_planned(project, monkeypatch):
+    from trtpipe.building import lock_writer
+
+    write_entries = lock_writer.write_entries
+
+    def edited_before(planned, *given):
+        rewrite(project.root / "trtpipe.lock")
+        return write_entries(planned, *given)
+
+    monkeypatch.setattr(lock_writer, "write_entries", edited_before)
+    project.change(1)
+    settle()
+
+    build_command(BuildOptions(["pipelines/digits0001.yaml"], ()))
+
+    assert settled_names() == ["digits1"]
+
+
+def test_a_failed_build_settles_the_pipelines_that_are_whole(project):
+    project.change(0, 1)
+    folder = project.root / "build" / "digits0" / "fp16@t0"
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    settle()
+
+    assert build_command(BuildOptions((), (), keep_going=True)) == 1
+
+    assert settled_names() == ["digits1", "digits2"]
