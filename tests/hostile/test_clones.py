@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm_commands
 from trtpipe import permissions
 from trtpipe.git.blame import History
 from trtpipe.git.command import is_filtered
@@ -22,6 +23,8 @@ from trtpipe.loader.user import load_user
 from trtpipe.toolchains import pip
 from trtpipe.toolchains.wheel_lock import required_hashes
 
+PACKAGE = str(Path(permissions.__file__).parents[1])
+warm_commands.serve_for(Path(PACKAGE))
 MODELS = Path(__file__).parents[2] / "pipelines" / "models"
 SPEC = """\
 schema: 1
@@ -65,16 +68,11 @@ def write_spec(root: Path, more: str = "", toolchain: str = "") -> None:
 
 
 def run(root: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    paths = str(Path(permissions.__file__).parents[1])
+    command, env = [*warm_commands.COMMAND, *arguments], {**os.environ, "PYTHONPATH": PACKAGE}
+    if arguments[0] == "allow" and given is None:  # what a person does, not what a clone tries
+        return warm_commands.run(command, root, env)
     return subprocess.run(
-        [sys.executable, "-m", "trtpipe", *arguments],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": paths},
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        command, cwd=root, env=env, input=given, capture_output=True, text=True, timeout=120, check=False
     )
 
 
