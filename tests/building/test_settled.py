@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import sys
@@ -22,11 +23,13 @@ from trtpipe.cli.build import build_command
 from trtpipe.cli.build_options import BuildOptions
 from trtpipe.cli.lock import lock_command
 from trtpipe.cli.plan import Form, plan_command
+from trtpipe.cli.report import report_command
+from trtpipe.digests import digest_bytes
 from trtpipe.errors import SpecError
 
 pytestmark = pytest.mark.engine
 
-RECORD = Path(".trtpipe/settled")
+RECORD, SHARES = Path(".trtpipe/settled"), Path(".trtpipe/reports")
 ALL = ["digits0", "digits1", "digits2"]
 
 
@@ -243,3 +246,106 @@ def test_a_failed_build_settles_the_pipelines_that_are_whole(project):
     assert build_command(BuildOptions((), (), keep_going=True)) == 1
 
     assert settled_names() == ["digits1", "digits2"]
+
+
+REPORTS = ("report.json", "report.html", "junit.xml", "summary.md")
+
+
+def reports_of(project: ManyCells) -> dict[str, str]:
+    return {name: (project.root / "build" / name).read_text() for name in REPORTS}
+
+
+def deliver_again(project: ManyCells) -> dict[str, str]:
+    """The reports of a build that puts one cell into place."""
+    (project.root / "build" / "digits1" / "fp16@t0" / "manifest.json").unlink()
+    settle()
+    assert build_command(BuildOptions((), ())) == 0
+    return reports_of(project)
+
+
+def loaded_by(monkeypatch) -> list[str]:
+    """The specs that are read from now on."""
+    from trtpipe.loader import all_specs
+
+    read, complete_document = [], all_specs.complete_document
+    monkeypatch.setattr(
+        all_specs, "complete_document", lambda path: read.append(path.stem) or complete_document(path)
+    )
+    return read
+
+
+def test_reports_of_a_build_that_planned_one_pipeline_are_those_of_one_that_planned_all(project, monkeypatch):
+    read = loaded_by(monkeypatch)
+
+    of_one = deliver_again(project)
+    assert read == ["digits0001"]
+
+    RECORD.unlink()
+    of_all = deliver_again(project)
+    assert sorted(read) == ["digits0000", "digits0001", "digits0001", "digits0002"]
+    assert of_one == of_all
+    assert json.loads(of_one["report.json"])["counts"]["states"] == {"restored": 1, "up to date": 5}
+
+
+@pytest.mark.parametrize(
+    "most", ["trtpipe.reports.build_page.MOST_ROWS", "trtpipe.reports.making_shares._MOST_DETAILS"]
+)
+def test_a_cell_that_comes_into_view_is_shown_as_in_a_whole_report(project, monkeypatch, most):
+    with monkeypatch.context() as patch:
+        patch.setattr(most, 1)
+        patch.setattr("trtpipe.reports.making_shares.MOST_ROWS", 1)
+        assert report_command((), (), since=None, as_json=False) == 0
+        build_command(BuildOptions((), ()))
+    of_one = deliver_again(project)
+
+    RECORD.unlink()
+    assert of_one == deliver_again(project)
+
+
+@pytest.mark.parametrize("kind", ["damaged", "gone", "a bench appeared"])
+def test_a_share_that_does_not_fit_makes_its_pipeline_be_planned(project, monkeypatch, kind):
+    share = SHARES / digest_bytes(b"digits0").hex[:32]
+    if kind == "damaged":
+        os.truncate(share, share.stat().st_size - 1)
+    elif kind == "gone":
+        share.unlink()
+    else:
+        (project.root / "build" / "digits0" / "fp16@t1" / "bench.json").write_text("{}")
+    read = loaded_by(monkeypatch)
+
+    of_some = deliver_again(project)
+    assert read == ["digits0000", "digits0001"]
+
+    RECORD.unlink()
+    assert of_some == deliver_again(project)
+
+
+def test_a_share_that_is_lost_while_the_build_runs_leaves_the_reports_to_the_next_build(project, capsys):
+    from trtpipe.workspace.reports_mark import is_marked
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trtpipe.app.report.pipeline_shares.kept_share", lambda root, name: None)
+        deliver_again(project)
+    assert (
+        "the reports were not written: ArtifactMissing: what was kept of digits0 is gone"
+        in capsys.readouterr().err
+    )
+    assert is_marked(project.root)
+
+    assert build_command(BuildOptions((), ())) == 0
+
+    assert capsys.readouterr().out == "nothing to do, reports written\n"
+    assert not is_marked(project.root)
+
+
+def test_a_build_of_which_all_is_settled_takes_a_stamp(project):
+    from trtpipe.building.stamp import is_unchanged
+
+    arguments = ["pipelines/digits0002.yaml"]
+    assert not is_unchanged(arguments, ())
+
+    build_command(BuildOptions(arguments, ()))
+
+    assert is_unchanged(arguments, ())
+    project.change(2)
+    assert not is_unchanged(arguments, ())

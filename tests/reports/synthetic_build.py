@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from trtpipe.building.outcome import Outcome
+from trtpipe.building.settled import Settled
 from trtpipe.errors import Problem, StepFailed
 from trtpipe.lockfile import cell_text
 from trtpipe.plan.address import Address
@@ -194,6 +195,7 @@ def planned_of(root: Path, cells: list[tuple[str, str, str]]) -> Any:
         plan=plan_of(steps, tuple(made)),
         decisions=decisions,
         undelivered=set(),
+        settled=Settled(),
         specs={},
     )
 

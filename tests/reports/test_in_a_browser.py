@@ -199,7 +199,7 @@ def test_a_link_to_a_cell_opens_it(browser, build):
     browser.run("document.querySelector('#cell-table tbody a').click()")
     browser.run("new Promise(done => setTimeout(done, 100))")
 
-    assert browser.run("document.getElementById('cell-0').open") is True
+    assert browser.run("document.querySelector('#details details').open") is True
 
 
 def test_the_theme_can_be_chosen_against_the_system(browser, cell):

@@ -23,13 +23,14 @@ from tests.reports.synthetic_build import (
     validation,
 )
 from trtpipe.app.report.reports import _steps
-from trtpipe.reports.build_page import CellDetails, build_page
+from trtpipe.reports.build_page import build_page
 from trtpipe.reports.builds import Course, build_record
 from trtpipe.reports.cell_page import cell_page
 from trtpipe.reports.cell_report import Parts, cell_report
 from trtpipe.reports.cells import delivered_cell
 from trtpipe.reports.details import bench_of, proof_of, scales_of, search_of, validation_of
 from trtpipe.reports.drawings import plots
+from trtpipe.reports.making_shares import shares_of
 
 
 class Tags(HTMLParser):
@@ -68,13 +69,14 @@ def page_of_build(count, output="logits"):
         for n in range(count)
     ]
     planned = planned_of(Path("/nowhere"), cells)
-    details, records = CellDetails(), []
+    places, records = [], []
     for pipeline, variant, target in cells:
         record = delivered_cell(manifest(pipeline, variant, target), "built")
-        details.add(record, validation_of(validation(f"{pipeline}/{variant}", output)).places)
+        places.append(validation_of(validation(f"{pipeline}/{variant}", output)).places)
         records.append(record)
     course = Course(list(_steps(planned, outcome_of(planned))))
-    return build_page(build_record(records, course, {"python": HOSTILE}), details)
+    report = build_record(records, course, {"python": HOSTILE})
+    return build_page(report, shares_of(report, places))
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +216,7 @@ def test_two_hundred_cells_stay_under_five_megabytes():
 
 
 def test_the_page_of_a_huge_build_leaves_details_to_the_cells_own_reports(monkeypatch):
-    monkeypatch.setattr("trtpipe.reports.build_page._MOST_DETAILS", 50_000)
+    monkeypatch.setattr("trtpipe.reports.making_shares._MOST_DETAILS", 50_000)
 
     text = page_of_build(40)
 

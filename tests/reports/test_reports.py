@@ -31,6 +31,7 @@ from trtpipe.reports.cells import delivered_cell, worst_verdict
 from trtpipe.reports.changes import changes_between
 from trtpipe.reports.details import bench_of, proof_of, validation_of
 from trtpipe.reports.junit import junit_xml
+from trtpipe.reports.making_shares import shares_of
 from trtpipe.reports.markdown import build_markdown
 from trtpipe.reports.models import Change, OnGpu
 from trtpipe.reports.schema import report_schema
@@ -95,7 +96,7 @@ def test_an_interrupted_build_says_what_is_missing(planned):
     assert report.status == "interrupted"
     assert report.missing == ("net/int8@t0", "net/int8@t1")
     assert report.cells[1].problems == ("the build was interrupted", f"net/int8@t0/ {OF_ANOTHER_SPEC}")
-    assert "interrupted: 2 cells missing" in build_markdown(report)
+    assert "interrupted: 2 cells missing" in build_markdown(report, shares_of(report))
 
 
 def test_the_steps_tell_whether_they_ran_and_how_long(planned):
@@ -185,7 +186,8 @@ def test_a_manifest_with_a_field_of_another_kind_is_shown_without_it(field):
 
         SCHEMA.validate(report.to_json())
         assert "</html>" in cell_page(report)
-        assert "net/fp16@t0" in build_markdown(build_record([cell], Course([]), {}))
+        build = build_record([cell], Course([]), {})
+        assert "net/fp16@t0" in build_markdown(build, shares_of(build))
 
 
 def test_a_proof_and_a_benchmark_of_another_engine_do_not_count(planned):
@@ -219,7 +221,7 @@ def test_what_was_not_run_is_skipped_in_junit_and_never_passed(planned):
     outcome.blocked, outcome.fresh = list(outcome.fresh), []
     report = report_build(planned, outcome, interrupted=False).report
 
-    suites = ElementTree.fromstring(junit_xml(report))
+    suites = ElementTree.fromstring(junit_xml(shares_of(report)))
 
     cases = {(one.get("classname"), one.get("name")): one for one in suites.iter("testcase")}
     failure = cases["net", "int8@t1"].find("failure")
@@ -238,7 +240,9 @@ def test_the_engine_is_skipped_on_a_gpu_that_is_not_there(planned):
     made = delivered_cell(manifest("net", "fp16", "t9"), "built")
     report = build_record([made], Course([]), {})
 
-    cases = {one.get("name"): one for one in ElementTree.fromstring(junit_xml(report)).iter("testcase")}
+    cases = {
+        one.get("name"): one for one in ElementTree.fromstring(junit_xml(shares_of(report))).iter("testcase")
+    }
 
     sm = made.compute_capabilities[0]
     skipped = cases["the engine on a GPU"].find("skipped")
@@ -264,8 +268,8 @@ def test_hostile_names_stay_text_in_xml_and_markdown(planned):
     made["not_run"].append(f"{HOSTILE}: {HOSTILE}")
     report = build_record([delivered_cell(made, "built")], Course([]), {"python": HOSTILE})
 
-    names = [one.get("name") for one in ElementTree.fromstring(junit_xml(report)).iter("testcase")]
-    text = build_markdown(report)
+    names = [one.get("name") for one in ElementTree.fromstring(junit_xml(shares_of(report))).iter("testcase")]
+    text = build_markdown(report, shares_of(report))
 
     assert any("<img" in name and "\\u202e" in name and "\\x00" in name for name in names if name)
     assert "<img" not in text
@@ -279,7 +283,8 @@ def test_hostile_names_stay_text_in_xml_and_markdown(planned):
 def test_a_summary_of_thousands_of_cells_fits_a_step_summary():
     cells = [delivered_cell(manifest("net", f"int8-{index}", "t0"), "built") for index in range(3000)]
 
-    text = build_markdown(build_record(cells, Course([]), {}))
+    report = build_record(cells, Course([]), {})
+    text = build_markdown(report, shares_of(report))
 
     assert len(text.encode()) < 200_000
     assert "2800 more cells" in text

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trtpipe.building.kept_shares import share_seen
 from trtpipe.building.seen_files import Seen, is_as_seen, seen_of
 from trtpipe.building.stamp import environment, root_of
 from trtpipe.files import write_whole
@@ -51,6 +52,8 @@ class SettledPipeline:
     steps: tuple[str, ...]
     """The addresses of its steps, in the plan's order."""
     cells: tuple[str, ...]
+    reports: Seen | None = None
+    """What its share of the reports depends on besides, and the share's file; None if no share is kept."""
 
     @classmethod
     def of(cls, line: bytes) -> SettledPipeline:
@@ -58,7 +61,8 @@ class SettledPipeline:
         told = read_object(line)
         files, delivered = _seen_in(told, "files"), _seen_in(told, "delivered")
         steps, cells = texts_in(told, "steps"), texts_in(told, "cells")
-        return cls(text_in(told, "pipeline"), files, delivered, tuple(steps), tuple(cells))
+        reports = _seen_in(told, "reports") if "reports" in told else None
+        return cls(text_in(told, "pipeline"), files, delivered, tuple(steps), tuple(cells), reports)
 
     def line(self) -> bytes:
         """The JSON that `of` reads."""
@@ -68,6 +72,7 @@ class SettledPipeline:
             "delivered": self.delivered,
             "steps": self.steps,
             "cells": self.cells,
+            **({"reports": self.reports} if self.reports is not None else {}),
         }
         return json.dumps(told, separators=(",", ":")).encode()
 
@@ -122,15 +127,16 @@ class Settled:
 
 
 def open_unsettled(
-    arguments: Sequence[str], only: Sequence[str], *, use: bool = True
+    arguments: Sequence[str], only: Sequence[str], *, use: bool = True, reports: bool = False
 ) -> tuple[Workspace | None, Settled]:
     """The pipelines that a command has to plan (None if there are none), and those that are settled.
 
-    Without `use`, or if the command is about some cells only, all are to be planned. Raises SpecError.
+    Without `use`, or if the command is about some cells only, all are to be planned; if it writes `reports`, those of
+    which no share is kept, too. Raises SpecError.
     """
     settled = read_settled()
     if use and not only and not any("@" in text for text in arguments):
-        _settle(settled, arguments)
+        _settle(settled, arguments, reports=reports)
     if settled.is_all:
         return None, settled
     if settled.pipelines:
@@ -176,7 +182,7 @@ def _holds(root: Path, told: JsonObject, lockfile: Signature | None) -> bool:
     )
 
 
-def _settle(settled: Settled, arguments: Sequence[str]) -> None:
+def _settle(settled: Settled, arguments: Sequence[str], *, reports: bool) -> None:
     """Find the settled ones among the pipelines that the arguments mean."""
     root = settled.root
     if root is None or not settled._lines:
@@ -185,7 +191,8 @@ def _settle(settled: Settled, arguments: Sequence[str]) -> None:
     for path in settled.order:
         with contextlib.suppress(Malformed):
             one = SettledPipeline.of(settled._lines.get(str(path), b"null"))
-            if is_as_seen(root, one.files) and is_as_seen(root, one.delivered):
+            needed = (one.files, one.delivered, one.reports) if reports else (one.files, one.delivered)
+            if all(seen is not None and is_as_seen(root, seen) for seen in needed):
                 settled.pipelines[path] = one
 
 
@@ -233,10 +240,11 @@ def _found(planned: Planned, cells: Collection[str]) -> Iterator[tuple[str, Sett
         if len(own) == len(spec.variants) * len(spec.targets) and there.issuperset(own):
             files = files_of(planned, pipeline)
             if files is not None:
+                reports = share_seen(planned.workspace.root, name, own)
                 delivered = seen_of(delivered_files(planned, own))
                 yield (
                     str(pipeline.path),
-                    SettledPipeline(name, seen_of(files), delivered, tuple(steps[name]), tuple(own)),
+                    SettledPipeline(name, seen_of(files), delivered, tuple(steps[name]), tuple(own), reports),
                 )
 
 

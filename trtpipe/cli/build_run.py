@@ -90,8 +90,8 @@ def _planned(options: BuildOptions) -> Planned | None:
 
 def _opened(options: BuildOptions) -> tuple[Workspace | None, Settled]:
     """What is to be planned, and what is settled; all is planned where the build is about more than what changed."""
-    use = False
-    workspace, settled = open_unsettled(options.specs, options.only, use=use)
+    use = not (options.runs_known or options.as_json)
+    workspace, settled = open_unsettled(options.specs, options.only, use=use, reports=True)
     if workspace is None:
         assert settled.root is not None
         again = is_marked(settled.root)  # the reports of an earlier build are to be completed

@@ -143,12 +143,9 @@ def append_step_summary(written: Written) -> None:
     target = os.environ.get("GITHUB_STEP_SUMMARY", "")
     if not target:
         return
-    from trtpipe.reports.markdown import build_markdown
-    from trtpipe.reports.models import BuildReport
-
-    if not isinstance(written.report, BuildReport):
+    if not written.summary:
         return
-    text = build_markdown(written.report).encode("utf-8", "backslashreplace")
+    text = written.summary.encode("utf-8", "backslashreplace")
     try:
         with Path(target).open("ab") as file:
             room = _MOST_BYTES - file.tell()

@@ -19,6 +19,7 @@ from trtpipe.reports.models import (
     StepRecord,
 )
 from trtpipe.reports.part_models import Outcome
+from trtpipe.reports.shares import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +40,22 @@ class Course:
     """What took how long, if it was recorded."""
 
 
-def build_record(cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str]) -> BuildReport:
-    """The report of a build."""
-    states = Counter(cell.state for cell in cells)
+def build_record(
+    cells: Sequence[CellRecord], course: Course, environment: Mapping[str, str], kept: Sequence[Share] = ()
+) -> BuildReport:
+    """The report of a build; it counts also what is `kept`, but has no records of that."""
+    states: Counter[str] = Counter(cell.state for cell in cells)
     missing = [cell.cell for cell in cells if cell.engine is None]
+    for share in kept:
+        states.update(share.states)
     return BuildReport(
         status=_status(course, missing),
         environment=dict(environment),
         counts=Counts(
-            cells=len(cells),
+            cells=states.total(),
             states=dict(sorted(states.items())),
-            validated=_count(cell.validation.outcome for cell in cells),
-            on_gpu=_count(cell.on_gpu.outcome for cell in cells),
+            validated=_count((cell.validation.outcome for cell in cells), (one.validated for one in kept)),
+            on_gpu=_count((cell.on_gpu.outcome for cell in cells), (one.on_gpu for one in kept)),
             changed=sum(bool(cell.changes) for cell in cells),
         ),
         missing=tuple(missing),
@@ -71,6 +76,8 @@ def _status(course: Course, missing: Sequence[str]) -> Status:
     return "failed" if course.failures or missing else "complete"
 
 
-def _count(outcomes: Iterable[Outcome]) -> OutcomeCounts:
-    found = Counter(outcomes)
+def _count(outcomes: Iterable[Outcome], kept: Iterable[Counter[str]]) -> OutcomeCounts:
+    found: Counter[str] = Counter(outcomes)
+    for one in kept:
+        found.update(one)
     return OutcomeCounts(passed=found["passed"], failed=found["failed"], not_run=found["not run"])

@@ -6,14 +6,15 @@ allow, are escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from xml.sax.saxutils import escape, quoteattr
 
 from trtpipe.figures import figure_beside
 from trtpipe.metrics.reach import PARTS
-from trtpipe.reports.models import BuildReport, CellRecord, OnGpu
+from trtpipe.reports.models import CellRecord, OnGpu
 from trtpipe.reports.part_models import Link, Verdict
+from trtpipe.reports.shares import Share, Tests
 from trtpipe.reports.words import bound_words, number_words, shortened
 
 _MOST = 2000  # the most characters of a message
@@ -22,16 +23,33 @@ Case = tuple[str, str, float, str, str]
 """Class, name, seconds, kind (`passed`, `failure`, `skipped`) and the sentence to it."""
 
 
-def junit_xml(report: BuildReport) -> str:
+def junit_xml(shares: Iterable[Share]) -> str:
     """The report of a build as XML text."""
-    suites: dict[str, list[Case]] = {}
-    for cell in report.cells:
-        suites.setdefault(cell.pipeline, []).extend(_cases(cell))
-    everything = [case for cases in suites.values() for case in cases]
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites{_counts(everything, 'trtpipe build')}>"]
-    for name, cases in suites.items():
-        lines += [f"  <testsuite{_counts(cases, name)}>", *map(_case, cases), "  </testsuite>"]
-    return "\n".join([*lines, "</testsuites>"]) + "\n"
+    suites = [share for share in shares if share.cells]
+    counts = _counts(Tests.all_of(share.tests for share in suites), "trtpipe build")
+    head = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{counts}>\n'
+    return "".join([head, *(share.suite for share in suites), "</testsuites>\n"])
+
+
+class Suite:
+    """The test suite of a pipeline, of whose cells one is added after the other."""
+
+    def __init__(self) -> None:
+        self.tests = Tests()
+        self._lines: list[str] = []
+
+    def add(self, cell: CellRecord) -> None:
+        """Add a cell's test cases."""
+        cases = list(_cases(cell))
+        kinds = [case[3] for case in cases]
+        seconds = sum(case[2] for case in cases)
+        own = Tests(len(cases), kinds.count("failure"), kinds.count("skipped"), seconds)
+        self.tests = Tests.all_of((self.tests, own))
+        self._lines += map(_case, cases)
+
+    def text(self, name: str) -> str:
+        """The suite's lines."""
+        return "\n".join([f"  <testsuite{_counts(self.tests, name)}>", *self._lines, "  </testsuite>\n"])
 
 
 def _cases(cell: CellRecord) -> Iterator[Case]:
@@ -85,12 +103,10 @@ def _threshold(inside: str, verdict: Verdict) -> Case:
     return inside, name, 0.0, "skipped", f"not run: {verdict.why or 'it was not measured'}"
 
 
-def _counts(cases: Sequence[Case], name: str) -> str:
-    kinds = [case[3] for case in cases]
+def _counts(found: Tests, name: str) -> str:
     return (
-        f" name={_quoted(name)} tests={quoteattr(str(len(cases)))}"
-        f' failures="{kinds.count("failure")}" errors="0" skipped="{kinds.count("skipped")}"'
-        f' time="{sum(case[2] for case in cases):.3f}"'
+        f' name={_quoted(name)} tests="{found.tests}" failures="{found.failures}" errors="0"'
+        f' skipped="{found.skipped}" time="{found.seconds:.3f}"'
     )
 
 

@@ -7,11 +7,13 @@ GitHub step summary accepts (1 MiB).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from trtpipe.reports.build_parts.bundle_part import bundle_rows
 from trtpipe.reports.cells import worst_verdict
 from trtpipe.reports.models import BuildReport, BundleRecord, CellRecord, Failure, OnGpu
-from trtpipe.reports.reach import proved_words, with_network
+from trtpipe.reports.reach import proved_words
+from trtpipe.reports.shares import Share
 from trtpipe.reports.words import (
     NONE,
     fact_words,
@@ -31,35 +33,35 @@ _SPECIAL = str.maketrans(
 _STATE_MARKS = {"failed": "❌", "not built": "⚪", "built": "🔨", "restored": "📦", "up to date": "✔"}
 
 
-def build_markdown(report: BuildReport) -> str:
+def build_markdown(report: BuildReport, shares: Sequence[Share]) -> str:
     """The page of a build."""
-    return "\n".join(_lines(report)).rstrip() + "\n"
+    return "\n".join(_lines(report, shares)).rstrip() + "\n"
 
 
-def build_line(report: BuildReport) -> str:
+def build_line(report: BuildReport, shares: Sequence[Share]) -> str:
     """`15 cells: 2 built, 13 up to date; 15 validated on the CPU, 14 up to TensorRT's network, 0 proven on a GPU`."""
     counts = report.counts
     states = ", ".join(f"{count} {state}" for state, count in counts.states.items())
     return (
         f"{plural(counts.cells, 'cell')}: {states}; {counts.validated.passed} validated on the CPU, "
-        f"{with_network(cell.reach for cell in report.cells)} up to TensorRT's network, "
+        f"{sum(share.networks for share in shares)} up to TensorRT's network, "
         f"{counts.on_gpu.passed} proven on a GPU"
     )
 
 
-def _lines(report: BuildReport) -> Iterator[str]:
+def _lines(report: BuildReport, shares: Sequence[Share]) -> Iterator[str]:
     yield f"## trtpipe build: {report.status}"
     yield ""
-    yield build_line(report) + "."
+    yield build_line(report, shares) + "."
     yield ""
     if report.status == "interrupted":
         yield f"The build was interrupted: {plural(len(report.missing), 'cell')} missing."
         yield ""
     yield from _failures(report.failures)
     yield from _bundles(report.bundles)
-    yield from _cells(report.cells)
-    yield from _changes(report)
-    yield from _not_run(report.cells)
+    yield from _cells(shares)
+    yield from _changes(report, [cell for share in shares for cell in share.changed])
+    yield from _not_run(shares)
     if report.other_cells:
         yield f"The lockfile has {plural(report.other_cells, 'more cell')}, which this build was not about."
 
@@ -94,7 +96,8 @@ def _bundles(bundles: Sequence[BundleRecord]) -> Iterator[str]:
     yield ""
 
 
-def _cells(cells: Sequence[CellRecord]) -> Iterator[str]:
+def _cells(shares: Sequence[Share]) -> Iterator[str]:
+    shown = islice((one for share in shares for one in share.shown), _MOST_ROWS)
     header = (
         "cell",
         "state",
@@ -110,12 +113,13 @@ def _cells(cells: Sequence[CellRecord]) -> Iterator[str]:
     )
     yield "### Cells"
     yield ""
-    yield from _table(header, (_row(cell) for cell in cells[:_MOST_ROWS]))
-    yield from _more(len(cells), "cell")
+    yield from _table(header, (one.summary for one in shown))
+    yield from _more(sum(share.cells for share in shares), "cell")
     yield ""
 
 
-def _row(cell: CellRecord) -> tuple[str, ...]:
+def summary_row(cell: CellRecord) -> tuple[str, ...]:
+    """A cell's row in the table."""
     worst = worst_verdict(cell)
     accuracy = cell.validation.accuracy
     return (
@@ -139,8 +143,7 @@ def _gpu(proof: OnGpu) -> str:
     return f"{proof.outcome} on {_plain(proof.gpu or 'a GPU', 80)}"
 
 
-def _changes(report: BuildReport) -> Iterator[str]:
-    changed = [cell for cell in report.cells if cell.changes]
+def _changes(report: BuildReport, changed: Sequence[CellRecord]) -> Iterator[str]:
     if not changed and not report.removed:
         return
     yield "### Changed since the lockfile"
@@ -166,11 +169,11 @@ def _changes(report: BuildReport) -> Iterator[str]:
     yield ""
 
 
-def _not_run(cells: Sequence[CellRecord]) -> Iterator[str]:
+def _not_run(shares: Sequence[Share]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
-    for cell in cells:
-        for one in cell.not_run or (["not built"] if cell.engine is None else ()):
-            reasons.setdefault(one, []).append(cell.cell)
+    for share in shares:
+        for reason, names in share.not_run.items():
+            reasons.setdefault(reason, []).extend(names)
     if not reasons:
         return
     yield "### Not run"

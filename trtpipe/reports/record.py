@@ -6,7 +6,7 @@ A field's key in JSON is its name without an underscore at the end (`from_` is `
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TypeVar, get_type_hints
 
@@ -58,16 +58,27 @@ _NAMES: dict[type[Record], Mapping[str, str]] = {}
 _TYPES: dict[type[Record], Mapping[str, JsonType]] = {}
 
 
-def record_text(record: Record) -> str:
+def line_of(record: Record) -> str:
+    """The record on one line of JSON."""
+    return _ENCODER.encode(record)
+
+
+def lines_of(records: Iterable[Record]) -> str:
+    """Records of a list, each on a line."""
+    return ",\n  ".join(map(line_of, records))
+
+
+def record_text(record: Record, lists: Mapping[str, str] | None = None) -> str:
     """The record as JSON: a line for each field, and one for each record of a list, so that lines can be compared.
 
-    No line is indented further, because Python indents ten times slower than it writes.
+    No line is indented further, because Python indents ten times slower than it writes. `lists` are fields whose lines
+    are made already.
     """
     lines = []
     for key, name in _names(type(record)).items():
-        value = getattr(record, name)
-        if isinstance(value, tuple) and value and isinstance(value[0], Record):
-            shown = "[\n  " + ",\n  ".join(map(_ENCODER.encode, value)) + "\n ]"
+        value, known = getattr(record, name), (lists or {}).get(name)
+        if known or (isinstance(value, tuple) and value and isinstance(value[0], Record)):
+            shown = f"[\n  {known or lines_of(value)}\n ]"
         else:
             shown = _ENCODER.encode(value)
         lines.append(f" {_ENCODER.encode(key)}: {shown}")

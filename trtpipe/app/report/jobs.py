@@ -16,9 +16,9 @@ from trtpipe.app.report.reports import PAGE, REPORT, Written, write_build_files
 from trtpipe.errors import SpecError
 from trtpipe.files import read_regular
 from trtpipe.problem_codes import Code
-from trtpipe.reports.build_page import CellDetails
 from trtpipe.reports.builds import Course, build_record
 from trtpipe.reports.cells import undelivered_cell
+from trtpipe.reports.making_shares import shares_of
 from trtpipe.reports.models import (
     BuildReport,
     CellRecord,
@@ -27,6 +27,7 @@ from trtpipe.reports.models import (
     ProblemRecord,
     StepRecord,
 )
+from trtpipe.reports.part_models import Place
 from trtpipe.workspace.workspace import Workspace, cell_names
 
 _MOST_BYTES = 64 << 20
@@ -51,17 +52,20 @@ def report_jobs(workspace: Workspace, folder: Path) -> Written:
         )
     names = cell_names(workspace)
     cells = [jobs.cells.get(name) or _nobodys(name) for name in names]
-    details = CellDetails()
     for cell in cells:
-        place = jobs.folders.get(cell.cell)
-        found = delivered_in(place) if place else ""
-        details.add(cell, found.measured.places if not isinstance(found, str) and found.measured else ())
-        if place:
+        if (place := jobs.folders.get(cell.cell)) is not None:
             _copy_page(place, workspace.build / cell.directory, written)
     environment = jobs.reports[0].environment if jobs.reports else environment_facts()
     written.report = build_record(cells, jobs.course(names), environment)
-    write_build_files(written, workspace.build, written.report, details)
+    measured = (_places_in(jobs.folders.get(cell.cell)) for cell in cells)
+    write_build_files(written, workspace.build, written.report, shares_of(written.report, measured))
     return written
+
+
+def _places_in(folder: Path | None) -> Sequence[Place]:
+    """What was measured in a cell's directory; read when it is asked for."""
+    found = delivered_in(folder) if folder is not None else ""
+    return found.measured.places if not isinstance(found, str) and found.measured else ()
 
 
 def _nobodys(name: str) -> CellRecord:

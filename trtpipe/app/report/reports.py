@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 from trtpipe.app.report.engine_directories import Delivered, delivered_in, last_report
 from trtpipe.app.report.environment import environment_facts
 from trtpipe.app.report.fleet import fleet_record
+from trtpipe.app.report.pipeline_shares import SharesOfBuild
 from trtpipe.app.report.profile import profile_record
 from trtpipe.errors import Problem, SpecError
 from trtpipe.files import write_whole
 from trtpipe.lockfile import Entry, entry_in, load_lock, text_in
 from trtpipe.plan.graph import Cell
 from trtpipe.problem_codes import Code
-from trtpipe.reports.build_page import CellDetails, build_page
+from trtpipe.reports.build_page import build_page
 from trtpipe.reports.builds import Course, build_record
 from trtpipe.reports.cell_page import cell_page
 from trtpipe.reports.cell_report import cell_report
@@ -40,6 +41,7 @@ from trtpipe.reports.models import (
     StepRecord,
 )
 from trtpipe.reports.record import Record, record_text
+from trtpipe.reports.shares import Share
 from trtpipe.stores.state import signature_of
 from trtpipe.text.decisions import DECISION_WORDS
 from trtpipe.text.plans import why
@@ -62,6 +64,8 @@ class Written:
 
     report: BuildReport | CellRecord | None = None
     """The report of the build, or the record of the one cell that was reported."""
+    summary: str = ""
+    """The text of a build's `summary.md`."""
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -181,17 +185,21 @@ class _Reporter:
     anew: set[str]
     """Cells whose own report is written even when there is one."""
     written: Written = field(default_factory=Written)
-    details: CellDetails = field(default_factory=CellDetails)
     seconds: dict[str, float] = field(default_factory=dict)
     """Step -> what it took when it ran, as manifests tell."""
 
     def write(self, course: Course, states: Mapping[str, State], why_not: WhyNot) -> Written:
         """Writes everything: cell by cell, then the build's own files."""
-        cells = [self._cell(cell, states.get(cell.name), why_not) for cell in self.planned.plan.cells]
+        making, records = SharesOfBuild(self.planned), list[CellRecord]()
+        cells: dict[str, list[Cell]] = {}
+        for cell in self.planned.plan.cells:
+            cells.setdefault(cell.pipeline, []).append(cell)
+        for pipeline in making.pipelines():
+            records += [self._cell(cell, states.get(cell.name), why_not, making) for cell in cells[pipeline]]
         course = replace(course, steps=self._timed(course.steps), bundles=self._bundles(course))
-        report = build_record(cells, course, environment_facts())
-        self.written.report = report
-        write_build_files(self.written, self.planned.workspace.build, report, self.details)
+        shares = making.all(course.steps)
+        self.written.report = build_record(records, course, environment_facts(), making.kept)
+        write_build_files(self.written, self.planned.workspace.build, self.written.report, shares)
         return self.written
 
     def _bundles(self, course: Course) -> Sequence[BundleRecord]:
@@ -208,26 +216,22 @@ class _Reporter:
             for one in steps
         ]
 
-    def _cell(self, cell: Cell, state: State | None, why_not: WhyNot) -> CellRecord:
+    def _cell(self, cell: Cell, state: State | None, why_not: WhyNot, making: SharesOfBuild) -> CellRecord:
         folder = self.planned.workspace.build / cell.directory
         if state is None:
-            return self._undelivered(cell, *why_not[cell.name])
+            return _undelivered(cell, *why_not[cell.name], making)
+        making.begin(cell)
         found = delivered_in(folder)
         if isinstance(found, str):
-            return self._undelivered(cell, "not built", [f"the delivered files cannot be shown: {found}"])
+            why = f"the delivered files cannot be shown: {found}"
+            return _undelivered(cell, "not built", [why], making)
         record = self._with_changes(_record(found, state))
         for stage, address in cell.steps.items():
             if stage in record.seconds:
                 self.seconds[str(address)] = record.seconds[stage]
         if cell.name in self.anew or signature_of(f"{folder}/{PAGE}") is None:
             _write_cell(self.written, folder, record, found)
-        if self.details.has_room:
-            self.details.add(record, found.measured.places if found.measured else ())
-        return record
-
-    def _undelivered(self, cell: Cell, state: State, why: list[str]) -> CellRecord:
-        record = undelivered_cell(cell.name, state, cell.facts, why)
-        self.details.add(record, ())
+        making.add(cell, record, lambda: found.measured.places if found.measured else ())
         return record
 
     def _with_changes(self, record: CellRecord) -> CellRecord:
@@ -241,12 +245,24 @@ class _Reporter:
         return replace(record, changes=changes, new=name not in self.locked)
 
 
-def write_build_files(written: Written, build: Path, report: BuildReport, details: CellDetails) -> None:
+def write_build_files(written: Written, build: Path, report: BuildReport, shares: Sequence[Share]) -> None:
     """Write the files of `build/` that are about the whole build."""
-    written.write(build / PAGE, build_page(report, details))
-    written.write(build / JUNIT, junit_xml(report))
-    written.write(build / SUMMARY, build_markdown(report))
-    written.write(build / REPORT, record_text(report))
+    written.summary = build_markdown(report, shares)
+    written.write(build / PAGE, build_page(report, shares))
+    written.write(build / JUNIT, junit_xml(shares))
+    written.write(build / SUMMARY, written.summary)
+    steps, cells = (
+        [text for text in texts if text]
+        for texts in ([share.steps for share in shares], [share.records for share in shares])
+    )
+    lists = {"steps": ",\n  ".join(steps), "cells": ",\n  ".join(cells)}
+    written.write(build / REPORT, record_text(report, lists))
+
+
+def _undelivered(cell: Cell, state: State, why: list[str], making: SharesOfBuild) -> CellRecord:
+    record = undelivered_cell(cell.name, state, cell.facts, why)
+    making.add(cell, record, lambda: ())
+    return record
 
 
 def _keep_changes(record: CellRecord, last: CellRecord) -> CellRecord:
@@ -297,9 +313,9 @@ def _steps(planned: Planned, outcome: Outcome | None) -> Iterator[StepRecord]:
 
 
 def _beside(planned: Planned, locked: Mapping[str, object]) -> tuple[int, list[str]]:
-    """The lockfile's cells that are not in the plan: the number of unselected ones, and those that no longer exist."""
+    """The lockfile's cells that the command is not about: how many others there are, and those that no longer exist."""
     known = set(cell_names(planned.workspace))
-    planned_now = {cell.name for cell in planned.plan.cells}
+    planned_now = {*planned.settled.cells, *(cell.name for cell in planned.plan.cells)}
     others = [name for name in locked if name not in planned_now]
     removed = [name for name in others if name not in known and name.split("/", 1)[0] in planned.specs]
     return len(others) - len(removed), removed

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from trtpipe.plan.address import Place
 from trtpipe.reports.html import Content, Markup, el, joined, scrolling, status, table
 from trtpipe.reports.models import StepRecord
+from trtpipe.reports.shares import Share
 from trtpipe.reports.words import clipped, plural, seconds_words, shortened
 
 MOST_NODES = 24
@@ -37,26 +38,20 @@ class Node:
     needs: tuple[str, ...]
 
 
-def plan_section(steps: Sequence[StepRecord]) -> Markup:
+def plan_section(shares: Sequence[Share]) -> Markup:
     """Every pipeline's steps, drawn and listed; idle plans, and all if there are many, are collapsed."""
-    pipelines: dict[str, list[StepRecord]] = {}
-    for step in steps:
-        pipelines.setdefault(_pipeline(step.address), []).append(step)
-    few = len(pipelines) <= _MOST_OPEN
-    return joined(
-        _pipeline_part(name, own, is_open=few and _worth_a_look(own)) for name, own in pipelines.items()
-    )
+    planned = [share for share in shares if share.plan]
+    few = len(planned) <= _MOST_OPEN
+    return joined(el("details", Markup(share.plan), open=few and not share.is_idle) for share in planned)
 
 
-def _worth_a_look(steps: Sequence[StepRecord]) -> bool:
-    return any(step.state != "up to date" for step in steps)
+def is_idle(steps: Sequence[StepRecord]) -> bool:
+    """Whether every step is up to date."""
+    return all(step.state == "up to date" for step in steps)
 
 
-def _pipeline(address: str) -> str:
-    return Place.of_step(address).pipeline
-
-
-def _pipeline_part(name: str, steps: Sequence[StepRecord], *, is_open: bool) -> Markup:
+def pipeline_part(name: str, steps: Sequence[StepRecord]) -> Markup:
+    """What is shown of a pipeline."""
     told = Counter(step.state for step in steps)
     words = ", ".join(f"{count} {state}" for state, count in told.items())
     summary = el(
@@ -65,7 +60,7 @@ def _pipeline_part(name: str, steps: Sequence[StepRecord], *, is_open: bool) -> 
     nodes = [_step_node(step) for step in steps] if len(steps) <= MOST_NODES else _stage_nodes(steps)
     graph = scrolling(graph_svg(nodes, f"Graph of {name}: {words}; listed below"), f"Graph of {name}")
     listed = el("details", el("summary", f"The steps of {name} as a table"), _step_table(name, steps))
-    return el("details", summary, el("div", graph, class_="graph"), listed, open=is_open)
+    return joined([summary, el("div", graph, class_="graph"), listed])
 
 
 def _step_table(name: str, steps: Sequence[StepRecord]) -> Markup:
