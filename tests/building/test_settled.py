@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from tests.many_cells import STORE, ManyCells, spec, targets_of
-from trtpipe.building.settled import open_unsettled
+from trtpipe.building.unchanged.settled import open_unsettled
 from trtpipe.cli.build import build_command
 from trtpipe.cli.build_options import BuildOptions
+from trtpipe.cli.check import check_command
 from trtpipe.cli.lock import lock_command
 from trtpipe.cli.plan import Form, plan_command
 from trtpipe.cli.report import report_command
@@ -87,6 +88,8 @@ def answers(*arguments: str) -> list[tuple[int, str]]:
         lambda: plan_command(arguments, (), Form(why=True), force=False),
         lambda: lock_command(arguments, (), check=True, as_json=False),
         lambda: lock_command(arguments, (), check=True, as_json=True),
+        lambda: check_command(arguments, (), as_json=False),
+        lambda: check_command(arguments, (), as_json=True),
     ):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
@@ -163,7 +166,7 @@ def test_what_changed_is_planned_and_the_answers_are_those_of_a_whole_plan(
 
 
 def test_a_package_whose_version_is_in_the_keys_was_upgraded(project, monkeypatch):
-    from trtpipe.building import watched_files
+    from trtpipe.building.unchanged import watched_files
 
     watched_files._metadata_of.cache_clear()
     monkeypatch.setattr(watched_files, "_metadata_of", lambda name: project.root / f"{name}-2.dist-info")
@@ -327,7 +330,7 @@ def test_a_share_that_is_lost_while_the_build_runs_leaves_the_reports_to_the_nex
         patch.setattr("trtpipe.app.report.pipeline_shares.kept_share", lambda root, name: None)
         deliver_again(project)
     assert (
-        "the reports were not written: ArtifactMissing: what was kept of digits0 is gone"
+        "the reports were not written: ArtifactMissing: what was kept of digits0 for the reports is gone"
         in capsys.readouterr().err
     )
     assert is_marked(project.root)
@@ -349,3 +352,14 @@ def test_a_build_of_which_all_is_settled_takes_a_stamp(project):
     assert is_unchanged(arguments, ())
     project.change(2)
     assert not is_unchanged(arguments, ())
+
+
+def test_the_page_of_a_settled_cell_is_written_again_when_it_is_gone(project):
+    page, found = project.root / "build" / "digits2" / "fp16@t0" / "report.html", []
+    for _ in range(2):
+        page.unlink()
+        deliver_again(project)
+        found.append(page.read_text())
+        RECORD.unlink()
+
+    assert found[0] == found[1]

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from trtpipe.building.outcome import Outcome
-from trtpipe.building.settled import Settled
+from trtpipe.building.unchanged.settled import Settled
 from trtpipe.errors import Problem, StepFailed
 from trtpipe.lockfile import cell_text
 from trtpipe.plan.address import Address

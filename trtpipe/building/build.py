@@ -86,7 +86,8 @@ def run_build(
         quiet=False, writes=writes, fleet=how.fleet,
     )  # fmt: skip
     if writes or planned.decided.undelivered:
-        sweep_project(planned.workspace.root, planned.workspace.build)
+        settled = {one.name for one in planned.settled.pipelines.values()}
+        sweep_project(planned.workspace.root, planned.workspace.build, settled)
     with counting_interrupts() as presses, planned.steps(observer, terms) as steps:
         if how.fleet is not None:
             how.fleet.refuse_unserved(steps, planned.decisions)

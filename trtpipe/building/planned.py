@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trtpipe.building.facts import FactFinder
 from trtpipe.building.prefetch import prefetch_traces
-from trtpipe.building.settled import Settled
+from trtpipe.building.unchanged.settled import Settled
 from trtpipe.delivery.cells import content_of, policy_of
 from trtpipe.errors import PlanError, SpecError
 from trtpipe.lockfile.choices import gpu_in

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe import __version__
-from trtpipe.building.seen_files import Known, Seen, is_as_seen, seen_of
+from trtpipe.building.unchanged.seen_files import Known, Seen, is_as_seen, seen_of
 from trtpipe.digests import digest_bytes
 from trtpipe.files import sweep_files, write_whole
 from trtpipe.homes import user_file
@@ -32,7 +32,7 @@ from trtpipe.workspace.reports_mark import is_marked
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
-    from trtpipe.building.settled import Settled
+    from trtpipe.building.unchanged.settled import Settled
 
 LOCK_FILE = "trtpipe.lock"
 """As in `loader/project.py`, which a build with nothing to do should not import."""
@@ -71,7 +71,7 @@ def take(planned: Planned, arguments: Sequence[str], only: Sequence[str]) -> Non
 
 def take_settled(settled: Settled, arguments: Sequence[str], since: int) -> None:
     """The same for a command all of whose pipelines are settled, found so at that time."""
-    from trtpipe.building.watched_files import folders_of_specs
+    from trtpipe.building.unchanged.watched_files import folders_of_specs
 
     assert settled.root is not None and settled.shared is not None
     folders = folders_of_specs(settled.pipelines, settled.root, since)
@@ -99,7 +99,12 @@ def _lockfile(path: Path) -> Known:
 
 def _seen(planned: Planned) -> list[Seen] | None:
     """Everything that the command depends on; None if some of it was changed since the plan was begun."""
-    from trtpipe.building.watched_files import delivered_files, files_of, folders_of_specs, shared_files
+    from trtpipe.building.unchanged.watched_files import (
+        delivered_files,
+        files_of,
+        folders_of_specs,
+        shared_files,
+    )
 
     workspace = planned.workspace
     specs = (*planned.settled.pipelines, *(one.path for one in workspace.pipelines))

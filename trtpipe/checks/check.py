@@ -18,16 +18,15 @@ from trtpipe.building.facts import FactFinder, refuse_backend
 from trtpipe.building.performer import PLAIN_TERMS, Given
 from trtpipe.building.planned import Planned, runs
 from trtpipe.building.remote_files import unpinned
+from trtpipe.checks.already_told import AlreadyTold
 from trtpipe.checks.bundles import prove_bundles
 from trtpipe.checks.report import CheckReport
 from trtpipe.errors import Problem, SpecError, SpecPath, TrtpipeError
 from trtpipe.files import temporary_folder
-from trtpipe.loader.all_specs import load_all
 from trtpipe.loader.project import find_pipelines
 from trtpipe.loader.specs import LoadedPipeline, load_dataset
 from trtpipe.plan.planner.facts import TargetFacts
 from trtpipe.plan.ports import Observer
-from trtpipe.workspace.known_names import known_names
 from trtpipe.workspace.stores import use_remote
 from trtpipe.workspace.target_facts import TargetResolver
 from trtpipe.workspace.workspace import Workspace, scope_of, workspace_of
@@ -62,8 +61,10 @@ def check_specs(
     cwd = cwd or Path.cwd()
     cells = [text for text in arguments if "@" in text and not (cwd / text).exists()]
     specs = [text for text in arguments if text not in cells]
-    loaded = load_all(find_pipelines(specs, cwd), known_names())
-    report, resolver = CheckReport(list(loaded.problems)), TargetResolver()
+    resolver, is_whole = TargetResolver(), parse and not (only or cells) and cwd == Path.cwd()
+    told = AlreadyTold.of(specs, resolver) if is_whole else AlreadyTold()
+    loaded = told.load_others(find_pipelines(specs, cwd))
+    report = CheckReport(list(loaded.problems))
     roots = dict.fromkeys(one.project.root for one in loaded.pipelines)
     projects = {root: [one for one in loaded.pipelines if one.project.root == root] for root in roots}
     opened, scope, bundles = time.time_ns(), scope_of(loaded), tuple(loaded.bundles)
@@ -74,7 +75,9 @@ def check_specs(
         with project.state.saving_once():
             for pipeline in pipelines:
                 workspace = project.of(pipeline)
-                _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
+                with told.telling(report, pipeline):
+                    _Checker(pipeline, resolver, report, workspace, offline, observer, parse, make=True).run()
+    told.end(report)
     if loaded.bundles and not report.errors:
         prove_bundles(workspace_of(loaded, (*cells, *only), opened), report, offline, observer)
     return report

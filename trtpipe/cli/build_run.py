@@ -12,8 +12,8 @@ from trtpipe.building.lock_writer import refresh_lock
 from trtpipe.building.outcome import Outcome
 from trtpipe.building.planned import Planned, make_plan, nothing_to_do, runs
 from trtpipe.building.prefetch import prefetch_files
-from trtpipe.building.settled import Settled, open_unsettled, remember
 from trtpipe.building.stamp import take, take_settled
+from trtpipe.building.unchanged.settled import Settled, open_unsettled, remember
 from trtpipe.cli.annotations import annotate, annotate_failures
 from trtpipe.cli.build_end import Closing
 from trtpipe.cli.build_options import BuildOptions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trtpipe.building.lock_comparison import Comparison, Foretold, compare_with_lock
 from trtpipe.building.lock_writer import refuse_conflict_elsewhere, write_entries
 from trtpipe.building.planned import Planned, make_plan
-from trtpipe.building.settled import open_unsettled
+from trtpipe.building.unchanged.settled import open_unsettled
 from trtpipe.cli.output import EXIT_DONE, EXIT_LOCK, say, say_json
 from trtpipe.lockfile import SCHEMA, Blocks, Lock, entry_in
 from trtpipe.lockfile.comparison import cell_words, grouped

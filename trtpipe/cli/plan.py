@@ -11,7 +11,7 @@ from trtpipe.building.causes import Causes
 from trtpipe.building.forecast import Foreseen, foresee
 from trtpipe.building.lock_refusals import contradictions
 from trtpipe.building.planned import Planned, make_plan, runs
-from trtpipe.building.settled import Settled, open_unsettled
+from trtpipe.building.unchanged.settled import Settled, open_unsettled
 from trtpipe.cli.output import EXIT_DONE, note, say, say_json
 from trtpipe.errors import SpecError
 from trtpipe.plan.address import Address

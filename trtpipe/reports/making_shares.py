@@ -95,15 +95,6 @@ def shown_of(cell: CellRecord, places: Sequence[Place] | None) -> Shown:
     return Shown(cell.cell, cell.state, *rows, details, summary_row(cell))
 
 
-def fitted(share: Share, room: Room) -> Share:
-    """The share with as much shown as there is room for; it must have what there is room for."""
-    shown = []
-    for one in share.shown if room.for_rows else ():
-        shown.append(one if room.for_details else replace(one, details=None))
-        room.take([shown[-1].details])
-    return replace(share, shown=shown)
-
-
 def shares_of(report: BuildReport, places: Iterable[Sequence[Place]] = ()) -> list[Share]:
     """The shares of a report that has all of its cells; `places` are those of each cell's measurements."""
     room, making = Room(), dict[str, PipelineShare]()

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trtpipe.app.report.engine_directories import delivered_in
-from trtpipe.building.kept_shares import keep_share, kept_share, read_for_share
-from trtpipe.building.seen_files import Known
+from trtpipe.building.unchanged.kept_shares import keep_share, kept_share, read_for_share
+from trtpipe.building.unchanged.seen_files import Known
 from trtpipe.errors import ArtifactMissing
 from trtpipe.plan.decisions import UpToDate
 from trtpipe.plan.graph import Cell
 from trtpipe.problem_codes import Code
 from trtpipe.reports.cells import delivered_cell
-from trtpipe.reports.making_shares import PipelineShare, Room, fitted, pipeline_of, shown_of
+from trtpipe.reports.making_shares import PipelineShare, Room, pipeline_of, shown_of
 from trtpipe.reports.models import CellRecord, StepRecord
 from trtpipe.reports.part_models import Place
 from trtpipe.reports.shares import Share, Shown
@@ -22,7 +22,7 @@ from trtpipe.text.decisions import DECISION_WORDS
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
-    from trtpipe.building.settled import SettledPipeline
+    from trtpipe.building.unchanged.settled import SettledPipeline
 
 UP_TO_DATE = DECISION_WORDS[UpToDate]
 
@@ -77,19 +77,25 @@ class SharesOfBuild:
     def _kept(self, one: SettledPipeline) -> Share:
         share = kept_share(self.planned.workspace.root, one.name)
         if share is None:
-            raise ArtifactMissing(Code.NO_ARTIFACT, f"what was kept of {one.name} is gone", "build again")
-        return fitted(self._complete(share, one), self.room)
+            raise ArtifactMissing(Code.NO_ARTIFACT, f"what was kept of {one.name} for the reports is gone")
+        return replace(share, shown=list(self._fitted(share, one.cells)))
 
-    def _complete(self, share: Share, one: SettledPipeline) -> Share:
-        """The share with all that there is room for; some pipelines were shown less of, or were further behind."""
-        if len(share.shown) == share.cells and all(cell.details is not None for cell in share.shown):
-            return share
-        return replace(share, shown=[self._shown(name) for name in one.cells if self.room.for_rows])
+    def _fitted(self, share: Share, cells: Sequence[str]) -> Iterator[Shown]:
+        """What there is room for; of a pipeline that was further behind in the last build, less may be known."""
+        known = {one.cell: one for one in share.shown}
+        for name in cells if self.room.for_rows else ():
+            one = known.get(name)
+            if one is None or (one.details is None and self.room.for_details):
+                one = self._shown(name)
+            if not self.room.for_details:
+                one = replace(one, details=None)
+            self.room.take([one.details])
+            yield one
 
     def _shown(self, name: str) -> Shown:
         found = delivered_in(self.planned.workspace.build / name)
         if isinstance(found, str):
-            raise ArtifactMissing(Code.NO_ARTIFACT, f"the delivered files of {name}: {found}", "build again")
+            raise ArtifactMissing(Code.NO_ARTIFACT, f"the delivered files of {name} cannot be shown: {found}")
         places = found.measured.places if found.measured else ()
         return shown_of(delivered_cell(found.manifest, "up to date", found.bench, found.proof), places)
 

@@ -196,11 +196,21 @@ class _Reporter:
             cells.setdefault(cell.pipeline, []).append(cell)
         for pipeline in making.pipelines():
             records += [self._cell(cell, states.get(cell.name), why_not, making) for cell in cells[pipeline]]
+        self._mend_pages()
         course = replace(course, steps=self._timed(course.steps), bundles=self._bundles(course))
         shares = making.all(course.steps)
         self.written.report = build_record(records, course, environment_facts(), making.kept)
         write_build_files(self.written, self.planned.workspace.build, self.written.report, shares)
         return self.written
+
+    def _mend_pages(self) -> None:
+        """Write the pages of settled cells that are not there."""
+        build = self.planned.workspace.build
+        for name in self.planned.settled.cells:
+            if signature_of(f"{build}/{name}/{PAGE}") is None:
+                found = delivered_in(build / name)
+                if not isinstance(found, str):
+                    _write_cell(self.written, found.folder, _record(found, "up to date"), found)
 
     def _bundles(self, course: Course) -> Sequence[BundleRecord]:
         if not self.planned.workspace.bundles:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from trtpipe.building.seen_files import Known, Seen, is_as_seen, seen_of
+from trtpipe.building.unchanged.seen_files import Known, Seen, is_as_seen, seen_of
 from trtpipe.digests import digest_bytes
 from trtpipe.files import write_whole
 from trtpipe.json_values import Malformed
@@ -44,19 +44,19 @@ def keep_share(root: Path, share: Share, read: Known) -> None:
 
 
 def kept_share(root: Path, pipeline: str) -> Share | None:
-    """The pipeline's share, if what it was made from is unchanged."""
-    head, _, rest = read_sealed(_path(root, pipeline), _MOST_BYTES)[CONTENT_AT:].partition(b"\n")
+    """The share of a pipeline that was found to be settled; None if it has gone since."""
+    _, _, rest = read_sealed(_path(root, pipeline), _MOST_BYTES)[CONTENT_AT:].partition(b"\n")
     with contextlib.suppress(Malformed):
-        if head and is_as_seen(root, json.loads(head)):
-            return Share.of(rest)
+        return Share.of(rest)
     return None
 
 
 def share_seen(root: Path, pipeline: str, cells: Iterable[str]) -> Seen | None:
     """What a later build has to look at, besides the delivered files, to rely on the share; None if there is none."""
-    if kept_share(root, pipeline) is None:
-        return None
     path = _path(root, pipeline)
+    head, _, _ = read_sealed(path, _MOST_BYTES)[CONTENT_AT:].partition(b"\n")
+    if not head or not is_as_seen(root, json.loads(head)):
+        return None
     known: dict[str, Mapping[str, str | None]] = {str(path.parent): {path.name: signature_of(str(path))}}
     known |= {folder: {_BENCH: signature_of(f"{root}/{folder}/{_BENCH}")} for folder in _folders(cells)}
     return seen_of({folder: dict(files) for folder, files in known.items()})

@@ -19,15 +19,24 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtpipe.building.kept_shares import share_seen
-from trtpipe.building.seen_files import Seen, is_as_seen, seen_of
 from trtpipe.building.stamp import environment, root_of
+from trtpipe.building.unchanged.kept_shares import share_seen
+from trtpipe.building.unchanged.seen_files import Seen, is_as_seen, seen_of
 from trtpipe.files import write_whole
-from trtpipe.json_values import JsonObject, Malformed, list_in, read_object, text_in, texts_in
+from trtpipe.json_values import (
+    JsonObject,
+    Malformed,
+    list_in,
+    object_in,
+    objects_in,
+    read_object,
+    text_in,
+    texts_in,
+)
 from trtpipe.loader.project import LOCK_FILE, find_pipelines
 from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
 from trtpipe.stores.state import STATE_FILE, Signature, signature_of
@@ -39,6 +48,22 @@ if TYPE_CHECKING:
 _SCHEMA = 1
 _FILE = "settled"
 _MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `check` told of a pipeline without problems, whose models TensorRT's parser had accepted."""
+
+    gpus: tuple[str, ...]
+    """The compute capabilities of the machine's GPUs then."""
+    cells: tuple[JsonObject, ...]
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, told: JsonObject) -> Checked:
+        """The same from JSON. Raises Malformed."""
+        lines = tuple(texts_in(told, "lines"))
+        return cls(tuple(texts_in(told, "gpus")), tuple(objects_in(told, "cells")), lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +79,8 @@ class SettledPipeline:
     cells: tuple[str, ...]
     reports: Seen | None = None
     """What its share of the reports depends on besides, and the share's file; None if no share is kept."""
+    checked: Checked | None = None
+    """None if it was not checked since."""
 
     @classmethod
     def of(cls, line: bytes) -> SettledPipeline:
@@ -62,7 +89,8 @@ class SettledPipeline:
         files, delivered = _seen_in(told, "files"), _seen_in(told, "delivered")
         steps, cells = texts_in(told, "steps"), texts_in(told, "cells")
         reports = _seen_in(told, "reports") if "reports" in told else None
-        return cls(text_in(told, "pipeline"), files, delivered, tuple(steps), tuple(cells), reports)
+        checked = Checked.of(object_in(told, "checked")) if "checked" in told else None
+        return cls(text_in(told, "pipeline"), files, delivered, tuple(steps), tuple(cells), reports, checked)
 
     def line(self) -> bytes:
         """The JSON that `of` reads."""
@@ -73,6 +101,7 @@ class SettledPipeline:
             "steps": self.steps,
             "cells": self.cells,
             **({"reports": self.reports} if self.reports is not None else {}),
+            **({"checked": asdict(self.checked)} if self.checked is not None else {}),
         }
         return json.dumps(told, separators=(",", ":")).encode()
 
@@ -90,6 +119,8 @@ class Settled:
     """What the plans of all pipelines depend on."""
     lockfile: Signature | None = None
     """The lockfile's signature when its content agreed with all lines."""
+    _text: bytes = b""
+    """The file's content when it was read."""
     _lines: dict[str, bytes] = field(default_factory=dict)
     """Spec → what follows in its line, for all of the project whose shared conditions hold."""
     _lock_is_kept: bool = True
@@ -124,6 +155,24 @@ class Settled:
                 yield self.pipelines[path].name, self.pipelines[path]
             elif path in planned:
                 yield planned[path], None
+
+
+def settled_for_check(arguments: Sequence[str]) -> Settled:
+    """The pipelines of a check that are settled; whether they were checked since is told by each."""
+    settled = read_settled()
+    _settle(settled, arguments, reports=False)
+    return settled
+
+
+def remember_checked(settled: Settled, checked: Mapping[Path, Checked]) -> None:
+    """Record what was told of settled pipelines, unless a build has written the file meanwhile."""
+    root = settled.root
+    found = {path: one for path, one in checked.items() if path in settled.pipelines}
+    if root is None or not found or _content(root) != settled._text:
+        return
+    lines = dict(settled._lines)
+    lines |= {str(path): replace(settled.pipelines[path], checked=one).line() for path, one in found.items()}
+    _write(root, settled._text.partition(b"\n")[0], lines)
 
 
 def open_unsettled(
@@ -161,8 +210,8 @@ def read_settled() -> Settled:
     """The record of the project around the working directory; empty if its shared conditions do not hold."""
     found = Settled(root_of(Path.cwd()))
     if found.root is not None:
-        text = read_sealed(_path(found.root), _MOST_BYTES)[CONTENT_AT:]
-        head, *lines = text.split(b"\n")[:-1] or [b"{}"]
+        found._text = _content(found.root)
+        head, *lines = found._text.split(b"\n")[:-1] or [b"{}"]
         found.lockfile = signature_of(str(found.root / LOCK_FILE))
         with contextlib.suppress(Malformed):
             told = read_object(head)
@@ -201,31 +250,27 @@ def remember(planned: Planned, cells: Collection[str]) -> None:
 
     Those of before stay if nothing that all depend on has changed meanwhile. Skipped in a project that is not writable.
     """
-    from trtpipe.building.watched_files import shared_files
+    from trtpipe.building.unchanged.watched_files import shared_files
 
     workspace, settled = planned.workspace, planned.settled
     shared = shared_files(planned)
     if shared is None or workspace.bundles or planned.site.lock.bundles:
         return
-    lines = {name: b"%s\t%s" % (json.dumps(name).encode(), line) for name, line in settled._lines.items()}
-    if not settled._lock_is_kept or settled.root != workspace.root:
-        lines = {}
-    for pipeline in workspace.pipelines:
-        lines.pop(str(pipeline.path), None)
-    lines |= {path: json.dumps(path).encode() + b"\t" + one.line() for path, one in _found(planned, cells)}
+    stays = settled._lock_is_kept and settled.root == workspace.root
+    others = settled._lines.keys() - {str(one.path) for one in workspace.pipelines} if stays else set()
+    lines = {name: settled._lines[name] for name in sorted(others) if signature_of(name) is not None}
+    lines |= {path: one.line() for path, one in _found(planned, cells)}
     told = {
         "schema": _SCHEMA,
         "environment": environment(),
         "shared": seen_of(shared),
         "lockfile": settled.lockfile,
     }
-    text = b"".join(b"%s\n" % line for line in (json.dumps(told).encode(), *lines.values()))
-    with contextlib.suppress(OSError):
-        write_whole(_path(workspace.root), sealed(text), durable=False)
+    _write(workspace.root, json.dumps(told).encode(), lines)
 
 
 def _found(planned: Planned, cells: Collection[str]) -> Iterator[tuple[str, SettledPipeline]]:
-    from trtpipe.building.watched_files import delivered_files, files_of
+    from trtpipe.building.unchanged.watched_files import delivered_files, files_of
 
     wanted: dict[str, list[str]] = {}
     steps: dict[str, list[str]] = {}
@@ -246,6 +291,16 @@ def _found(planned: Planned, cells: Collection[str]) -> Iterator[tuple[str, Sett
                     str(pipeline.path),
                     SettledPipeline(name, seen_of(files), delivered, tuple(steps[name]), tuple(own), reports),
                 )
+
+
+def _content(root: Path) -> bytes:
+    return read_sealed(_path(root), _MOST_BYTES)[CONTENT_AT:]
+
+
+def _write(root: Path, head: bytes, lines: Mapping[str, bytes]) -> None:
+    text = [head, *(b"%s\t%s" % (json.dumps(path).encode(), line) for path, line in lines.items())]
+    with contextlib.suppress(OSError):
+        write_whole(_path(root), sealed(b"".join(b"%s\n" % one for one in text)), durable=False)
 
 
 def _path(root: Path) -> Path:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.building.seen_files import Known
+from trtpipe.building.unchanged.seen_files import Known
 from trtpipe.homes import user_file
 from trtpipe.stores.state import changed_at, signature_of
 
@@ -29,6 +29,10 @@ _CODE = (
     "toolchains",
     "calibration/calibrators",
     "search",
+    "checks",
+    "proofs",
+    "targets",
+    "canonical",
 )
 """The code of trtpipe itself that decides keys and manifests, for its developers."""
 
@@ -83,7 +87,7 @@ def _shared(planned: Planned) -> Iterator[Path]:
     if (own := user_file()) is not None:  # the user configuration says which signers are trusted
         yield own
     yield from _installed(_PACKAGES)
-    code = Path(__file__).resolve().parents[1]
+    code = Path(__file__).resolve().parents[2]
     yield from (code / name for name in _CODE)
 
 
