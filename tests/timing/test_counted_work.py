@@ -97,8 +97,8 @@ class Counts:
     dirty: dict[str, int]
 
 
-def counts_of(root: Path, cells: int) -> Counts:
-    project = ManyCells(root, cells, each=min(50, cells // 2))
+def counts_of(root: Path, cells: int, each: int = 0) -> Counts:
+    project = ManyCells(root, cells, each=each or min(50, cells // 2))
     project.write()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRTPIPE_STORE", STORE)
@@ -151,6 +151,14 @@ def test_what_two_changed_cells_cost_does_not_grow_with_the_others(few, many):
     hashed = few.dirty["bytes hashed"], many.dirty["bytes hashed"]
     assert max(hashed) < 1.01 * min(hashed), "all but sizes of engines and logs"
     assert many.dirty["fsyncs"] < 100
+
+
+def test_of_pipelines_that_did_not_change_a_build_opens_their_share_of_the_reports_alone(tmp_path_factory):
+    some, more = (counts_of(tmp_path_factory.mktemp("specs") / "p", cells, each=2) for cells in (8, 24))
+
+    for count in ("parses of lines of the state", "parses of the lockfile", "processes", "fsyncs", "modules"):
+        assert some.dirty[count] == more.dirty[count], count
+    assert more.dirty["opened"] - some.dirty["opened"] == more.specs - some.specs
 
 
 def test_a_first_build_costs_the_same_for_each_cell(few, many):

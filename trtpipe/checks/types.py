@@ -78,11 +78,13 @@ def refused_cells(
 def _judged(parses: Parses) -> list[Cell]:
     """The cells whose typed model can be made now, for a TensorRT with known rules."""
     decided = decide_all(parses.plan, Rebuilder(parses.workspace.site.past()))
+    typed = {cell.steps["quantize"] for cell in parses.cells}
+    ready = {one for one in typed if not waits_for(parses.plan, decided, one)}
     return [
         cell
         for cell in parses.cells
         if parses.here.toolchains[cell.steps["parse"]].flavour == "tensorrt_rtx"
-        and not waits_for(parses.plan, decided, cell.steps["quantize"])
+        and cell.steps["quantize"] in ready
     ]
 
 

@@ -12,6 +12,7 @@ import pkgutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -161,6 +162,7 @@ def is_installed(distribution: str) -> bool:
     return True
 
 
+@cache  # asked for with every spec
 def frontend_names() -> tuple[str, ...]:
     """The names of all parsers, taken from the module names; none is imported."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))

@@ -70,6 +70,9 @@ def _links(folder: Path, way: Sequence[str]) -> Iterator[Path]:
     """The first link on each path below a folder along these names."""
     if not way:
         return
+    if list(way) == ["*"]:  # the directories below are many, and nothing of them is asked
+        yield from _entries(folder, links_only=True)
+        return
     for one in _entries(folder) if way[0] == "*" else [folder / way[0]]:
         if one.is_symlink():
             yield one
@@ -77,11 +80,14 @@ def _links(folder: Path, way: Sequence[str]) -> Iterator[Path]:
             yield from _links(one, way[1:])
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(folder: Path, *, links_only: bool = False) -> list[Path]:
+    """The links in a directory, and the directories unless only links are asked for."""
     try:
         with os.scandir(folder) as entries:
             return [
-                Path(one.path) for one in entries if one.is_symlink() or one.is_dir(follow_symlinks=False)
+                Path(one.path)
+                for one in entries
+                if one.is_symlink() or (not links_only and one.is_dir(follow_symlinks=False))
             ]
     except OSError:
         return []
