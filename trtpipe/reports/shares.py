@@ -10,11 +10,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtpipe.json_values import Malformed
 from trtpipe.reports.html import Markup
-from trtpipe.reports.models import CellRecord
+
+if TYPE_CHECKING:
+    from trtpipe.reports.models import CellRecord
 
 MOST_ROWS = 1500
 """How many cells the page's table has at most."""
