@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import warm_commands
 from tests.remedies.remedy_places import Place, listen
+
+
+@pytest.fixture(autouse=True)
+def stages() -> Iterator[None]:
+    with warm_commands.warm_stages():
+        yield
 
 
 @pytest.fixture
