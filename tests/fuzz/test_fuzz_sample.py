@@ -14,7 +14,7 @@ from tests.fuzz import fuzzing
 from tests.fuzz.fuzz_readers import READERS, Reader
 from tests.fuzz.mutations import mutated
 
-CASES = 150
+CASES = 80
 
 
 @pytest.mark.parametrize("name", fuzzing.available())

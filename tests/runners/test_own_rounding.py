@@ -16,7 +16,7 @@ from trtpipe.runners.cpu.graphs import RunnableModel
 from trtpipe.runners.cpu.onnxruntime import open_runner
 from trtpipe.runners.rounding import own_rounding
 from trtpipe.runners.rounding.own_rounding import NothingToExpect, expected_cosine
-from trtpipe.runners.rounding.perturbations import noise_of, perturbed
+from trtpipe.runners.rounding.perturbations import noise_of, perturbed, perturbed_apart
 
 
 def model(body: str) -> RunnableModel:
@@ -121,3 +121,45 @@ def test_trials_in_one_session_draw_other_numbers_and_the_same_ones_each_time():
 
     assert not np.array_equal(first[0], first[1]) and not np.array_equal(first[1], first[2])
     assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
+
+
+def weighted() -> RunnableModel:
+    """Two products by one weight, one of them in an If, and a weight that is only transposed."""
+    branch = "(float[4,64] t) {t = MatMul (h, w)}"
+    made = model(
+        f"h = MatMul (x, w) k = Transpose (v) s = MatMul (h, k) c = Constant <value = bool[1] {{1}}> () "
+        f"b = If (c) <then_branch = one () => {branch}, else_branch = two () => {branch}> y = Add (s, b)"
+    )
+    rng = np.random.default_rng(1)
+    for name in ("w", "v"):
+        value = rng.normal(size=(64, 64)).astype(np.float32)
+        made.proto.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    return made
+
+
+def test_kept_apart_the_errors_of_weights_are_those_of_one_copy():
+    noise = noise_of("fp32", "fp32")
+    feed = {"x": np.random.default_rng(0).normal(0, 1, (4, 64)).astype(np.float32)}
+    making, taking = perturbed_apart(weighted(), noise, 0)
+    with open_runner(perturbed(weighted(), noise, 0)) as runner:
+        whole = runner.infer(feed)["y"]
+
+    with open_runner(making) as runner:
+        weights = runner.infer({})
+    with open_runner(taking) as runner:
+        first, second = (runner.infer({**feed, **weights})["y"] for _ in range(2))
+
+    assert weights.keys() == {"w/rounded"}
+    assert np.array_equal(first, whole) and not np.array_equal(second, whole)
+    assert {one.name for one in taking.proto.graph.initializer} == {"v", "w"}  # the branches read w itself
+    assert {one.name for one in making.proto.graph.initializer} == {"w"}
+
+
+def test_large_weights_are_not_held_between_runs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(own_rounding, "_LARGE", 1000)
+    monkeypatch.setattr(own_rounding, "perturbed_apart", None)
+    rounding = weighted()
+    rounding.proto.graph.node[-1].output[0] = "z"
+    rounding.proto.graph.node.append(onnx.helper.make_node("Round", ["z"], ["y"]))
+
+    assert expected(rounding) is not None

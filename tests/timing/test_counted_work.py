@@ -27,7 +27,7 @@ from trtpipe.workspace.workspace import open_workspace
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).resolve().parents[2]
-FEW, MORE, MANY = 10, 60, 1000
+FEW, MORE, MANY = 10, 30, 1000
 STAMPS = ".trtpipe/stamps"
 
 COUNTED = """

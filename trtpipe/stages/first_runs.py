@@ -360,15 +360,16 @@ def _refused(task: Task, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]]) ->
     from trtpipe.runners.cpu.graphs import runnable_model
     from trtpipe.runners.cpu.onnxruntime import open_runner
     from trtpipe.spec.pipeline import Threshold
-    from trtpipe.stages.plan_stages import quantized
+    from trtpipe.stages.plan_stages import typed_of, write_typed
 
     half = find_precision("fp16")
     assert half is not None, "fp16 is one of trtpipe's own"
-    made = quantized(task)
-    fit.quantized = {"options": dict(task.options), "summary": made.to_json()}
-    shares = low_shares(half.name, made.audit.nodes, made.audit.weight_elements)
+    typed = typed_of(task)
+    shares = low_shares(half.name, typed.audit.nodes, typed.audit.weight_elements)
     if not shares or min(shares) < _LEAST_SHARE:
         return "next to nothing of the model computes in it"
+    made = write_typed(task, typed)
+    fit.quantized = {"options": dict(task.options), "summary": made.to_json()}
     model = runnable_model(task.out / MODEL)
     drawn = drawn_outputs(model.proto)
     places: list[Json] = []

@@ -30,7 +30,7 @@ from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 
 if TYPE_CHECKING:
-    from trtpipe.precisions.casts.files import Rewritten
+    from trtpipe.precisions.casts.files import Rewritten, TypedModel
 
 
 def fetch_file(task: Task) -> Made:
@@ -119,19 +119,18 @@ def _measured(task: Task, options: CalibrateOptions, out: Path) -> Mapping[str, 
 
 def quantize_model(task: Task) -> Made:
     """Canonical ONNX → typed ONNX."""
-    rewritten = quantized(task)
+    rewritten = write_typed(task, typed_of(task))
     return Made(_model_files(task.out / MODEL), rewritten.to_json())
 
 
-def quantized(task: Task) -> Rewritten:
-    """Writes the typed model of a quantize task."""
+def typed_of(task: Task) -> TypedModel:
+    """The typed model of a quantize task, not yet written."""
     from trtpipe.calibration.scales import read_scales
     from trtpipe.precisions import Choices, find_precision
-    from trtpipe.precisions.casts.files import rewrite_file
+    from trtpipe.precisions.casts.files import typed_model
     from trtpipe.precisions.casts.overflow import measured_of
-    from trtpipe.stages.transforms import graft_of
 
-    asked, out = _asked(task), task.out / MODEL
+    asked = _asked(task)
     found = find_precision(asked.precision)
     assert found is not None, f"no precision {asked.precision!r}: the loader knows them"
     amax, measured = None, None
@@ -139,22 +138,23 @@ def quantized(task: Task) -> Rewritten:
         scales = read_scales(task.input("scales"))
         amax = {name: tensor.amax for name, tensor in scales.tensors.items()}
         measured = measured_of(scales)
+    choices = Choices(
+        measured,
+        asked.overflow == "refuse",
+        dict(asked.io),
+        asked.base,
+        amax if found.needs_calibration else None,
+        asked.block_size,
+    )
+    return typed_model(found, task.input("model"), keep=asked.keep, choices=choices)
+
+
+def write_typed(task: Task, typed: TypedModel) -> Rewritten:
+    """Writes the typed model of a quantize task."""
+    from trtpipe.stages.transforms import graft_of
+
     with tempfile.TemporaryDirectory(prefix=".graft-", dir=task.out) as workplace:
-        return rewrite_file(
-            found,
-            task.input("model"),
-            out,
-            keep=asked.keep,
-            choices=Choices(
-                measured,
-                asked.overflow == "refuse",
-                dict(asked.io),
-                asked.base,
-                amax if found.needs_calibration else None,
-                asked.block_size,
-            ),
-            graft=graft_of(asked.graft, {}, None, Path(workplace)),
-        )
+        return typed.write(task.out / MODEL, graft_of(_asked(task).graft, {}, None, Path(workplace)))
 
 
 def validate_model(task: Task) -> Made:

@@ -65,20 +65,46 @@ class Rewritten:
         return summary | ({"opset": self.opset} if self.opset else {})
 
 
-def rewrite_file(
+@dataclass(frozen=True)
+class TypedModel:
+    """A model with other types, not yet written; its weights are cast when they are."""
+
+    model: ir.Model
+    report: RewriteReport
+    audit: TypedAudit
+    opset: str
+
+    def write(self, out: Path, graft: Callable[[onnx.ModelProto], None] | None = None) -> Rewritten:
+        """Writes the model to `out` (and `out`.data when large); to be called once. `graft` changes it last.
+
+        Raises ModelError.
+        """
+        try:
+            with tempfile.TemporaryDirectory(prefix=".typed-", dir=out.parent) as folder:
+                scratch = Path(folder) / "weights"
+                # the scratch file must be closed, and so flushed, before it is read
+                with scratch.open("wb") as file:
+                    _spill(self.model, scratch.resolve(), file)
+                typed = ir.to_proto(self.model)
+                if graft is not None:
+                    graft(typed)
+                write_model(typed, out)
+        except OSError as error:
+            raise ModelError(Code.CANNOT_WRITE, f"cannot write '{out}': {error.strerror}") from error
+        return Rewritten(self.report, self.audit, self.opset)
+
+
+def typed_model(
     precision: Precision,
     source: Path,
-    out: Path,
     *,
     keep: Mapping[str, Sequence[str]] | None = None,
     choices: Choices | None = None,
-    graft: Callable[[onnx.ModelProto], None] | None = None,
-) -> Rewritten:
-    """Writes the typed model of `source` to `out` (and `out`.data when large) and returns what was done.
+) -> TypedModel:
+    """The model of `source` in a precision.
 
-    A quantized precision needs the magnitudes of activations (`choices.amax`). `graft` changes the typed model last.
-    Raises SpecError when a glob of `keep` matches nothing or `choices` refuse an overflow, ModelError when a file
-    cannot be read or written.
+    A quantized precision needs the magnitudes of activations (`choices.amax`). Raises SpecError when a glob of `keep`
+    matches nothing or `choices` refuse an overflow, ModelError when the file cannot be read.
     """
     choices = choices or Choices()
     skeleton = read_skeleton(source)
@@ -89,20 +115,19 @@ def rewrite_file(
     if plan.problems:
         raise SpecError(plan.problems)
     report = precision.rewrite(model, plan)
-    audit = typed_audit(model)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".typed-", dir=out.parent) as folder:
-            scratch = Path(folder) / "weights"
-            # the scratch file must be closed, and so flushed, before it is read
-            with scratch.open("wb") as file:
-                _spill(model, scratch.resolve(), file)
-            typed = ir.to_proto(model)
-            if graft is not None:
-                graft(typed)
-            write_model(typed, out)
-    except OSError as error:
-        raise ModelError(Code.CANNOT_WRITE, f"cannot write '{out}': {error.strerror}") from error
-    return Rewritten(report, audit, raised)
+    return TypedModel(model, report, typed_audit(model), raised)
+
+
+def rewrite_file(
+    precision: Precision,
+    source: Path,
+    out: Path,
+    *,
+    keep: Mapping[str, Sequence[str]] | None = None,
+    choices: Choices | None = None,
+) -> Rewritten:
+    """Writes the typed model of `source` to `out`: `typed_model`, then `TypedModel.write`."""
+    return typed_model(precision, source, keep=keep, choices=choices).write(out)
 
 
 def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:

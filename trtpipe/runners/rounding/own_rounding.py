@@ -6,19 +6,21 @@ to expect is measured: the model with every float off by up to half a unit in it
 
 How much one such run changes is chance where few values are rounded, and hardly where many are. So every place is tried
 once, and all but the largest of several twice more: there that would take the most time and say the least. If the first
-trial changes nothing at the largest place, few values are near a step, and it is tried again there too.
+trial changes nothing at the largest place, few values are near a step, and it is tried again there too. All trials have
+the same errors in the weights, and others in all that is computed from them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from trtpipe.canonical.tensors import nodes_of
+from trtpipe.canonical.tensors import nbytes_of, nodes_of
 from trtpipe.runners.cpu.graphs import RunnableModel
 from trtpipe.runners.cpu.onnxruntime import open_runner
-from trtpipe.runners.rounding.perturbations import noise_of, perturbed
+from trtpipe.runners.rounding.perturbations import Noise, noise_of, perturbed, perturbed_apart
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     Feeds = Mapping[str, Mapping[str, Array]]
 
 _SEED, _TRIALS = 0, 3
+_LARGE = 256 << 20
+"""Bytes of weights up to which a copy of them is held between runs."""
 _NOTHING = 1e-7
 """A difference of cosines that float32 does not tell from none."""
 _MARGIN = 5.0
@@ -47,11 +51,11 @@ def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float
         return None
     noise = noise_of("fp32", "fp32")
     assert noise is not None, "the noise of float32 is known"
-    with open_runner(perturbed(model, noise, _SEED), spinning=False) as runner:
+    with _perturbed_runner(model, noise) as infer:
 
         def differences(places: Iterable[str]) -> dict[str, float]:
             """Every run draws other random numbers: ONNX Runtime's generators go on where they stopped."""
-            return {place: 1 - _cosine(outputs[place], runner.infer(feeds[place])) for place in places}
+            return {place: 1 - _cosine(outputs[place], infer(feeds[place])) for place in places}
 
         found = differences(outputs)
         largest = max(outputs, key=lambda place: sum(array.nbytes for array in feeds[place].values()))
@@ -63,6 +67,24 @@ def expected_cosine(model: RunnableModel, feeds: Feeds, outputs: Feeds) -> float
     if room > _LARGEST:
         raise NothingToExpect(f"{1 - max(worst):.3f}")
     return 1 - _rounded_up(room)
+
+
+@contextmanager
+def _perturbed_runner(
+    model: RunnableModel, noise: Noise
+) -> Iterator[Callable[[Mapping[str, Array]], dict[str, Array]]]:
+    """Runs a copy with errors. The errors of weights are drawn once, unless the weights are large: they cost most."""
+    if sum(map(nbytes_of, model.proto.graph.initializer)) > _LARGE:
+        with open_runner(perturbed(model, noise, _SEED), spinning=False) as runner:
+            yield runner.infer
+        return
+    making, taking = perturbed_apart(model, noise, _SEED)
+    weights = {}
+    if making.outputs():
+        with open_runner(making, spinning=False) as runner:
+            weights = runner.infer({})
+    with open_runner(taking, spinning=False) as runner:
+        yield lambda feed: runner.infer({**feed, **weights})
 
 
 def _cosine(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> float:

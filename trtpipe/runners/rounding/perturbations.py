@@ -12,16 +12,19 @@ The steps of a tensor follow from its largest element; those of real scales are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from trtpipe.canonical.edits import uses
 from trtpipe.canonical.folding import infer_values
 from trtpipe.runners.cpu.graphs import RunnableModel
 
 if TYPE_CHECKING:
     import onnx
+
+T = TypeVar("T")
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 _WEIGHTED = PRODUCTS | {
@@ -74,6 +77,40 @@ def noise_of(precision: str, base: str) -> Noise | None:
 
 def perturbed(model: RunnableModel, noise: Noise, seed: int) -> RunnableModel:
     """A copy whose tensors have random errors; the same seed gives the same copy. Reads no weight."""
+    copy, work = _worked_on(model, noise, seed)
+    return _with_nodes(copy, model, [*work.of_weights, *work.nodes])
+
+
+def perturbed_apart(model: RunnableModel, noise: Noise, seed: int) -> tuple[RunnableModel, RunnableModel]:
+    """The same copy in two parts, for several runs: one makes the weights with their errors, the other takes them.
+
+    In one run both together compute what `perturbed` computes. In several runs with the same weights only the errors
+    of what is computed differ, and the weights' errors take no time. Only for noise without operands.
+    """
+    from onnx import helper
+
+    assert not noise.operand, "what the operands' noise is made from is not kept apart"
+    copy, work = _worked_on(model, noise, seed)
+    dims = {tensor.name: list(tensor.dims) for tensor in copy.graph.initializer}
+    made = [
+        helper.make_tensor_value_info(target, 1, dims[name])
+        for (name, _), target in work.known.items()
+        if name in work.weights
+    ]
+    weights = _with_nodes(copy, model, work.of_weights)
+    _replace(weights.proto.graph.input, [])
+    _replace(weights.proto.graph.output, made)
+    rest = _with_nodes(copy, model, work.nodes)
+    rest.proto.graph.input.extend(made)
+    for part in (weights, rest):
+        read = uses(part.proto)
+        _replace(
+            part.proto.graph.initializer, [one for one in part.proto.graph.initializer if one.name in read]
+        )
+    return weights, rest
+
+
+def _worked_on(model: RunnableModel, noise: Noise, seed: int) -> tuple[onnx.ModelProto, _Perturbing]:
     import onnx
 
     copy = onnx.ModelProto()
@@ -88,9 +125,24 @@ def perturbed(model: RunnableModel, noise: Noise, seed: int) -> RunnableModel:
             work.later[value.name] = value.name
     for node in list(copy.graph.node):
         work.take(node)
-    del copy.graph.node[:]
-    copy.graph.node.extend(work.nodes)
+    return copy, work
+
+
+def _with_nodes(
+    proto: onnx.ModelProto, model: RunnableModel, nodes: Sequence[onnx.NodeProto]
+) -> RunnableModel:
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    _replace(copy.graph.node, nodes)
     return RunnableModel(copy, model.folder, model.path)
+
+
+def _replace(field: MutableSequence[T], items: Sequence[T]) -> None:
+    kept = list(items)
+    del field[:]
+    field.extend(kept)
 
 
 @dataclass
@@ -100,6 +152,8 @@ class _Perturbing:
     weights: set[str]
     seeds: Iterator[int]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
+    of_weights: list[onnx.NodeProto] = field(default_factory=list)
+    """Those that make weights with errors; they read nothing but weights."""
     later: dict[str, str] = field(default_factory=dict)
     """Inputs that are perturbed when they are first read."""
     known: dict[tuple[str, bool], str] = field(default_factory=dict)
@@ -120,7 +174,7 @@ class _Perturbing:
                 made.output[index] = f"{name}/exact"
         self.nodes.append(made)
         for name in behind:
-            self._add(f"{name}/exact", name, self.noise.relative, of_largest=False)
+            self.nodes += self._rounding(f"{name}/exact", name, self.noise.relative, of_largest=False)
 
     def _read(self, node: onnx.NodeProto, name: str, *, operand: bool) -> str:
         """The name of a tensor as a node reads it."""
@@ -139,24 +193,25 @@ class _Perturbing:
     def _once(self, name: str, source: str, operand: bool) -> str:
         if (name, operand) not in self.known:
             target = f"{name}/{'quantized' if operand else 'rounded'}"
+            nodes = self.of_weights if name in self.weights else self.nodes
             if operand:
-                self._add(source, target, self.noise.operand, of_largest=self.noise.of_largest)
+                nodes += self._rounding(source, target, self.noise.operand, of_largest=self.noise.of_largest)
             else:
-                self._add(source, target, self.noise.relative, of_largest=False)
+                nodes += self._rounding(source, target, self.noise.relative, of_largest=False)
             self.known[name, operand] = target
         return self.known[name, operand]
 
-    def _add(self, source: str, target: str, size: float, *, of_largest: bool) -> None:
+    def _rounding(
+        self, source: str, target: str, size: float, *, of_largest: bool
+    ) -> Iterator[onnx.NodeProto]:
         """Nodes for target = source + u * size * (max|source|, or |source| itself)."""
         from onnx import helper
 
         random, part, scale = f"{target}/random", f"{target}/part", f"{target}/scale"
         seed = float(next(self.seeds))
-        self.nodes.append(
-            helper.make_node("RandomUniformLike", [source], [random], low=-size, high=size, seed=seed)
-        )
+        yield helper.make_node("RandomUniformLike", [source], [random], low=-size, high=size, seed=seed)
         if of_largest:
-            self.nodes.append(helper.make_node("Abs", [source], [f"{target}/abs"]))
-            self.nodes.append(helper.make_node("ReduceMax", [f"{target}/abs"], [scale], keepdims=0))
-        self.nodes.append(helper.make_node("Mul", [random, scale if of_largest else source], [part]))
-        self.nodes.append(helper.make_node("Add", [source, part], [target]))
+            yield helper.make_node("Abs", [source], [f"{target}/abs"])
+            yield helper.make_node("ReduceMax", [f"{target}/abs"], [scale], keepdims=0)
+        yield helper.make_node("Mul", [random, scale if of_largest else source], [part])
+        yield helper.make_node("Add", [source, part], [target])
