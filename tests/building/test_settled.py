@@ -181,6 +181,15 @@ def test_a_package_whose_version_is_in_the_keys_was_upgraded(project, monkeypatc
     assert settled_names() == []
 
 
+def test_answers_are_forgotten_with_the_state_that_they_were_found_with(project):
+    (project.root / ".trtpipe" / "state.json").unlink()
+    plan_command((), (), Form(), force=False)  # which writes a new one
+
+    assert settled_names() == []
+    build_command(BuildOptions((), ()))
+    assert settled_names() == ALL
+
+
 def test_a_nearer_project_file_appeared(project):
     (project.root / "pipelines" / "trtpipe.lock").write_text("")
 

@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,6 +29,7 @@ from trtpipe.building.forecast import Foreseen, foresee
 from trtpipe.building.outcome import Outcome
 from trtpipe.building.performer import Performer
 from trtpipe.building.planned import Planned, make_plan, nothing_to_do
+from trtpipe.building.unchanged.settled import read_settled, remember, settled_for_check
 from trtpipe.plan.address import Address
 from trtpipe.plan.decisions import Run, UpToDate, promise_of
 from trtpipe.plan.events import Event, StepBlocked, StepStarted
@@ -75,9 +76,10 @@ def somewhere() -> Iterator[tuple[AnyProject, StandIns]]:
 
 def planned_now(only: tuple[str, ...], *, force: bool) -> Planned:
     """A plan as a process of its own would make it."""
+    settled = read_settled()
     planned = make_plan(open_workspace([], only), force=force)
     planned.workspace.state.save()
-    return planned
+    return replace(planned, settled=settled)
 
 
 def build(planned: Planned) -> tuple[Told, Outcome]:
@@ -87,6 +89,7 @@ def build(planned: Planned) -> tuple[Told, Outcome]:
         outcome.fresh = [cell.name for cell in planned.plan.cells]
     else:
         run_build(planned, told, outcome, HowToBuild(jobs=1, keep_going=True))
+    remember(planned, [*outcome.built, *outcome.restored, *outcome.fresh])
     if not (outcome.failures or outcome.blocked):
         stamp.take(planned, (), planned.workspace.globs)
         planned.workspace.state.save()
@@ -129,12 +132,26 @@ def assert_cells_as_planned(foreseen: list[Foreseen], outcome: Outcome) -> None:
                 }, one
 
 
+def assert_settled_as_planned(planned: Planned, counts: Counter[str]) -> None:
+    """Pipelines that need no plan are those of which a plan says that nothing is left to do."""
+    for one in settled_for_check(()).pipelines.values():
+        counts["settled"] += 1
+        steps = [address for address in planned.plan.steps if address.pipeline == one.name]
+        cells = [cell.name for cell in planned.plan.cells if cell.pipeline == one.name]
+        if not planned.workspace.globs:
+            assert (one.steps, one.cells) == (tuple(map(str, steps)), tuple(cells))
+        if not planned.decided.rebuilder.forced:
+            assert not planned.undelivered & set(cells)
+            assert all(isinstance(planned.decisions[address], UpToDate) for address in steps), one.name
+
+
 def plan_and_build(only: tuple[str, ...], counts: Counter[str], *, force: bool = False) -> Outcome:
     """Plan, then build from a plan of its own, and hold one against the other."""
     planned = planned_now(only, force=force)
     foreseen = foresee(planned)
     unchanged = stamp.is_unchanged((), only) and not force
     assert not unchanged or nothing_to_do(planned)
+    assert_settled_as_planned(planned, counts)
     counts.update(one.promise for one in foreseen)
     counts.update(promise_of(one) for one in planned.decisions.values())
 

@@ -27,7 +27,7 @@ from trtpipe.digests import digest_bytes
 from trtpipe.files import sweep_files, write_whole
 from trtpipe.homes import user_file
 from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
-from trtpipe.stores.state import STATE_FILE, signature_of
+from trtpipe.stores.state import STAMPS, STATE_FILE, signature_of
 from trtpipe.workspace.reports_mark import is_marked
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ LOCK_FILE = "trtpipe.lock"
 """As in `loader/project.py`, which a build with nothing to do should not import."""
 _SCHEMA = "4"
 """Increase it when a build would write something else from the same files, such as another lockfile."""
-_FOLDER = "stamps"
 _MOST_STAMPS = 16
 _MOST_BYTES = 1 << 28
 
@@ -140,7 +139,7 @@ def _write(path: Path, text: bytes) -> None:
 
 def _stamp(root: Path, arguments: Sequence[str], only: Sequence[str]) -> Path:
     name = digest_bytes(_name(arguments, only).encode(errors="surrogateescape")).hex[:32]
-    return (root / STATE_FILE).with_name(_FOLDER) / name
+    return (root / STATE_FILE).with_name(STAMPS) / name
 
 
 def _name(arguments: Sequence[str], only: Sequence[str]) -> str:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 SCHEMA = 2
 STATE_FILE = ".trtpipe/state.json"
 """Its path below the project's root."""
+STAMPS, SETTLED = "stamps", "settled"
+"""Beside it: answers of commands about which nothing has changed since."""
 _MOST_BYTES = 1 << 30
 _FIRST = b'{"schema":%d}\n' % SCHEMA
 _FILES = ""
@@ -78,6 +80,14 @@ def _keep_out_of_git(folder: Path) -> None:
     ignore = folder / ".gitignore"
     if not ignore.exists():
         write_whole(ignore, b"*\n", durable=False)
+
+
+def _forget_answers(folder: Path) -> None:
+    """Remove the answers that were found with a state that is gone: a plan without it would give others."""
+    import shutil
+
+    shutil.rmtree(folder / STAMPS, ignore_errors=True)
+    (folder / SETTLED).unlink(missing_ok=True)
 
 
 def _pipeline_of(name: str) -> str:
@@ -198,6 +208,8 @@ class ProjectState:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _keep_out_of_git(self.path.parent)
             with held(self.path.with_name("state.lock")):
+                if not self.path.exists():
+                    _forget_answers(self.path.parent)
                 self._take_over()
                 write_whole(self.path, sealed(self._text()), durable=False)
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -32,16 +33,19 @@ class _Made:
     """The share of a pipeline that was planned, for this build and for the next."""
 
     now: PipelineShare
-    later: PipelineShare
-    """With everything up to date and no changes, as the next build will tell it."""
+    later: PipelineShare | None = None
+    """With everything up to date and no changes, as the next build will tell it; None while it is the same."""
     read: Known = field(default_factory=dict)
 
     def add(self, record: CellRecord, places: Sequence[Place] | None, *, shown: bool) -> Sequence[str | None]:
         """Add a cell; returns the details that are shown of it."""
         own = shown_of(record, places) if shown else None
-        self.now.add(record, own)
         settled = replace(record, state="up to date", changes=(), new=False)
-        self.later.add(settled, shown_of(settled, places) if shown and settled != record else own)
+        if self.later is None and settled != record:
+            self.later = deepcopy(self.now)
+        self.now.add(record, own)
+        if self.later is not None:
+            self.later.add(settled, shown_of(settled, places) if shown and settled != record else own)
         return [own.details] if own is not None else []
 
 
@@ -63,7 +67,7 @@ class SharesOfBuild:
         for name, one in self._in_order():
             self._shares[name] = self._kept(one) if one is not None else None
             if one is None:
-                self._made[name] = _Made(PipelineShare.of(name), PipelineShare.of(name))
+                self._made[name] = _Made(PipelineShare.of(name))
                 yield name
 
     def _in_order(self) -> Iterator[tuple[str, SettledPipeline | None]]:
@@ -128,6 +132,9 @@ class SharesOfBuild:
             return PipelineShare.of(name).made(steps)
         share = made.now.made(steps)
         if not share.missing and not self.planned.workspace.bundles:
-            later = made.later.made([replace(step, state=UP_TO_DATE, why="") for step in steps])
+            later = share
+            if made.later is not None or not share.is_idle:
+                idle = [replace(step, state=UP_TO_DATE, why="") for step in steps]
+                later = (made.later or made.now).made(idle)
             keep_share(self.planned.workspace.root, later, made.read)
         return share

@@ -39,14 +39,13 @@ from trtpipe.json_values import (
 )
 from trtpipe.loader.project import LOCK_FILE, find_pipelines
 from trtpipe.stores.sealed_files import CONTENT_AT, read_sealed, sealed
-from trtpipe.stores.state import STATE_FILE, Signature, signature_of
+from trtpipe.stores.state import SETTLED, STATE_FILE, Signature, signature_of
 from trtpipe.workspace.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from trtpipe.building.planned import Planned
 
 _SCHEMA = 1
-_FILE = "settled"
 _MOST_BYTES = 1 << 30
 
 
@@ -304,7 +303,7 @@ def _write(root: Path, head: bytes, lines: Mapping[str, bytes]) -> None:
 
 
 def _path(root: Path) -> Path:
-    return (root / STATE_FILE).with_name(_FILE)
+    return (root / STATE_FILE).with_name(SETTLED)
 
 
 def _seen_in(told: JsonObject, name: str) -> Seen:
