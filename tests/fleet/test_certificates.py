@@ -43,9 +43,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def own(fleet: Path, tmp_path: Path) -> Path:
+def own(certificates: Path, tmp_path: Path) -> Path:
     """A copy of a fleet's files, to be damaged."""
-    return Path(shutil.copytree(fleet, tmp_path / "own"))
+    return Path(shutil.copytree(certificates, tmp_path / "own"))
 
 
 def refusal(folder: Path, role: Role = "agent") -> tuple[Code, str]:
@@ -90,9 +90,9 @@ class TestKeygen:
             assert ExtendedKeyUsageOID.CLIENT_AUTH in uses
 
     @pytest.mark.skipif(os.name == "nt", reason="not run: Windows has no such permissions")
-    def test_only_the_owner_may_read_keys(self, fleet: Path):
-        assert stat.S_IMODE(fleet.stat().st_mode) == 0o700
-        assert {stat.S_IMODE(path.stat().st_mode) for path in fleet.glob("*.key")} == {0o600}
+    def test_only_the_owner_may_read_keys(self, certificates: Path):
+        assert stat.S_IMODE(certificates.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in certificates.glob("*.key")} == {0o600}
 
     def test_existing_files_stay(self, own: Path):
         before = contents(own)
@@ -112,7 +112,7 @@ class TestKeygen:
 
         assert contents(tmp_path / "fleet") == {"client.key": b"mine"}
 
-    def test_renewed_certificates_are_of_the_same_fleet(self, own: Path, fleet: Path):
+    def test_renewed_certificates_are_of_the_same_fleet(self, own: Path, certificates: Path):
         before = contents(own)
         keygen(own, renew=True)
         after = contents(own)
@@ -121,7 +121,8 @@ class TestKeygen:
         for role in ROLES:
             assert tls_files(own, role)
         assert (
-            handshake(ssl_contexts(tls_files(own, "agent")), ssl_contexts(tls_files(fleet, "client"))) == ""
+            handshake(ssl_contexts(tls_files(own, "agent")), ssl_contexts(tls_files(certificates, "client")))
+            == ""
         )
 
     def test_renewing_makes_all_where_there_are_none(self, tmp_path: Path):
@@ -138,8 +139,10 @@ class TestKeygen:
         ],
         ids=["offline", "damaged", "another"],
     )
-    def test_nothing_is_renewed_without_the_ca(self, own: Path, other_fleet: Path, spoil: object, said: str):
-        spoil(own, other_fleet)
+    def test_nothing_is_renewed_without_the_ca(
+        self, own: Path, other_certificates: Path, spoil: object, said: str
+    ):
+        spoil(own, other_certificates)
         before = contents(own)
 
         with pytest.raises(SpecError, match=said):
@@ -210,19 +213,19 @@ class TestKeygen:
 
 class TestLoading:
     @pytest.mark.parametrize("role", ROLES)
-    def test_what_was_made_is_fit(self, fleet: Path, role: Role):
-        files = tls_files(fleet, role)
+    def test_what_was_made_is_fit(self, certificates: Path, role: Role):
+        files = tls_files(certificates, role)
 
         assert (files.ca, files.certificate, files.key) == (
-            fleet / "ca.crt",
-            fleet / f"{role}.crt",
-            fleet / f"{role}.key",
+            certificates / "ca.crt",
+            certificates / f"{role}.crt",
+            certificates / f"{role}.key",
         )
 
-    def test_a_machine_needs_no_more_than_its_own_files(self, fleet: Path, tmp_path: Path):
+    def test_a_machine_needs_no_more_than_its_own_files(self, certificates: Path, tmp_path: Path):
         (tmp_path / "machine").mkdir()
         for name in ("ca.crt", "agent.crt", "agent.key"):
-            shutil.copy(fleet / name, tmp_path / "machine")
+            shutil.copy(certificates / name, tmp_path / "machine")
 
         assert tls_files(tmp_path / "machine", "agent")
 
@@ -282,8 +285,8 @@ class TestLoading:
 
         assert f"ca.crt is not valid before {day:%Y-%m-%d %H:%M} UTC" in refusal(tmp_path / "fleet")[1]
 
-    def test_a_certificate_of_another_ca_is_refused(self, own: Path, other_fleet: Path):
-        shutil.copy(other_fleet / "ca.crt", own)
+    def test_a_certificate_of_another_ca_is_refused(self, own: Path, other_certificates: Path):
+        shutil.copy(other_certificates / "ca.crt", own)
 
         assert f"{own / 'agent.crt'} is not signed by the CA of {own / 'ca.crt'}" in refusal(own)[1]
 
@@ -325,25 +328,33 @@ def handshake(server: TlsContexts, client: TlsContexts, data: bytes = b"ping") -
 class TestHandshake:
     @pytest.mark.parametrize("server", ["scheduler", "agent"])
     @pytest.mark.parametrize("client", ROLES)
-    def test_members_connect(self, fleet: Path, server: Role, client: Role):
-        assert handshake(ssl_contexts(tls_files(fleet, server)), ssl_contexts(tls_files(fleet, client))) == ""
+    def test_members_connect(self, certificates: Path, server: Role, client: Role):
+        assert (
+            handshake(
+                ssl_contexts(tls_files(certificates, server)), ssl_contexts(tls_files(certificates, client))
+            )
+            == ""
+        )
 
     @pytest.mark.parametrize("server", ["scheduler", "agent"])
     @pytest.mark.parametrize("client", ROLES)
-    def test_others_do_not(self, fleet: Path, other_fleet: Path, server: Role, client: Role):
-        here, there = ssl_contexts(tls_files(fleet, server)), ssl_contexts(tls_files(other_fleet, client))
+    def test_others_do_not(self, certificates: Path, other_certificates: Path, server: Role, client: Role):
+        here, there = (
+            ssl_contexts(tls_files(certificates, server)),
+            ssl_contexts(tls_files(other_certificates, client)),
+        )
         assert "client: " in handshake(here, there)
 
         there.client.verify_mode = ssl.CERT_NONE  # it takes anybody; the server does not
         assert "server: " in handshake(here, there)
 
-    def test_a_client_cannot_pose_as_an_agent(self, fleet: Path):
-        impostor = ssl_contexts(tls_files(fleet, "client"))
+    def test_a_client_cannot_pose_as_an_agent(self, certificates: Path):
+        impostor = ssl_contexts(tls_files(certificates, "client"))
 
-        assert "client: " in handshake(impostor, ssl_contexts(tls_files(fleet, "client")))
+        assert "client: " in handshake(impostor, ssl_contexts(tls_files(certificates, "client")))
 
     def test_expired_certificates_do_not_connect(
-        self, fleet: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, certificates: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         """Those of a process that has run on since they expired."""
         then = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=31)
@@ -353,11 +364,11 @@ class TestHandshake:
         monkeypatch.setattr("trtpipe.fleet.certificates._certificate", certificate)
         expired = ssl_contexts(tls_files(own, "agent"))
 
-        assert "expired" in handshake(expired, ssl_contexts(tls_files(fleet, "client")))
-        assert "expired" in handshake(ssl_contexts(tls_files(fleet, "agent")), expired)
+        assert "expired" in handshake(expired, ssl_contexts(tls_files(certificates, "client")))
+        assert "expired" in handshake(ssl_contexts(tls_files(certificates, "agent")), expired)
 
-    def test_old_versions_of_tls_are_not_spoken(self, fleet: Path):
-        contexts = ssl_contexts(tls_files(fleet, "agent"))
+    def test_old_versions_of_tls_are_not_spoken(self, certificates: Path):
+        contexts = ssl_contexts(tls_files(certificates, "agent"))
 
         for one in (contexts.server, contexts.client):
             assert one.minimum_version >= ssl.TLSVersion.TLSv1_2
@@ -365,14 +376,14 @@ class TestHandshake:
 
 
 class TestDask:
-    def test_work_is_done_for_members_and_nobody_else(self, fleet: Path, other_fleet: Path):
+    def test_work_is_done_for_members_and_nobody_else(self, certificates: Path, other_certificates: Path):
         from distributed import Client, Scheduler, Worker
         from distributed.comm import connect
 
         async def story() -> None:
-            own = {role: dask_security(tls_files(fleet, role)) for role in ROLES}
+            own = {role: dask_security(tls_files(certificates, role)) for role in ROLES}
             quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-            trusting = ssl_contexts(tls_files(other_fleet, "client")).client
+            trusting = ssl_contexts(tls_files(other_certificates, "client")).client
             trusting.verify_mode = ssl.CERT_NONE
             async with Scheduler(
                 host="127.0.0.1", port=0, protocol="tls", security=own["scheduler"], **quiet
@@ -395,8 +406,8 @@ class TestDask:
 
         asyncio.run(story())
 
-    def test_nothing_is_said_without_tls(self, fleet: Path):
-        security = dask_security(tls_files(fleet, "client"))
+    def test_nothing_is_said_without_tls(self, certificates: Path):
+        security = dask_security(tls_files(certificates, "client"))
 
         assert security.require_encryption
         for part in ("scheduler", "worker", "client"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,6 @@ from trtpipe.runners.validation.recordings import read_recording
 
 DASK = ("--executor", "dask")
 ADA, TURING = ["NVIDIA L4", "sm89"], ["Tesla T4", "sm75"]
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[TestFleet]:
-    found = TestFleet(tmp_path / "fleet").start()
-    yield found
-    found.close()
 
 
 def gpu_agent(fleet: TestFleet, name: str, *gpus: list[str], **more: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ pytest.importorskip("distributed", reason="needs the extra dask")
 
 DASK = ("--executor", "dask")
 EVALUATED = re.compile(r"send +digits/\w+:evaluate to (\w+)")
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[TestFleet]:
-    found = TestFleet(tmp_path / "fleet").start()
-    yield found
-    found.close()
 
 
 @pytest.fixture

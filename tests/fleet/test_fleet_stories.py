@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ from trtpipe.fleet.keygen import keygen
 
 DASK = ("--executor", "dask")
 FP32 = ("pipelines/digits.yaml", "--only", "digits/fp32@*")
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[TestFleet]:
-    found = TestFleet(tmp_path / "fleet").start()
-    yield found
-    found.close()
 
 
 @pytest.fixture
@@ -57,6 +49,27 @@ def test_a_build_on_two_agents_is_what_a_local_build_is(fleet: TestFleet, tmp_pa
     assert len(engines(project)) == 4 and engines(project) == engines(local)
     again = trtpipe(project, "build", *FP32, *DASK, home=tmp_path / "client", scheduler="tcp://127.0.0.1:1")
     assert (again.returncode, again.stdout) == (0, "nothing to do\n")  # it does not even connect
+
+
+@pytest.mark.parametrize("scheme", ["tls", "tcp"])
+def test_an_agent_at_a_scheduler_of_the_other_scheme_ends_in_one_sentence(
+    tmp_path: Path, certificates: Path, scheme: str
+):
+    options = ("--certificates", str(certificates))
+    fleet = TestFleet(tmp_path / "fleet", options if scheme == "tls" else (), scheme).start()
+    wrong = "tcp" if scheme == "tls" else "tls"
+    command = [sys.executable, "-m", "trtpipe", "agent", f"{wrong}://127.0.0.1:{fleet.port}", *options]
+    try:
+        agent = fleet.process("agent", command)
+
+        assert agent.child.wait(60) == 2
+        what = "takes encrypted connections only" if scheme == "tls" else "does not encrypt its connections"
+        assert agent.said().splitlines()[-2:] == [
+            f"the scheduler at {wrong}://127.0.0.1:{fleet.port} {what}",
+            f"  write {fleet.address} for this one",
+        ]
+    finally:
+        fleet.close()
 
 
 def test_an_agent_that_dies_is_replaced_by_another(fleet: TestFleet, project: Path, tmp_path: Path):

@@ -237,6 +237,31 @@ def test_an_agent_without_a_scheduler(place: Place, fleet: TestFleet):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("scheme", ["tls", "tcp"])
+def test_a_scheduler_with_the_other_scheme(place: Place, fleet: TestFleet, scheme: str):
+    from trtpipe.fleet.certificates import dask_security, tls_files
+    from trtpipe.fleet.connection import connect
+
+    made = folder("certificates")(place)
+    security = dask_security(tls_files(made, "client"))
+    fleet.scheme, fleet.options = scheme, ("--certificates", str(made)) if scheme == "tls" else ()
+    fleet.start()
+    other = "tcp" if scheme == "tls" else "tls"
+    place.patch.setattr("trtpipe.fleet.connection._CONNECT_SECONDS", 2.0)
+
+    def connects(address: str) -> Callable[[Place], None]:
+        return lambda _: connect(address, security if address.startswith("tls") else None).close()
+
+    def corrected(_: Place, offered: re.Match[str]) -> Question:
+        place.patch.setattr("trtpipe.fleet.connection._CONNECT_SECONDS", 60.0)
+        return connects(offered[1])
+
+    apply(
+        Row("the other scheme of a scheduler", Code.FLEET_UNREACHABLE, r"write (\S+) for this one", corrected, ask=connects(f"{other}://127.0.0.1:{fleet.port}")),
+        place,
+    )  # fmt: skip
+
+
 def test_a_scheduler_that_dies(place: Place, fleet: TestFleet):
     from trtpipe.errors import FleetError
     from trtpipe.fleet.connection import Fleet, connect

@@ -28,6 +28,7 @@ from trtpipe.fleet import entry
 from trtpipe.fleet.dask_settings import LOOPBACK, WORKER, quiet_dask
 from trtpipe.fleet.labels import Exchange
 from trtpipe.fleet.places import FleetAddress, bracketed
+from trtpipe.fleet.schemes import wrong_scheme
 from trtpipe.problem_codes import Code
 from trtpipe.stores.layered import LayeredStore
 from trtpipe.stores.local import LocalStore
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _THREADS = 64
 _LOOK_SECONDS = 0.5
+_STARTING_SECONDS = 10.0
 _AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0)
 
 Say = Callable[[str], None]
@@ -92,7 +94,12 @@ class AgentService:
         try:
             await self._connected(ended)
             return 0
-        except (OSError, TimeoutError, asyncio.TimeoutError) as error:
+        except (OSError, TimeoutError, asyncio.TimeoutError, RuntimeError) as error:
+            wrong = await asyncio.to_thread(wrong_scheme, self.options.address)
+            if wrong is not None:
+                raise wrong from error
+            if isinstance(error, RuntimeError):  # dask's worker did not start, and nobody knows why
+                raise
             if self.options.one and failures:
                 raise self._unreachable(error) from error
             if not failures:
@@ -166,7 +173,7 @@ class AgentService:
             dashboard=False,
             dashboard_address=LOOPBACK,
             heartbeat_interval="2s",
-            death_timeout=10,
+            death_timeout=_STARTING_SECONDS,
         )
 
     def _is_local(self) -> bool:

@@ -19,8 +19,10 @@ from trtpipe.errors import FleetError, Interrupted
 from trtpipe.fleet import entry
 from trtpipe.fleet.dask_settings import dashboard_of, quiet_dask
 from trtpipe.fleet.labels import Labels
+from trtpipe.fleet.places import parse_address
 from trtpipe.fleet.progress import reported
 from trtpipe.fleet.protocol import ANSWER, Answer, Request
+from trtpipe.fleet.schemes import wrong_scheme
 from trtpipe.json_values import JsonObject, Malformed, text_in
 from trtpipe.plan.control import Control
 from trtpipe.problem_codes import Code
@@ -346,7 +348,7 @@ def connect(address: str, security: Security | None) -> Fleet:
         if "TLS certificate" in str(error):
             fact = f"this machine's certificates and those of the scheduler at {address} are not of the same fleet"
             raise FleetError(Code.AGENT_REFUSED, fact) from error
-        raise FleetError(
+        raise wrong_scheme(parse_address(address, "of a scheduler")) or FleetError(
             Code.FLEET_UNREACHABLE,
             f"no scheduler answers at {address}: {_first_line(error)}",
             "start one there: trtpipe fleet scheduler",

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distributed import Client, Scheduler
 
+_SELDOM = {
+    "distributed.admin.tick.interval": "1s",  # how late an event loop is, which nobody here reads: 50 times a second
+    "distributed.admin.tick.limit": "30s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""What dask would otherwise do many times a second in processes that mostly wait."""
 SCHEDULER = {
+    **_SELDOM,
     "distributed.scheduler.allowed-failures": 0,  # clients decide what is tried again
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.worker-ttl": "60s",  # an agent's event loop never works, so it is always prompt
@@ -17,6 +24,8 @@ SCHEDULER = {
     "distributed.admin.low-level-log-length": 100,  # of reports and answers that were passed on, too
 }
 WORKER = {
+    **_SELDOM,
+    "distributed.worker.profile.enabled": False,  # 100 times a second, of threads that wait for child processes
     "distributed.worker.preload": [],
     "distributed.worker.http.routes": [],
     "distributed.worker.memory.target": False,
