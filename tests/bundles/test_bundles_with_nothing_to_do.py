@@ -11,7 +11,7 @@ import pytest
 from tests.bundles.conftest import copied
 from tests.projects import Project
 from tests.timing.counts import counted
-from trtpipe.building.unchanged.stamp import is_unchanged
+from trtpipe.building.stamp import is_unchanged
 
 pytestmark = [
     pytest.mark.engine,
