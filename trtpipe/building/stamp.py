@@ -65,7 +65,7 @@ def never_built() -> bool:
 def take(planned: Planned, arguments: Sequence[str], only: Sequence[str]) -> None:
     """Record that this command has nothing to do; left out in a project that is not writable."""
     if planned.workspace.root == root_of(Path.cwd()):
-        _record(planned.workspace.root, (arguments, only), _seen(planned))
+        _record(planned.workspace.root, (arguments, only), _seen(planned, arguments))
 
 
 def take_settled(settled: Settled, arguments: Sequence[str], since: int) -> None:
@@ -96,7 +96,7 @@ def _lockfile(path: Path) -> Known:
     return {str(path.parent): {path.name: signature_of(str(path))}}
 
 
-def _seen(planned: Planned) -> list[Seen] | None:
+def _seen(planned: Planned, arguments: Sequence[str]) -> list[Seen] | None:
     """Everything that the command depends on; None if some of it was changed since the plan was begun."""
     from trtpipe.building.unchanged.watched_files import (
         delivered_files,
@@ -112,10 +112,12 @@ def _seen(planned: Planned) -> list[Seen] | None:
         shared_files(planned),
         _lockfile(workspace.lockfile),
         *(files_of(planned, one) for one in workspace.pipelines),
+        *_of_bundles(planned, arguments),
     ]
     settled = planned.settled.pipelines.values()
     # the delivered files come last: they are many, and a changed spec is told without them
-    delivered = delivered_files(planned, (cell.name for cell in planned.plan.cells))
+    names = [cell.name for cell in planned.plan.cells] + [one.name for one in workspace.whole_bundles]
+    delivered = delivered_files(planned, names)
     if any(one is None for one in known):
         return None
     return [
@@ -124,6 +126,15 @@ def _seen(planned: Planned) -> list[Seen] | None:
         seen_of(delivered),
         *(one.delivered for one in settled),
     ]
+
+
+def _of_bundles(planned: Planned, arguments: Sequence[str]) -> list[Known | None]:
+    """What the bundles depend on besides; nothing in a project without."""
+    if not planned.workspace.bundles:
+        return []
+    from trtpipe.building.bundles.watched_files import files_of_bundles
+
+    return [files_of_bundles(planned, arguments)]
 
 
 def _write(path: Path, text: bytes) -> None:

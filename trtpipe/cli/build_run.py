@@ -201,8 +201,7 @@ def _put_in_order(planned: Planned, options: BuildOptions) -> str:
 def _remember(planned: Planned, options: BuildOptions) -> None:
     """Every cell is delivered and the lockfile written, so the next build need only compare signatures."""
     remember(planned, [cell.name for cell in planned.plan.cells])
-    if not planned.workspace.bundles:  # a stamp does not know their files
-        take(planned, options.specs, options.only)
+    take(planned, options.specs, options.only)
     planned.workspace.state.save()
 
 

@@ -8,9 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.app.prove.engine_places import engine_places
 from trtpipe.app.prove.golden import Recording, record_golden
-from trtpipe.app.prove.validate import HowToValidate, Prover, Validated, take_in, validate_places
+from trtpipe.app.prove.validate import (
+    HowToValidate,
+    Prover,
+    Validated,
+    take_in,
+    this_machine,
+    validate_places,
+)
 from trtpipe.cli.fleets.use import ON_THIS_MACHINE, FleetOptions, opened_jobs, steps_on_fleet
 from trtpipe.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, note, say, say_json
+from trtpipe.cli.validate_bundles import (
+    closing_of,
+    exit_code_of,
+    json_of_whole,
+    told_whole,
+    validated_wholes,
+)
 from trtpipe.errors import SpecError, TrtpipeError
 from trtpipe.json_values import Json
 from trtpipe.loader.project import find_project
@@ -21,6 +35,9 @@ from trtpipe.text.tables import one_line, render_table
 if TYPE_CHECKING:
     from trtpipe.app.prove.proposed_thresholds import Noise
     from trtpipe.building.engines.jobs import EngineJobs
+
+_GRAVEST = (EXIT_DONE, EXIT_USAGE, EXIT_FAILED)
+"""Exit codes, the one that counts most last."""
 
 
 def validate_command(
@@ -33,23 +50,28 @@ def validate_command(
     options = fleet.for_engines({"--cpu": how.cpu, "--device": how.device > 0})
     places = engine_places(arguments, Path.cwd())
     with opened_jobs(options, find_project(Path.cwd()), offline=how.offline) as jobs:
-        found = validate_places(places, how, prover=_prover(jobs))
-    notes = take_in(found)
+        prover = _prover(jobs)
+        found = validate_places(places, how, prover=prover)
+        notes = take_in(found)
+        wholes = [] if how.cpu else validated_wholes(places, how, prover)
     if as_json:
-        say_json({"schema": 1, "cells": [_json_of(one) for one in found], "notes": notes})
+        bundles = [json_of_whole(one) for one in wholes]
+        say_json({"schema": 1, "cells": [_json_of(one) for one in found], "bundles": bundles, "notes": notes})
     else:
         for one in found:
             say("\n".join(_told(one)))
+        for whole in wholes:
+            say("\n".join(told_whole(whole)))
         for text in notes:
             note(f"warning: {text}")
-        say(_closing(found))
-    return _exit_code(found, how)
+        say("; ".join(filter(None, (_closing(found), closing_of(wholes)))))
+    return max(_exit_code(found, how), exit_code_of(wholes), key=_GRAVEST.index)
 
 
-def _prover(jobs: EngineJobs | None) -> Prover | None:
-    """What runs engines on the fleet, if the command uses one."""
+def _prover(jobs: EngineJobs | None) -> Prover:
+    """What runs engines: the fleet, if the command uses one."""
     if jobs is None:
-        return None
+        return this_machine()
     from trtpipe.app.prove.fleet_validation import OnFleet
 
     return OnFleet(jobs)

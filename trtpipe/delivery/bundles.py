@@ -11,13 +11,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtpipe.delivery.bundle_proofs import gpu_line, judged_whole, proof_path, read_bundle_proof
+from trtpipe.delivery.engine_proofs import EngineVerdict
 from trtpipe.errors import ArtifactDamaged, Problem, TrtpipeError, ValidationFailed
 from trtpipe.files import write_whole
-from trtpipe.json_values import Json, JsonObject, Malformed, number_in, object_in, objects_in, text_in
+from trtpipe.json_values import (
+    Json,
+    JsonObject,
+    Malformed,
+    integer_in,
+    number_in,
+    object_in,
+    objects_in,
+    text_in,
+)
 from trtpipe.loader.bundles import LoadedBundle
-from trtpipe.lockfile import Entry, Fact
+from trtpipe.lockfile import Entry, Fact, digest_in
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
+from trtpipe.provenance.manifest import gpu_words
 from trtpipe.spec.pipeline import Threshold
 from trtpipe.text.tables import render_table
 
@@ -54,11 +66,13 @@ def deliver_bundle(
     `hold` is given the entry before anything is written, and may raise.
     Raises ValidationFailed when the whole missed a threshold, TrtpipeError when the files cannot be written.
     """
+    folder = build / result.bundle.name
     try:
-        judged = {target: _judged(result, target) for target in result.choice}
-        problems = [
-            one for target, judgement in judged.items() for one in _failures(result, target, judgement)
-        ]
+        judged = {
+            target: _verdicts(result, target, _engines(members, entry_of), folder)
+            for target, members in result.choice.items()
+        }
+        problems = [one for target, both in judged.items() for one in _failures(result, target, both)]
         if problems:
             raise ValidationFailed(list({one.fact: one for one in problems}.values()))
         record = _record(result, judged, entry_of)
@@ -67,7 +81,6 @@ def deliver_bundle(
         raise ArtifactDamaged(Code.ARTIFACT_DAMAGED, fact) from error
     entry = _entry(result, judged, entry_of)
     hold(entry)
-    folder = build / result.bundle.name
     files = {SUMMARY: bundle_summary(record), RECORD: json.dumps(record, indent=2, sort_keys=True) + "\n"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,18 +89,43 @@ def deliver_bundle(
     except OSError as error:
         fact = f"cannot write {folder}: {(error.strerror or str(error)).lower()}"
         raise TrtpipeError(Code.CANNOT_DELIVER, fact) from error
-    return [folder / name for name in files], entry
+    # proofs are noted also while they do not exist: once one appears or changes, the bundle is judged again
+    proofs = [proof_path(folder, target) for target in result.choice]
+    return [*(folder / name for name in files), *proofs], entry
 
 
-def _judged(result: BundleResult, target: str) -> Judgement | None:
-    """The verdict on the whole for a target; None if it was not validated."""
+@dataclass(frozen=True, slots=True)
+class _Verdicts:
+    """What is known of the whole for a target; None where nothing was run."""
+
+    typed: Judgement | None
+    """Of the typed models on a CPU."""
+    engines: EngineVerdict | None
+    """Of the engines on a GPU."""
+
+
+def _verdicts(result: BundleResult, target: str, engines: Mapping[str, str], folder: Path) -> _Verdicts:
     from trtpipe.metrics.verdicts import judge_report
 
     if target not in result.traces:
-        return None
-    asked = result.bundle.spec.validate_
+        return _Verdicts(None, None)
+    asked, report = result.bundle.spec.validate_, result.traces[target].summary
     thresholds = asked.thresholds if asked is not None else ()
-    return judge_report(result.traces[target].summary, thresholds, _defaults(result, target))
+    typed = judge_report(report, thresholds, _defaults(result, target))
+    proof = read_bundle_proof(folder, target, engines)
+    return _Verdicts(typed, None if proof is None else judged_whole(proof, typed.as_json(), _samples(report)))
+
+
+def _engines(members: Mapping[str, str], entry_of: Callable[[str], Entry]) -> dict[str, str]:
+    """Member → the BLAKE3 of its engine in hex."""
+    found = {name: digest_in(entry_of(cell)["engine"]) for name, cell in members.items()}
+    return {name: digest.hex for name, digest in found.items() if digest is not None}
+
+
+def _samples(report: JsonObject) -> int | None:
+    """How many samples the whole was validated on."""
+    place = next(iter(objects_in(report, "places")), {})
+    return None if place.get("samples") is None else integer_in(place, "samples")
 
 
 def _defaults(result: BundleResult, target: str) -> Sequence[Threshold]:
@@ -104,8 +142,11 @@ def _defaults(result: BundleResult, target: str) -> Sequence[Threshold]:
     return min(found, key=lambda some: min((one.min or _LOOSE for one in some), default=_LOOSE), default=())
 
 
-def _failures(result: BundleResult, target: str, judgement: Judgement | None) -> Iterator[Problem]:
+def _failures(result: BundleResult, target: str, both: _Verdicts) -> Iterator[Problem]:
     """The thresholds that the whole missed; the first with the cost of each member's precision."""
+    judgement = both.typed
+    if both.engines is not None:
+        yield from both.engines.problems
     if judgement is None:
         return
     missed = {str(one["output"]) for one in judgement.verdicts if one["outcome"] == "failed"}
@@ -163,7 +204,7 @@ def blame_lines(rows: Sequence[Cost]) -> list[str]:
 
 
 def _record(
-    result: BundleResult, judged: Mapping[str, Judgement | None], entry_of: Callable[[str], Entry]
+    result: BundleResult, judged: Mapping[str, _Verdicts], entry_of: Callable[[str], Entry]
 ) -> dict[str, Json]:
     spec = result.bundle.spec
     return {
@@ -194,11 +235,12 @@ def _engine(cell: str, entry: Entry) -> dict[str, Json]:
 
 
 def _validation(
-    result: BundleResult, target: str, judgement: Judgement | None, entry_of: Callable[[str], Entry]
+    result: BundleResult, target: str, both: _Verdicts, entry_of: Callable[[str], Entry]
 ) -> dict[str, Json]:
+    judgement, on_gpu = both.typed, both.engines
     cells = result.choice[target].values()
     needs = sorted({str(entry_of(cell)["compute_capabilities"]) for cell in cells})
-    not_run = [f"the whole on engines: needs {' and '.join(needs)}"]
+    not_run = [f"the whole on engines: needs {' and '.join(needs)}"] if on_gpu is None else on_gpu.not_run
     if judgement is None:
         return {
             "outcome": "not run",
@@ -210,7 +252,8 @@ def _validation(
     return {
         **judgement.as_json(),
         "reference": report["reference"],
-        "samples": next((place["samples"] for place in report["places"]), None),
+        "samples": _samples(report),
+        **({"run_on_gpu": dict(on_gpu.record)} if on_gpu is not None else {}),
         "outputs": {name: one["metrics"] for name, one in measured.items()},
         "blame": [_cost_json(one) for one in blame_rows(report)],
         "not_run": [*judgement.not_run, *not_run],
@@ -228,14 +271,17 @@ def _cost_json(cost: Cost) -> dict[str, Json]:
 
 
 def _entry(
-    result: BundleResult, judged: Mapping[str, Judgement | None], entry_of: Callable[[str], Entry]
+    result: BundleResult, judged: Mapping[str, _Verdicts], entry_of: Callable[[str], Entry]
 ) -> dict[str, Fact]:
-    outcomes = {"not run" if one is None else one.outcome.replace("_", " ") for one in judged.values()}
+    outcomes = {
+        "not run" if one.typed is None else one.typed.outcome.replace("_", " ") for one in judged.values()
+    }
     return {
         "key": result.key,
         **result.facts,
         "members": member_facts(result.choice, entry_of),
         "validated": " and ".join(sorted(outcomes)),
+        "run_on_gpu": {target: gpu_line(one.engines) for target, one in judged.items()},
     }
 
 
@@ -281,6 +327,10 @@ def _measured_lines(record: Mapping[str, Any]) -> Iterator[str]:
         told.setdefault("\n".join(_figures(one)), []).append(target)
     for text, targets in told.items():
         yield from ["", f"## The whole on a CPU ({', '.join(targets)})", "", text]
+    ran = {target: one["run_on_gpu"] for target, one in record["validation"].items() if "run_on_gpu" in one}
+    yield from ["", "## The whole on engines", ""] if ran else []
+    for target, one in ran.items():
+        yield f"- {target}: {_outcome(one)} on {gpu_words(one)}, TensorRT {one['tensorrt']}"
     yield from ["", "## Not run", ""]
     for target, one in record["validation"].items():
         yield from (f"- {target}: {why}" for why in one["not_run"])

@@ -55,7 +55,17 @@ FIELDS = (
 """The facts of a cell, in the order in which they are written; lists of globs follow."""
 KEEP = "keep_"
 """How the names of facts begin that are lists of globs; a precision follows."""
-BUNDLE_FIELDS = ("key", "edges", "driver", "data", "golden", "labels", "members", "validated")
+BUNDLE_FIELDS = (
+    "key",
+    "edges",
+    "driver",
+    "data",
+    "golden",
+    "labels",
+    "members",
+    "validated",
+    "run_on_gpu",
+)
 """The facts of a bundle, in the order in which they are written; `members` has a line for each member and target."""
 CIRCUMSTANCES = frozenset({"address_randomisation", "gpu", "run_on_gpu"})
 """What tells of the machine and not of the work: recorded, and never a reason to refuse. (An engine's key has the GPU

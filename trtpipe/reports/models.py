@@ -182,6 +182,7 @@ class BundleTarget(Record):
     target: str
     members: Annotated[Mapping[str, str], "Member -> cell."]
     outcome: Annotated[str, "The verdict on the typed models as a whole, on the CPU: passed or not run."]
+    on_gpu: Annotated[str, "The GPU on which the engines passed as a whole, or `not run`."]
     not_run: tuple[str, ...]
     costs: Annotated[tuple[MemberCost, ...], "The most expensive member first."]
 

@@ -160,10 +160,14 @@ def write_typed(task: Task, typed: TypedModel) -> Rewritten:
 def validate_model(task: Task) -> Made:
     """Typed ONNX and its reference → measurements, and recorded samples for machines without the reference.
 
-    The same for a bundle, whose members are run as a whole.
+    The same for a bundle, whose members are run as a whole: their typed models, or for a proof their engines.
     """
     out = task.out / "validation.json"
-    if "members" in task.options:
+    if "engines" in task.local:
+        from trtpipe.runners.bundles.engines import run_engines
+
+        summary = run_engines(task, out)
+    elif "members" in task.options:
         from trtpipe.runners.bundles.whole import run_whole
 
         summary = run_whole(task, out)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtpipe.app.prove.engine_places import EngineFacts
-from trtpipe.app.prove.validate import HowToValidate, Subject, failing_folder, take_report
+from trtpipe.app.prove.validate import EngineRuns, HowToValidate, Subject, failing_folder, take_report
 from trtpipe.building.engines.jobs import (
     EngineJobs,
     EngineWork,
@@ -21,6 +21,7 @@ from trtpipe.building.engines.jobs import (
     engine_files,
     need_of_manifest,
 )
+from trtpipe.building.engines.runs import run_on_fleet
 from trtpipe.delivery.engine_proofs import judged_on_gpu
 from trtpipe.delivery.failing_inputs import clear
 from trtpipe.errors import ModelError
@@ -28,6 +29,9 @@ from trtpipe.fleet.answers import unusable
 from trtpipe.fleet.placement import Need
 from trtpipe.json_values import JsonObject, text_in, texts_in
 from trtpipe.problem_codes import Code
+from trtpipe.runners.inference.delivered import DeliveredEngine
+from trtpipe.runners.inference.requests import EngineRun
+from trtpipe.runners.inference.results import Inference
 
 JOB = "validate"
 
@@ -77,6 +81,17 @@ class OnFleet:
             self.jobs.fetch(digest, path)
             result.kept.append(path)
         return done.on
+
+    def runs_of(self, subject: Subject, how: HowToValidate) -> EngineRuns:
+        """On any agent that can; its inputs are sent and its outputs come back."""
+        need, on = need_of(subject.facts, how), list[RanOn]()
+
+        def run(engine: DeliveredEngine, runs: Sequence[EngineRun], place: Path) -> Inference:
+            found, where = run_on_fleet(self.jobs, engine, need, runs, place, how.plugins)
+            on.append(where)
+            return found
+
+        return EngineRuns(run, lambda: on[-1].to_json() if on else {})
 
     def each(self, work: Callable[[Subject], None], subjects: Iterable[Subject]) -> None:
         """All at the same time: each waits for a GPU of its own."""

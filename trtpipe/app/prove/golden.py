@@ -99,7 +99,7 @@ def record_golden(
             runs, of = _by_engine(planned, cell, runs, how, fleet)
     _write(path, runs)
     first = {name: tuple(array.shape) for name, array in runs[0].arrays() if name[:3] in ("in:", "out")}
-    count = sum(_count(run) for run in runs)
+    count = sum(run.samples for run in runs)
     return Recorded(path, path.relative_to(root).as_posix(), count, first, of)
 
 
@@ -138,14 +138,10 @@ def _samples(
         raise SpecError(Problem(Code.NO_SAMPLES, f"{cell.name} has no samples to record", details=why))
     taken: list[RecordedRun] = []
     for run in read_recording(planned.workspace.store.path(digest)):
-        if taken and sum(map(_count, taken)) + _count(run) > samples:
+        if taken and sum(one.samples for one in taken) + run.samples > samples:
             break
         taken.append(run)
     return taken
-
-
-def _count(run: RecordedRun) -> int:
-    return max((array.shape[0] for array in run.inputs.values() if array.ndim), default=1)
 
 
 def _by_engine(

@@ -108,6 +108,17 @@ class Subject:
     delivered: DeliveredEngine
 
 
+@dataclass(frozen=True, slots=True)
+class EngineRuns:
+    """How an engine is run with any inputs."""
+
+    run: RunEngine
+    machine: Callable[[], Mapping[str, Json]]
+    """The kind of the machine that it ran on, as a proof names it."""
+    toolchain: Toolchain | None = None
+    """The TensorRT that runs it on this machine; None on a fleet."""
+
+
 class Prover(Protocol):
     """What engines run on: this machine's GPU, or a fleet."""
 
@@ -124,6 +135,9 @@ class Prover(Protocol):
     def each(self, work: Callable[[Subject], None], subjects: Iterable[Subject]) -> None:
         """Do the work for each, one after the other or at the same time."""
 
+    def runs_of(self, subject: Subject, how: HowToValidate) -> EngineRuns:
+        """How it runs an engine with any inputs. Raises TrtpipeError."""
+
 
 def validate_places(
     places: Sequence[EnginePlace],
@@ -132,7 +146,7 @@ def validate_places(
     prover: Prover | None = None,
 ) -> list[Validated]:
     """Validate engines; one that cannot run gets a reason, and the others still run."""
-    prover = prover or ThisMachine(targets or TargetResolver())
+    prover = prover or (ThisMachine(targets) if targets is not None else this_machine())
     found = [Validated(place, place.name) for place in places]
     subjects = [subject for result in found if (subject := subject_of(result, how)) is not None]
     reasons = [_AS_ASKED] * len(subjects) if how.cpu else prover.why_not(subjects, how)
@@ -196,12 +210,11 @@ class ThisMachine:
         """Run an engine on the GPU that the command names."""
         from trtpipe.runners.validation.validate_engine import GpuEngine
 
-        delivered = subject.delivered
-        asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
+        runs = self.runs_of(subject, how)
         with temporary_folder("validate") as folder:
-            engine = GpuEngine(delivered, Path(folder), runs_here(toolchain_for(delivered, how), asked))
+            engine = GpuEngine(subject.delivered, Path(folder), runs.run)
             report, worst = _measured(subject.result, subject.facts, engine)
-            take_report(subject, {**report, "machine": self._machine()})
+            take_report(subject, {**report, "machine": runs.machine()})
             _keep(subject.result, worst.runs())
 
     def each(self, work: Callable[[Subject], None], subjects: Iterable[Subject]) -> None:
@@ -209,11 +222,23 @@ class ThisMachine:
         for subject in subjects:
             work(subject)
 
+    def runs_of(self, subject: Subject, how: HowToValidate) -> EngineRuns:
+        """With the TensorRT that built it, on the GPU that the command names. Raises ToolchainError."""
+        delivered = subject.delivered
+        asked = HowToRun(device=how.device, plugins=how.plugins, built_for=delivered.built_for)
+        toolchain = toolchain_for(delivered, how)
+        return EngineRuns(runs_here(toolchain, asked), self._machine, toolchain)
+
     def _machine(self) -> dict[str, Json]:
         """The kind of this machine, as a proof names it."""
         driver = next((gpu.driver for gpu in self.targets.here()), "")
         kind = {"system": sys.platform, "architecture": platform.machine()}
         return {**kind, "processor": processor_kind(), "driver": driver}
+
+
+def this_machine() -> Prover:
+    """The GPUs of this machine."""
+    return ThisMachine(TargetResolver())
 
 
 def cannot_run(facts: EngineFacts, targets: TargetResolver) -> str:

@@ -17,6 +17,7 @@ from trtpipe.json_values import (
     text_in,
     texts_in,
 )
+from trtpipe.provenance.manifest import gpu_words
 from trtpipe.reports.models import BundleRecord, BundleTarget, Failure, MemberCost
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _target(name: str, members: JsonObject, verdict: JsonObject) -> BundleTarget
         target=name,
         members={member: text_in(object_in(members, member), "cell") for member in members},
         outcome=text_in(verdict, "outcome").replace("_", " "),
+        on_gpu=gpu_words(object_in(verdict, "run_on_gpu") if "run_on_gpu" in verdict else {}),
         not_run=tuple(texts_in(verdict, "not_run")),
         costs=tuple(_cost(one) for one in objects_in(verdict, "blame")),
     )

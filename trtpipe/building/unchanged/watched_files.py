@@ -39,7 +39,7 @@ _CODE = (
 
 def shared_files(planned: Planned) -> Known | None:
     """What every plan reads, but for the lockfile; None if some of it was changed since the plan was begun."""
-    return _known(_shared(planned), planned.workspace.opened)
+    return known_of(_shared(planned), planned.workspace.opened)
 
 
 def files_of(planned: Planned, pipeline: LoadedPipeline) -> Known | None:
@@ -47,12 +47,12 @@ def files_of(planned: Planned, pipeline: LoadedPipeline) -> Known | None:
     facts = planned.facts[pipeline.spec.pipeline]
     if not _only_files_matter(pipeline.spec, facts):
         return None
-    return _known(_own(planned, pipeline, facts), planned.workspace.opened)
+    return known_of(_own(planned, pipeline, facts), planned.workspace.opened)
 
 
 def folders_of_specs(specs: Iterable[Path], root: Path, since: int) -> Known | None:
     """The folders in which a new spec could appear; None if one may have appeared since that time."""
-    return _known((home for one in specs for home in _homes(one, root) if home != root), since)
+    return known_of((home for one in specs for home in _homes(one, root) if home != root), since)
 
 
 def delivered_files(planned: Planned, cells: Iterable[str]) -> Known:
@@ -60,7 +60,8 @@ def delivered_files(planned: Planned, cells: Iterable[str]) -> Known:
     return dict(map(planned.workspace.state.delivered_files, cells))
 
 
-def _known(paths: Iterable[Path], since: int) -> Known | None:
+def known_of(paths: Iterable[Path], since: int) -> Known | None:
+    """The signatures of files; None if one was changed since that time."""
     known: Known = {}
     for path in paths:
         signature = signature_of(str(path))
@@ -86,7 +87,7 @@ def _shared(planned: Planned) -> Iterator[Path]:
     yield workspace.root / "trtpipe.yaml"
     if (own := user_file()) is not None:  # the user configuration says which signers are trusted
         yield own
-    yield from _installed(_PACKAGES)
+    yield from installed(_PACKAGES)
     code = Path(__file__).resolve().parents[2]
     yield from (code / name for name in _CODE)
 
@@ -103,14 +104,14 @@ def _own(planned: Planned, pipeline: LoadedPipeline, facts: PipelineFacts) -> It
         yield from (source.path for source in sources)
     for calibration in facts.calibrations.values():
         yield from (source.path for source in calibration.sources)
-        yield from _folders(planned, calibration.record)
-    yield from _folders(planned, facts.data or {})
+        yield from folders_of_samples(planned, calibration.record)
+    yield from folders_of_samples(planned, facts.data or {})
     if facts.model.directory:
         yield from {source.path.parent for source in facts.model.files()}
-    yield from _installed(_packages(facts))
+    yield from installed(_packages(facts))
 
 
-def _folders(planned: Planned, record: Mapping[str, Any]) -> Iterator[Path]:
+def folders_of_samples(planned: Planned, record: Mapping[str, Any]) -> Iterator[Path]:
     """The folders in which new samples of a data set could appear."""
     from trtpipe.datasets.locations.projects import ProjectFiles
 
@@ -138,7 +139,7 @@ def _packages(facts: PipelineFacts) -> Iterator[str]:
         yield from target.found.libraries
 
 
-def _installed(names: Iterable[str]) -> Iterator[Path]:
+def installed(names: Iterable[str]) -> Iterator[Path]:
     """The metadata folders of packages; their names contain the versions, so an upgrade changes them."""
     yield from (path for name in dict.fromkeys(names) if (path := _metadata_of(name)) is not None)
 

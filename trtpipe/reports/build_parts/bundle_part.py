@@ -26,11 +26,14 @@ def _bundle(bundle: BundleRecord) -> Iterator[Markup]:
             code(one.target),
             *(code(one.members[name]) for name in members),
             one.outcome,
+            one.on_gpu,
             "; ".join(one.not_run),
         ]
         for one in bundle.targets
     ]
-    yield table(["target", *members, "the whole", "not run"], rows, caption=f"Members of {bundle.bundle}")
+    yield table(
+        ["target", *members, "the whole", "on a GPU", "not run"], rows, caption=f"Members of {bundle.bundle}"
+    )
     costs = bundle.targets[0].costs
     if costs:
         yield el(
@@ -47,8 +50,12 @@ def _bundle(bundle: BundleRecord) -> Iterator[Markup]:
 def bundle_rows(bundles: Sequence[BundleRecord]) -> Iterator[tuple[str, str, str, str]]:
     """For Markdown: bundle, its state, the verdicts by target, the member that costs most."""
     for one in bundles[:_MOST]:
-        verdicts = ", ".join(f"{target.target}: {target.outcome}" for target in one.targets)
+        verdicts = ", ".join(f"{target.target}: {_words(target)}" for target in one.targets)
         yield one.bundle, one.state, verdicts or "; ".join(one.why), _dearest(one.targets)
+
+
+def _words(target: BundleTarget) -> str:
+    return target.outcome if target.on_gpu == "not run" else f"{target.outcome}, engines on {target.on_gpu}"
 
 
 def _dearest(targets: Sequence[BundleTarget]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,17 +21,51 @@ _NUMPY = {"bfloat16": "float32"}
 """A type that NumPy lacks → the one in which its values are kept here."""
 
 
+class Runner(Protocol):
+    """What runs a member's model: ONNX Runtime, or an engine on a GPU."""
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """Inputs with their types."""
+
+    def infer_all(self, batches: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        """The outputs for each batch. Raises TrtpipeError."""
+
+
+@dataclass(frozen=True)
+class CpuRunner:
+    """A model in ONNX Runtime."""
+
+    runner: OnnxRuntimeRunner
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """Inputs with their types."""
+        return self.runner.inputs
+
+    def infer_all(self, batches: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        """The outputs for each batch. Raises StepFailed."""
+        return [self.runner.infer(one) for one in batches]
+
+
 @dataclass(frozen=True)
 class Member:
     """One member, running."""
 
     name: str
-    runner: OnnxRuntimeRunner
+    runner: Runner
     changes: Mapping[str, EdgeOptions] = field(default_factory=dict)
     """Input → the edge whose reshape and cast the model itself does not do."""
 
     def __call__(self, **inputs: Array) -> dict[str, Array]:
         """Outputs by name; an input that an edge feeds is given as the edge's producer yields it. Raises StepFailed."""
+        return self.every([inputs])[0]
+
+    def every(self, batches: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        """The same for several batches."""
+        return self.runner.infer_all([self._fed(one) for one in batches])
+
+    def _fed(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         fed = {name: self._changed(name, array) for name, array in inputs.items()}
         missing = [name for name in self.runner.inputs if name not in fed]
         unknown = [name for name in fed if name not in self.runner.inputs]
@@ -39,7 +73,7 @@ class Member:
             what = f"lacks {', '.join(missing)}" if missing else f"has no input {', '.join(unknown)}"
             listed = ", ".join(self.runner.inputs)
             raise StepFailed(Code.MISSING_INPUT, f"member {self.name!r} {what}: its inputs are {listed}")
-        return self.runner.infer(fed)
+        return fed
 
     def _changed(self, name: str, array: Array) -> Array:
         edge = self.changes.get(name)
@@ -69,13 +103,23 @@ class InOrder:
 
     def __call__(self, members: Mapping[str, Member], inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs of the whole, as `member.output`."""
-        known: dict[str, Array] = {}
+        return self.every(members, [inputs])[0]
+
+    def every(
+        self, members: Mapping[str, Member], batches: Sequence[Mapping[str, Array]]
+    ) -> list[dict[str, Array]]:
+        """The same for several batches; each member runs all of them at once."""
+        known: list[dict[str, Array]] = [{} for _ in batches]
         for name in self.order:
             member = members[name]
-            found = member(**{one: self._fed(f"{name}.{one}", known, inputs) for one in member.runner.inputs})
-            known |= {f"{name}.{output}": array for output, array in found.items()}
+            feeds = [
+                {one: self._fed(f"{name}.{one}", *both) for one in member.runner.inputs}
+                for both in zip(known, batches, strict=True)
+            ]
+            for one, found in zip(known, member.every(feeds), strict=True):
+                one |= {f"{name}.{output}": array for output, array in found.items()}
         consumed = {edge.source for edge in self.edges} - set(self.outputs)
-        return {name: array for name, array in known.items() if name not in consumed}
+        return [{name: array for name, array in one.items() if name not in consumed} for one in known]
 
     def _fed(self, to: str, known: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
         for edge in self.edges:

@@ -28,7 +28,7 @@ from trtpipe.plan.task import GOLDEN, Task
 from trtpipe.problem_codes import Code
 from trtpipe.proofs.corners import shapes_at
 from trtpipe.runners.bundles.driver import open_driver
-from trtpipe.runners.bundles.members import InOrder, Member, Run, changes_of
+from trtpipe.runners.bundles.members import CpuRunner, InOrder, Member, Run, changes_of
 from trtpipe.runners.cpu.graphs import RunnableModel, runnable_model
 from trtpipe.runners.cpu.onnxruntime import NoKernel, half_is_rounded, open_runner
 from trtpipe.runners.cpu.twins import twins_in
@@ -90,7 +90,7 @@ def _about(reference: str) -> dict[str, Json]:
 
 
 @dataclass
-class _Measured:
+class Compared:
     """The outputs of one way to run the whole, compared with the reference."""
 
     outputs: dict[str, Accumulator] = field(default_factory=dict)
@@ -121,8 +121,8 @@ class _Whole:
         self.typed = {name: self._member(name, model) for name, model in self.models.items()}
         self.references = {name: self._reference(name) for name in options.members}
         self.run = self._run()
-        self.whole = _Measured()
-        self.without = {name: _Measured() for name in options.members}
+        self.whole = Compared()
+        self.without = {name: Compared() for name in options.members}
         self.recorder = Recorder()
         self.samples: int | None = None
 
@@ -130,12 +130,14 @@ class _Whole:
         runner = self.stack.enter_context(open_runner(model, threads=self.threads))
         wanted = changes_of(name, self.options.edges)
         joined = {one for one in wanted if f"{name}.{one}" in self.options.joined}
-        return Member(name, runner, {one: edge for one, edge in wanted.items() if one not in joined})
+        return Member(
+            name, CpuRunner(runner), {one: edge for one, edge in wanted.items() if one not in joined}
+        )
 
     def _reference(self, name: str) -> Member:
         model = runnable_model(self.task.input(slot(REFERENCE, name)))
         runner = self.stack.enter_context(open_runner(model, threads=self.threads))
-        return Member(name, runner, changes_of(name, self.options.edges))
+        return Member(name, CpuRunner(runner), changes_of(name, self.options.edges))
 
     def _run(self) -> Run:
         driver = self.options.driver
@@ -166,8 +168,8 @@ class _Whole:
             for given, labels in data:
                 feed = {name: given[called] for name, called in names.items()}
                 expected = self.run(self.references, feed)
-                count = max((np.shape(array)[0] for array in feed.values() if np.ndim(array)), default=1)
-                self.recorder.add(RecordedRun(feed, expected, labels=labels), count)
+                run = RecordedRun(feed, expected, labels=labels)
+                self.recorder.add(run, run.samples)
                 yield feed, expected, labels
             self.samples = data.samples
 
@@ -241,7 +243,7 @@ def names_in(known: Iterable[str], free: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def blame(whole: _Measured, without: Mapping[str, _Measured]) -> list[Json]:
+def blame(whole: Compared, without: Mapping[str, Compared]) -> list[Json]:
     """What each member's precision costs, output by output: the error with all members typed, and with this one at its
     reference precision. Errors are root mean squares, as shares of the output's largest value.
     """

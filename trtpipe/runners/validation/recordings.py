@@ -59,6 +59,11 @@ class RecordedRun:
         arrays = (*self.inputs.values(), *self.outputs.values(), *self.got.values())
         return sum(int(array.nbytes) for array in arrays) + (0 if self.labels is None else self.labels.nbytes)
 
+    @property
+    def samples(self) -> int:
+        """How many samples it holds: the rows of its largest batch."""
+        return max((np.shape(array)[0] for array in self.inputs.values() if np.ndim(array)), default=1)
+
     def plain(self) -> RecordedRun | None:
         """The run in types that NumPy's files support; None if an input has another, outputs of others are left out."""
         inputs, outputs, got = (

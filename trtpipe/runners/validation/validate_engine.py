@@ -163,7 +163,7 @@ class _Measuring:
                     self.broken.append({"place": place, "why": why})
                     return
                 accumulator = measured.setdefault(name, Accumulator(spread=Spread()))
-                accumulator.add(_wide(expected), _wide(found[name]), run.labels)
+                accumulator.add(widened(expected), widened(found[name]), run.labels)
             kept = RecordedRun(run.inputs, run.outputs, found, run.labels, place)
             self.worst.add(kept, run.outputs, cut=self.cut and kind == "data")
         shapes = {name: list(np.shape(array)) for name, array in runs[0][0].inputs.items()}
@@ -207,7 +207,7 @@ def measure_engine(subject: EngineSubject, infer: Infer, worst: Worst) -> dict[s
         "broken": run.broken,
         "nonfinite": [],
         "not_run": run.not_run,
-        "recorded": sum(_samples(one) for one in runs),
+        "recorded": sum(one.samples for one in runs),
     }
 
 
@@ -232,10 +232,6 @@ def _recorded(subject: EngineSubject, run: _Measuring) -> list[RecordedRun]:
         if runs and name not in runs[0].outputs and name not in run.drawn:
             run.skip(f"output {name}", "it was not recorded")
     return runs
-
-
-def _samples(run: RecordedRun) -> int:
-    return max((np.shape(array)[0] for array in run.inputs.values() if np.ndim(array)), default=1)
 
 
 def _corners(
@@ -311,7 +307,7 @@ def _misfit(name: str, expected: Array, found: Mapping[str, Array]) -> str:
     return ""
 
 
-def _wide(array: Array) -> Array:
+def widened(array: Array) -> Array:
     """The array in a type that NumPy has itself."""
     array = np.asarray(array)
     return array if array.dtype.isbuiltin == 1 else array.astype(np.float32)
