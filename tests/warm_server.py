@@ -23,7 +23,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -198,13 +197,12 @@ def _import_all() -> None:
 
 
 def _put_together() -> None:
-    """Have typer make the command line once: it makes it of all functions anew whenever it is called."""
-    import typer.main
+    """Have typer import what making a command line takes."""
+    from typer.main import get_command
 
     from trtpipe.cli.main import app
 
-    typer.main.get_command = cache(typer.main.get_command)
-    typer.main.get_command(app)
+    get_command(app)
 
 
 def _main(descriptor: int) -> None:
