@@ -16,6 +16,8 @@ import pytest
 from tests.remedies.remedy_places import SPEC, Place, Row, apply, asking
 from tests.remedies.small_models import relu
 from tests.test_dependencies import EXTRAS
+from trtpipe.app.prove.bundles import validate_bundles
+from trtpipe.app.prove.validate import HowToValidate, this_machine
 from trtpipe.packages import signatures
 from trtpipe.problem_codes import Code
 
@@ -62,6 +64,13 @@ def another_model(place: Place) -> None:
     path.write_text(json.dumps(record))
 
 
+def as_a_whole(place: Place) -> None:
+    """Validates the bundle's engines as a whole."""
+    (found,) = validate_bundles(["two"], place.root, HowToValidate(), this_machine())
+    if found.error is not None:
+        raise found.error
+
+
 def without_library(place: Place) -> None:
     place.patch.setitem(sys.modules, "model_signing", None)
 
@@ -81,6 +90,7 @@ ROWS = [
     Row("a package that is there", Code.EXISTS_ALREADY, r"or replace the package there with (--force)", asking(*PACKAGE, r"\1"), FILES, ask=PACKAGE,
         before=after_build(lambda place: place.ask(PACKAGE))),
     Row("a package of a bundle that is not built", Code.NOT_BUILT, r"run `trtpipe (build two)`", built, BUNDLE, ask=("package", "two")),
+    Row("engines of a bundle that is not built", Code.NO_ENGINE, r"run `trtpipe (build two)`", built, BUNDLE, ask=as_a_whole),
     Row("no library for signatures of packages", Code.MISSING_PACKAGE, r"pip install 'trtpipe\[(\w+)\]'", with_extra,
         ask=lambda _: signatures._require_library(), before=without_library),
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from trtpipe.app.prove.validate import (
     Outcome,
     Prover,
     Subject,
+    ThisMachine,
     Validated,
     subject_of,
 )
@@ -170,6 +171,8 @@ class _Whole:
             return "the spec has no `validate`, so there is nothing to run them on"
         if not self.golden.is_file():
             return f"there is no {self.golden.name} with recorded samples"
+        if self.work.bundle.spec.python is not None and not isinstance(self.prover, ThisMachine):
+            return "a driver runs the engines of one machine, and not those of a fleet"
         reasons = self.prover.why_not(list(subjects.values()), self.how)
         return next(filter(None, reasons), "")
 
@@ -206,9 +209,7 @@ class _Whole:
         engines: list[Json] = []
         for name, one in subjects.items():
             toolchain = runs[name].toolchain
-            if toolchain is None:
-                fact = "a driver runs the engines of one machine, and not those of a fleet"
-                raise ModelError(Code.CANNOT_RUN_HERE, fact, "validate the bundle on a machine with the GPU")
+            assert toolchain is not None, "a driver is not run on a fleet"
             asked = HowToRun(device=self.how.device, plugins=self.how.plugins)
             engines.append(task_engine(name, one.result.place.folder, toolchain, asked))
         code = {source.name: source.path for source in self.work.facts.code}
