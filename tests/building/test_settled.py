@@ -230,6 +230,17 @@ def test_a_build_of_one_pipeline_keeps_what_is_known_of_the_others(project):
     assert_answers_as_without_record()
 
 
+@pytest.mark.parametrize("options", [BuildOptions((), ("digits0/*@t1",)), BuildOptions((), (), as_json=True)])
+def test_a_build_that_plans_everything_or_some_cells_leaves_what_is_known(project, options):
+    project.change(0)
+    settle()
+
+    assert build_command(options) == 0
+
+    assert settled_names() == (["digits1", "digits2"] if options.only else ALL)
+    assert_answers_as_without_record()
+
+
 def test_another_build_that_wrote_the_lockfile_meanwhile_makes_the_others_be_planned(project, monkeypatch):
     from trtpipe.building import lock_writer
 

@@ -256,8 +256,8 @@ def remember(planned: Planned, cells: Collection[str]) -> None:
     if shared is None or workspace.bundles or planned.site.lock.bundles:
         return
     stays = settled._lock_is_kept and settled.root == workspace.root
-    others = settled._lines.keys() - {str(one.path) for one in workspace.pipelines} if stays else set()
-    lines = {name: settled._lines[name] for name in sorted(others) if signature_of(name) is not None}
+    before = settled._lines if stays else {}
+    lines = {path: line for path, line in before.items() if signature_of(path) is not None}
     lines |= {path: one.line() for path, one in _found(planned, cells)}
     told = {
         "schema": _SCHEMA,
