@@ -37,6 +37,7 @@ from trtpipe.workspace.site import Site
 if TYPE_CHECKING:
     from trtpipe.building.on_fleet import FleetUse
     from trtpipe.building.searches.evaluations import Evaluations
+    from trtpipe.building.searches.evaluators import Evaluators
     from trtpipe.building.timing_caches import Run
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
@@ -74,6 +75,8 @@ class Terms:
     """The fleet that runs the steps; None if this machine does."""
     gpu: DetectedGpu | None = None
     """The only GPU that engines may be built on; None if any GPU of this machine will do."""
+    evaluators: Evaluators | None = None
+    """Processes that wait for another evaluation; None if each evaluation of another machine's search has its own."""
     given: Given = lambda action: None
     """What the command has computed already, by a stage's own function from the same inputs."""
 
@@ -127,17 +130,17 @@ class Performer:
             case "evaluate":
                 from trtpipe.building.searches.evaluations import evaluate_alone
 
-                result = evaluate_alone(self._task(action, scratch), scratch, control)
+                result = evaluate_alone(self, action, scratch, control)
             case "import":
-                result = self._import(self._task(action, scratch), action, scratch, control)
+                result = self._import(self.task(action, scratch), action, scratch, control)
             case "calibrate":
-                result = self._calibrate(action, self._task(action, scratch), scratch, control)
+                result = self._calibrate(action, self.task(action, scratch), scratch, control)
             case _:
-                result = run_in_child(self._task(action, scratch), scratch, control)
+                result = run_in_child(self.task(action, scratch), scratch, control)
         self._refuse_changed(sources)
         return result
 
-    def _task(self, action: Action, scratch: Path) -> Task:
+    def task(self, action: Action, scratch: Path) -> Task:
         """The task for the stage's process: the action with its files on this machine."""
         inputs = self.inputs_of(action, scratch / "in")
         out = scratch / "out"
