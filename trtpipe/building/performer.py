@@ -48,7 +48,6 @@ _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
 """Signals that a process causes itself; one killed from outside is not at fault and may be retried."""
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
 
-
 Given = Callable[[Action], ActionResult | None]
 """The result of an action, if it is known; its files are gone afterwards."""
 
@@ -143,8 +142,7 @@ class Performer:
     def task(self, action: Action, scratch: Path) -> Task:
         """The task for the stage's process: the action with its files on this machine."""
         inputs = self.inputs_of(action, scratch / "in")
-        out = scratch / "out"
-        out.mkdir()
+        (out := scratch / "out").mkdir()
         return Task(action.stage, action.fingerprint.options, inputs, out, self.local_of(action))
 
     def local_of(self, action: Action) -> dict[str, Json]:
@@ -194,9 +192,8 @@ class Performer:
     def _calibrate(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.building.calibration import Calibration
 
-        terms = self.terms
-        anew = action.address in terms.forced
-        return Calibration(self.site, self.observer, anew, terms.frozen).run(action, task, scratch, control)
+        anew, frozen = action.address in self.terms.forced, self.terms.frozen
+        return Calibration(self.site, self.observer, anew, frozen).run(action, task, scratch, control)
 
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.building.fetched import Fetcher
