@@ -12,7 +12,8 @@ import onnx
 import pytest
 
 from tests.debugging.failing_models import MXFP8_SPEC, crashing_mxfp8, make_project, needs_rtx
-from trtpipe.app.debug.reduce import BuildTrials, Limits
+from trtpipe.app.debug.engine_trials import BuildTrials
+from trtpipe.app.debug.reduce import Limits
 from trtpipe.checks.cell_steps import CellSteps
 from trtpipe.cli.debugging.reduce import reduce_command
 from trtpipe.cli.debugging.repro import WhatToWrite, repro_command

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.fleet.fleets import TestFleet, digits_project, trtpipe
@@ -36,7 +37,9 @@ def test_sensitivities_are_measured_by_agents_at_the_same_time(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(alone.stdout)
     assert set(EVALUATED.findall(done.stderr)) == {"one", "two"}
-    assert len(EVALUATED.findall(done.stderr)) == json.loads(done.stdout)["evaluations_run"]
+    assert (
+        len(EVALUATED.findall(done.stderr)) == 1 + json.loads(done.stdout)["evaluations_run"]
+    )  # and the units
     assert json.loads(again.stdout)["evaluations_run"] == 0
     assert not EVALUATED.findall(again.stderr)
 
@@ -46,15 +49,22 @@ def test_a_search_asks_agents_and_finds_what_it_finds_alone(fleet: TestFleet, pr
     text = spec.read_text()
     auto = "variants:\n  auto: {precision: auto, try: [fp16], budget: {metric: cosine, min: 0.999999}}\n"
     spec.write_text(text.replace("variants:\n", auto, 1))
-    fleet.agent("one")
+    fleet.agent("one", "--lanes", "1")
     asked = ("debug", "digits/auto", "--json")
+    agent = psutil.Process(fleet.agents["one"].child.pid)
 
     done = trtpipe(project, *asked, *DASK, home=tmp_path / "client", scheduler=fleet.address)
     alone = trtpipe(project, *asked, home=tmp_path / "other")
 
     assert done.returncode == alone.returncode != 2, done.stderr
     assert json.loads(done.stdout) == json.loads(alone.stdout)
-    assert "digits/auto:search" in done.stderr and EVALUATED.findall(done.stderr)
+    assert "digits/auto:search" in done.stderr and len(EVALUATED.findall(done.stderr)) > 1
+    waiting = [
+        one for one in agent.children(recursive=True) if "trtpipe.processes.evaluator" in one.cmdline()
+    ]
+    assert len(waiting) == 1, "one process has answered all"
+    fleet.agents["one"].end()
+    assert not psutil.wait_procs(waiting, timeout=20)[1]
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from trtpipe.agent.jobs import JobPlace, run_job
 from trtpipe.agent.lanes import AgentLanes
 from trtpipe.agent.machine import toolchains_here
 from trtpipe.building.performer import Performer, Terms
+from trtpipe.building.searches.evaluators import Evaluators
 from trtpipe.errors import FleetError, Problem, ToolchainError, TrtpipeError
 from trtpipe.executors.local import carry_out
 from trtpipe.fleet.labels import Labels, gpu_key
@@ -69,6 +70,7 @@ class FleetAgent:
     store: LocalStore
     lanes: AgentLanes
     publish: Publish
+    evaluators: Evaluators = field(default_factory=Evaluators)
     taken: int = 0
     """How many requests it has begun to work on."""
     _requests: dict[str, _Running] = field(default_factory=dict)
@@ -240,7 +242,11 @@ class _Task:
         )
         forced = frozenset({action.address}) if request.anew else frozenset()
         terms = Terms(
-            offline=request.offline, forced=forced, by_rules=request.by_rules, gpu=self.agent.gpu(request.gpu)
+            offline=request.offline,
+            forced=forced,
+            by_rules=request.by_rules,
+            gpu=self.agent.gpu(request.gpu),
+            evaluators=self.agent.evaluators,
         )
         here = HereOf(root, (), {}, toolchains)
         return Performer(site, here, self, terms, TimingCaches(store.root))

@@ -23,6 +23,7 @@ from trtpipe.agent.leases import lease_folder
 from trtpipe.agent.machine import labels_here
 from trtpipe.agent.performing import FleetAgent
 from trtpipe.agent.store import AgentStore
+from trtpipe.building.searches.evaluators import IDLE_SECONDS, Evaluators
 from trtpipe.errors import FleetError
 from trtpipe.fleet import entry
 from trtpipe.fleet.dask_settings import LOOPBACK, WORKER, quiet_dask
@@ -132,9 +133,11 @@ class AgentService:
             self.store,
             AgentLanes(self.options.lanes, lease_folder()),
             worker.log_event,
+            Evaluators(self.options.lanes),
         )
         entry.serve(agent)
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(agent.evaluators.dismiss)
             stack.callback(agent.stop_all)  # what began while the worker was being closed
             exchange = await self._objects(stack)
             agent.known = replace(agent.known, exchange=exchange)
@@ -147,6 +150,7 @@ class AgentService:
             watching = _Watch(worker, agent)
             while not ended.is_set() and worker.status.name in ("running", "paused"):
                 watching.stop_forgotten()
+                agent.evaluators.dismiss(IDLE_SECONDS)
                 if self.options.one and watching.is_over():
                     ended.set()
                 with contextlib.suppress(TimeoutError, asyncio.TimeoutError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trtpipe.building.searches.evaluations import Elsewhere
@@ -21,7 +22,9 @@ from trtpipe.fleet.protocol import ToolchainNeed
 from trtpipe.fleet.records import Timeline
 from trtpipe.fleet.transfer import Routes
 from trtpipe.plan.address import Address
+from trtpipe.plan.control import Control
 from trtpipe.plan.decisions import Restore, UpToDate
+from trtpipe.plan.dispatcher import Lookup, run_once
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import Action, Plan, Step
 from trtpipe.plan.ports import Executor
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from trtpipe.building.performer import Performer
     from trtpipe.building.planned import Planned
     from trtpipe.building.steps import Steps
-    from trtpipe.plan.control import Control
     from trtpipe.plan.decisions import Decision
     from trtpipe.plan.trace import Trace
     from trtpipe.workspace.site import Site
@@ -75,6 +77,22 @@ class FleetUse:
         executor = self.executor(asking, _NeverHere())
         at_once = min(_MOST_EVALUATIONS, self.lanes.total())
         return Elsewhere(lambda asked: executor.execute(asked, control), at_once)
+
+    def trying(self, steps: Steps, action: Action) -> Callable[[Action], Trace] | None:
+        """Runs an action with other inputs on agents, to see how it fails; None if it stays on this machine.
+
+        A crash is what it is tried for, so it is not tried again elsewhere.
+        """
+        executor = replace(self.executor(steps, _NeverHere()), crashes_again=False)
+        if executor.stays_here(action):
+            return None
+        store, control = steps.store, Control()
+        unknown = Lookup(None, lambda asked: None)
+
+        def run(asked: Action) -> Trace:
+            return run_once(asked, partial(executor.execute, asked, control), store, control, unknown).trace
+
+        return run
 
     def executor(self, steps: Steps | Performer, local: Executor) -> FleetExecutor:
         """The executor for a command's steps; `local` runs what stays on this machine."""

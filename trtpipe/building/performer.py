@@ -37,6 +37,7 @@ from trtpipe.workspace.site import Site
 if TYPE_CHECKING:
     from trtpipe.building.on_fleet import FleetUse
     from trtpipe.building.searches.evaluations import Evaluations
+    from trtpipe.building.searches.evaluators import Evaluators
     from trtpipe.building.timing_caches import Run
     from trtpipe.spec.pipeline import BuilderSpec
     from trtpipe.stores.timing_caches import TimingCaches
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")
 """Signals that a process causes itself; one killed from outside is not at fault and may be retried."""
 _WORKER_FILES = ("model.engine", "network.json", "layers.json", "build.log")
-
 
 Given = Callable[[Action], ActionResult | None]
 """The result of an action, if it is known; its files are gone afterwards."""
@@ -74,6 +74,8 @@ class Terms:
     """The fleet that runs the steps; None if this machine does."""
     gpu: DetectedGpu | None = None
     """The only GPU that engines may be built on; None if any GPU of this machine will do."""
+    evaluators: Evaluators | None = None
+    """Processes that wait for another evaluation; None if each evaluation of another machine's search has its own."""
     given: Given = lambda action: None
     """What the command has computed already, by a stage's own function from the same inputs."""
 
@@ -127,21 +129,20 @@ class Performer:
             case "evaluate":
                 from trtpipe.building.searches.evaluations import evaluate_alone
 
-                result = evaluate_alone(self._task(action, scratch), scratch, control)
+                result = evaluate_alone(self, action, scratch, control)
             case "import":
-                result = self._import(self._task(action, scratch), action, scratch, control)
+                result = self._import(self.task(action, scratch), action, scratch, control)
             case "calibrate":
-                result = self._calibrate(action, self._task(action, scratch), scratch, control)
+                result = self._calibrate(action, self.task(action, scratch), scratch, control)
             case _:
-                result = run_in_child(self._task(action, scratch), scratch, control)
+                result = run_in_child(self.task(action, scratch), scratch, control)
         self._refuse_changed(sources)
         return result
 
-    def _task(self, action: Action, scratch: Path) -> Task:
+    def task(self, action: Action, scratch: Path) -> Task:
         """The task for the stage's process: the action with its files on this machine."""
         inputs = self.inputs_of(action, scratch / "in")
-        out = scratch / "out"
-        out.mkdir()
+        (out := scratch / "out").mkdir()
         return Task(action.stage, action.fingerprint.options, inputs, out, self.local_of(action))
 
     def local_of(self, action: Action) -> dict[str, Json]:
@@ -191,9 +192,8 @@ class Performer:
     def _calibrate(self, action: Action, task: Task, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.building.calibration import Calibration
 
-        terms = self.terms
-        anew = action.address in terms.forced
-        return Calibration(self.site, self.observer, anew, terms.frozen).run(action, task, scratch, control)
+        anew, frozen = action.address in self.terms.forced, self.terms.frozen
+        return Calibration(self.site, self.observer, anew, frozen).run(action, task, scratch, control)
 
     def _fetch(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         from trtpipe.building.fetched import Fetcher

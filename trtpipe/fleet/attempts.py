@@ -19,8 +19,8 @@ from trtpipe.plan.control import Control
 from trtpipe.problem_codes import Code
 
 TRIES = 3
-_MACHINE_CODES = (Code.STEP_CRASHED, Code.WORKER_DIED, Code.DISK_FULL)
-"""Problems that another machine may not have: out of memory, a full disk, a library that crashed."""
+_CRASHES = (Code.STEP_CRASHED, Code.WORKER_DIED)
+"""Another machine may have more memory, or a library that does not crash there."""
 T = TypeVar("T")
 
 
@@ -33,6 +33,8 @@ class Attempts:
     control: Control
     tell: Callable[[str], None]
     """Hears why an attempt did not succeed and that another follows."""
+    crashes_again: bool = True
+    """Whether work that crashed is tried again."""
 
     def on_some_lane(self, what: str, work: Callable[[Lane], T]) -> T:
         """What the work gives on a lane that fits; `what` names it in errors.
@@ -52,7 +54,7 @@ class Attempts:
             except AgentLost as error:
                 lost.append(str(error))
             except TrtpipeError as error:
-                if not _may_be_the_machine(error):
+                if not self._may_be_the_machine(error):
                     raise
                 lost.append(f"{lane}: {error.problems[0].fact}")
                 last = error
@@ -62,14 +64,16 @@ class Attempts:
             self.tell(f"{lost[-1]}; it is tried again")
         raise _given_up(what, lost, last)
 
-
-def _may_be_the_machine(error: TrtpipeError) -> bool:
-    """Whether the same work may succeed on another machine."""
-    if isinstance(error, Interrupted):
-        return False
-    if isinstance(error, (StoreError, ToolchainError)):
-        return True
-    return isinstance(error, StepFailed) and error.problems[0].code in _MACHINE_CODES
+    def _may_be_the_machine(self, error: TrtpipeError) -> bool:
+        """Whether the same work may succeed on another machine."""
+        if isinstance(error, Interrupted):
+            return False
+        if isinstance(error, (StoreError, ToolchainError)):
+            return True
+        code = error.problems[0].code
+        return isinstance(error, StepFailed) and (
+            code is Code.DISK_FULL or (self.crashes_again and code in _CRASHES)
+        )
 
 
 def _given_up(what: str, lost: list[str], last: TrtpipeError | None) -> TrtpipeError:

@@ -58,6 +58,8 @@ class FleetExecutor:
     routes: Routes
     wishes: Wishes
     timeline: Timeline
+    crashes_again: bool = True
+    """Whether an action that crashed is tried on other agents."""
 
     def execute(self, action: Action, control: Control) -> Trace:
         """Run an action on an agent, store what it yields and record its trace.
@@ -71,7 +73,7 @@ class FleetExecutor:
         def tell(text: str) -> None:
             self.observer.emit(Warned(f"{action.address}: {text}"))
 
-        attempts = Attempts(self.lanes, need, control, tell)
+        attempts = Attempts(self.lanes, need, control, tell, self.crashes_again)
         return attempts.on_some_lane(
             f"the {action.stage} step", lambda lane: self._on(lane, action, need, control)
         )

@@ -94,10 +94,17 @@ def threads_for(task: Task) -> int:
     from trtpipe.proofs.corners import shapes_at, values_at
 
     proto = read_skeleton(task.input("model")).proto
-    profile = _first_profile(EvaluateOptions.from_record(task.options).validate.profiles)
+    profile = _first_profile(_profiles_in(task.options))
     shapes = shapes_at(summarize(proto).inputs, profile, "opt")
     costs = costs_of(proto, infer_at(proto, shapes, values_at(profile, "opt")))
     return 1 if not costs.uncounted and costs.flops < _SMALL else 0
+
+
+def _profiles_in(options: JsonObject) -> Sequence[JsonObject]:
+    """The profiles in the options of either kind of request."""
+    if "units" in options:
+        return UnitsOptions.from_record(options).profiles
+    return EvaluateOptions.from_record(options).validate.profiles
 
 
 def _first_profile(profiles: Sequence[JsonObject]) -> Profile:

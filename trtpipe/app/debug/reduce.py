@@ -1,23 +1,21 @@
 """`debug reduce`: the smallest part of a cell's model that still fails in the same way.
 
-Each trial is a process of its own with limits on time and memory. Its result is kept in the store by the digest of the
-candidate, unless it depends on the machine more than on the model, so an interrupted reduction continues where it
-stopped.
+Each trial is a process of its own with limits on time and memory (`engine_trials.py`). Its result is kept in the store
+by the digest of the candidate, unless it depends on the machine more than on the model, so an interrupted reduction
+continues where it stopped.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtpipe.app.debug.engine_trials import MEMORY, BuildTrials
 from trtpipe.app.debug.repro import (
     new_directory,
-    plugins_of,
     portable_request,
     readme_of,
     write_environment,
@@ -27,30 +25,24 @@ from trtpipe.canonical.evaluation import Evaluator
 from trtpipe.canonical.reader import read_skeleton
 from trtpipe.canonical.writer import write_model
 from trtpipe.checks.cell_steps import CellSteps, Failing
-from trtpipe.digests import digest_file
-from trtpipe.errors import ModelError, SpecError, StepFailed
+from trtpipe.errors import ModelError, SpecError
 from trtpipe.legalization.transforms import Transform, apply_transform
 from trtpipe.plan.events import ReductionProgress
-from trtpipe.plan.fingerprint import Fingerprint
 from trtpipe.plan.graph import Action
 from trtpipe.plan.options import EngineOptions
-from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.reduction.budget import Trials
 from trtpipe.reduction.candidates import Candidate, opt_of
 from trtpipe.reduction.course import Reduced, reduce_model
-from trtpipe.reduction.failures import FailureClass, classes_of, is_settled
+from trtpipe.reduction.failures import FailureClass, classes_of
 from trtpipe.reduction.shrink import copy_of
-from trtpipe.toolchains.engine_worker.watch import Supervision
 
 if TYPE_CHECKING:
     import onnx
 
-    from trtpipe.targets.toolchain import Toolchain
     from trtpipe.toolchains.engine_worker.request import WorkerRequest
 
 _LEAST_SECONDS = 60
-_MEMORY = 12 << 30
 
 
 @dataclass
@@ -59,69 +51,6 @@ class Limits:
 
     trials: int | None = None
     seconds: float | None = None
-
-
-@dataclass
-class BuildTrials:
-    """Builds engines of candidates and classifies their failures."""
-
-    steps: CellSteps
-    action: Action
-    names: frozenset[str]
-    seconds: float
-    ran: int = 0
-    toolchain: Toolchain = field(init=False)
-    request: WorkerRequest = field(init=False)
-
-    def __post_init__(self) -> None:
-        from trtpipe.building.performer import request_of
-        from trtpipe.toolchains.resolve import ready_toolchain
-
-        here = self.steps.planned.here()
-        self.toolchain = ready_toolchain(here.toolchain(self.action))
-        request = request_of(self.action, self.toolchain, plugins_of(self.steps, self.action))
-        limits = {
-            "time_limit": request.builder.time_limit or self.seconds,
-            "memory_limit": request.builder.memory_limit or _MEMORY,
-        }
-        self.request = replace(request, builder=request.builder.model_copy(update=limits))
-
-    def failures(self, candidate: Candidate) -> tuple[FailureClass, ...]:
-        """How the candidate fails; empty when it builds. Raises ToolchainError, StoreError."""
-        folder = self.steps.scratch / "trial"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        files = write_model(candidate.model, folder / "model.onnx")
-        options = replace(_options_of(self.action), profiles=candidate.profiles).record()
-        digests = {path.name: digest_file(path) for path in files}
-        made = Fingerprint("reduce", 1, options, self.action.fingerprint.tools, {"model": digests})
-        known = self.steps.steps.store.trace(made.key)
-        if known is not None:
-            return tuple(FailureClass(*one) for one in known.summary["failures"])
-        began = time.perf_counter()
-        found = self._built(candidate, folder)
-        if all(map(is_settled, found)):
-            summary = {"failures": [[one.kind, one.text] for one in found]}
-            seconds = time.perf_counter() - began
-            address = f"{self.action.address}/reduce"
-            self.steps.steps.store.record(Trace(made.key, address, made.record(), {}, summary, seconds))
-        return found
-
-    def _built(self, candidate: Candidate, folder: Path) -> tuple[FailureClass, ...]:
-        from trtpipe.toolchains.engine_worker.launch import run_worker
-
-        self.ran += 1
-        request = replace(self.request, profiles=tuple(candidate.profiles))
-        try:
-            run_worker(
-                self.toolchain.python,
-                request,
-                folder,
-                Supervision(),
-            )
-        except StepFailed as error:
-            return classes_of(error, self.names)
-        return ()
 
 
 def _options_of(action: Action) -> EngineOptions:
@@ -209,7 +138,7 @@ def write_reduction(steps: CellSteps, action: Action, reduction: Reduction, fold
 
 def _small_request(steps: CellSteps, action: Action, candidate: Candidate) -> WorkerRequest:
     request = portable_request(steps, action)
-    builder = request.builder.model_copy(update={"memory_limit": _MEMORY})
+    builder = request.builder.model_copy(update={"memory_limit": MEMORY})
     return replace(request, profiles=tuple(candidate.profiles), builder=builder)
 
 

@@ -1,30 +1,28 @@
 """Evaluations: typed models that are measured and thrown away. Each is an action of its own in the store.
 
 One child process answers all requests of a search; it is started when the first answer is not in the store. On a fleet
-the agents evaluate, each with a process for one evaluation; those that a search is sure to ask for run at the same
-time. The model, its scales and the data are those of the search action; the requested choice is the evaluation's
-options (`search.steps`).
+the agents evaluate, with processes that wait for the next evaluation (`evaluators.py`); those that a search is sure to
+ask for run at the same time. The model, its scales and the data are those of the search action; the requested choice is
+the evaluation's options (`search.steps`).
 """
 
 from __future__ import annotations
 
 import json
-import queue
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from subprocess import PIPE
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from trtpipe.errors import Interrupted, StepFailed
+from trtpipe.building.searches.evaluators import EvaluatorProcess, Evaluators
+from trtpipe.digests import key_of
+from trtpipe.errors import StepFailed
 from trtpipe.executors.local import carry_out
 from trtpipe.json_values import JsonObject, Malformed, as_object, object_in, objects_in
-from trtpipe.launcher.children import Streams, interpreter_command, kill, start
 from trtpipe.plan.address import Address, Place
 from trtpipe.plan.control import Control
 from trtpipe.plan.dispatcher import Lookup, run_once
@@ -36,8 +34,6 @@ from trtpipe.plan.ports import ActionResult, Observer, Store
 from trtpipe.plan.task import Task
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
-from trtpipe.processes.child import error_from_json
-from trtpipe.processes.stage_runs import crash, environment
 from trtpipe.search.choices import Choice, Ladder
 from trtpipe.search.steps import EVALUATION_FILE, UNITS_FILE, evaluation, quantize_options
 from trtpipe.search.units import Unit
@@ -77,7 +73,7 @@ class Evaluations:
     ran: int = 0
     """How many were measured now."""
     _seen: set[str] = field(default_factory=set)
-    _child: _Child | None = None
+    _child: EvaluatorProcess | None = None
 
     def __enter__(self) -> Evaluations:
         return self
@@ -140,15 +136,15 @@ class Evaluations:
     def _evaluated(self, asked: Action, file: str) -> Trace:
         """The trace of an evaluation that is run now, or taken from another process that is running it."""
         execute = partial(carry_out, asked, partial(self._perform, file), self.store, self.control)
-        if self.elsewhere is not None and file == EVALUATION_FILE:
-            execute = partial(self._measured_elsewhere, asked, self.elsewhere)
+        if self.elsewhere is not None:
+            execute = partial(self._answered_elsewhere, asked, file, self.elsewhere)
         past = Lookup(partial(self._known, file=file), partial(self._stored, file=file))
         return run_once(asked, execute, self.store, self.control, past).trace
 
-    def _measured_elsewhere(self, asked: Action, elsewhere: Elsewhere) -> Trace:
+    def _answered_elsewhere(self, asked: Action, file: str, elsewhere: Elsewhere) -> Trace:
         done = elsewhere.measure(asked)
-        self.ran += 1
-        trace = self._stored(asked, EVALUATION_FILE)
+        self.ran += file == EVALUATION_FILE
+        trace = self._stored(asked, file)
         if trace is None:
             raise StepFailed(Code.AGENT_ANSWER, f"an agent's evaluation for {done.address} cannot be used")
         return trace
@@ -181,16 +177,16 @@ class Evaluations:
     def _perform(self, file: str, action: Action, scratch: Path, control: Control) -> ActionResult:
         if self._child is None:
             self._child = self._start()
-        answer = self._child.ask(action.fingerprint.options)
+        answer = self._child.ask(action.fingerprint.options, control)
         self.ran += file == EVALUATION_FILE
         return _result(answer, scratch / file)
 
-    def _start(self) -> _Child:
+    def _start(self) -> EvaluatorProcess:
         folder = self.scratch / "evaluator"
         (folder / "out").mkdir(parents=True)
         options = self.action.fingerprint.options
         task = Task("evaluate", options, self.inputs(), folder / "out", self.local)
-        return _Child(task, folder, self.control)
+        return EvaluatorProcess(task, folder)
 
 
 def evaluations_of(performer: Performer, action: Action, scratch: Path, control: Control) -> Evaluations:
@@ -206,18 +202,32 @@ def evaluations_of(performer: Performer, action: Action, scratch: Path, control:
     )
 
 
-def evaluate_alone(task: Task, scratch: Path, control: Control) -> ActionResult:
-    """One evaluation by a process of its own, as it is done for a search on another machine.
+def evaluate_alone(performer: Performer, action: Action, scratch: Path, control: Control) -> ActionResult:
+    """One evaluation for a search on another machine, by a process that may be left from the one before.
 
     Raises StepFailed (a crash included), Interrupted, or what evaluating raised.
     """
-    folder = scratch / "evaluator"
-    folder.mkdir()
-    child = _Child(task, folder, control)
-    try:
-        return _result(child.ask(task.options), scratch / EVALUATION_FILE)
-    finally:
-        child.close()
+
+    def make() -> EvaluatorProcess:
+        with ExitStack() as stack:
+            folder = stack.enter_context(performer.store.scratch())
+            process = EvaluatorProcess(performer.task(action, folder), folder)
+            process.stack.callback(stack.pop_all().close)
+            return process
+        raise AssertionError("nothing there is suppressed")
+
+    evaluators = performer.terms.evaluators or Evaluators()
+    with evaluators.lent(_subject_of(action), make) as process:
+        options = action.fingerprint.options
+        file = UNITS_FILE if "units" in options else EVALUATION_FILE
+        return _result(process.ask(options, control), scratch / file)
+
+
+def _subject_of(action: Action) -> str:
+    """What all evaluations of a search have in common: everything but the choice and how it is measured."""
+    print_ = action.fingerprint
+    inputs = {slot: {name: str(one) for name, one in files.items()} for slot, files in print_.inputs.items()}
+    return key_of({"tools": dict(print_.tools), "inputs": inputs})
 
 
 def _result(answer: Mapping[str, Any], path: Path) -> ActionResult:
@@ -228,62 +238,3 @@ def _result(answer: Mapping[str, Any], path: Path) -> ActionResult:
 def _units_in(answer: JsonObject) -> tuple[Unit, ...]:
     """Raises Malformed."""
     return tuple(Unit.from_json(one) for one in objects_in(answer, "units"))
-
-
-class _Child:
-    """The process that evaluates, and the conversation with it."""
-
-    def __init__(self, task: Task, folder: Path, control: Control) -> None:
-        self.task, self.folder, self.control = task, folder, control
-        self.log = folder / "child.log"
-        (folder / "task.json").write_text(json.dumps(task.to_json()))
-        self.stack = ExitStack()
-        log = self.stack.enter_context(self.log.open("wb"))
-        command = interpreter_command("trtpipe.processes.evaluator", ".")
-        self.process = start(command, environment(), folder, Streams(PIPE, PIPE, log))
-        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self.reader = threading.Thread(target=self._read, name="evaluator", daemon=True)
-        self.reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None, "it is a pipe"
-        for line in self.process.stdout:
-            self.lines.put(line)
-        self.lines.put(b"")
-
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a request. Raises StepFailed (a crash included), Interrupted, or what evaluating raised."""
-        assert self.process.stdin is not None, "it is a pipe"
-        try:
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.flush()
-        except OSError:
-            pass  # the process has ended; the error is raised below
-        line = self._next_line()
-        if not line:
-            raise crash(self.task, self.process.wait(), self.log)
-        told = json.loads(line)
-        if "error" in told:
-            error = error_from_json(told["error"])
-            raise error if isinstance(error, StepFailed) else StepFailed(error.problems) from error
-        answer: dict[str, Any] = told["answer"]
-        return answer
-
-    def _next_line(self) -> bytes:
-        while True:
-            if self.control.cancelled.is_set():
-                raise Interrupted(Code.INTERRUPTED, "interrupted")
-            try:
-                return self.lines.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                continue
-
-    def close(self) -> None:
-        """End the process."""
-        kill(self.process)
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None, "it is a pipe"
-            with suppress(OSError):
-                stream.close()
-        self.reader.join()
-        self.stack.close()
