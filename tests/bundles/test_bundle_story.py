@@ -280,3 +280,33 @@ def test_a_bundle_without_a_member_is_not_written(example: Project) -> None:
     assert done.code == 1
     assert "bundles" not in locked(example)
     assert not (example.root / "build/ocr").exists()
+
+
+def test_golden_records_the_whole_and_the_spec_takes_the_recording(example: Project) -> None:
+    done = example.run("golden", "ocr", "--samples", "8")
+
+    assert done.code == 0, done.err
+    assert "recorded 8 samples of the reference in golden/ocr.npz" in done.out
+    assert "  golden: golden/ocr.npz" in done.out
+    assert list(np.load(example.root / "golden/ocr.npz"))[:2] == ["in:det.image", "out:det.score"]
+    assert not (example.root / "build/ocr").exists(), "nothing is built for it"
+    assert "exists already" in example.run("golden", "ocr").err
+    example.edit("pipelines/ocr.yaml", "  data: ocr-e2e", "  golden: golden/ocr.npz")
+    assert example.run("check", "ocr").code == 0
+    again = example.run("golden", "ocr", "--force")
+    assert again.code == 2
+    assert "the reference of ocr is a recording already" in again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("ocr", "--engine"), "--engine records the engine of one cell"), (("ocr-det",), "ocr-det")],
+)
+def test_golden_refuses_what_it_cannot_record_in_one_error(
+    example: Project, arguments: tuple[str, ...], said: str
+) -> None:
+    done = example.run("golden", *arguments)
+
+    assert done.code == 2
+    assert said in done.err
+    assert "Traceback" not in done.err
