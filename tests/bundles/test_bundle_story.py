@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import onnxruntime
@@ -132,6 +133,11 @@ def test_a_member_that_changed_is_the_reason_that_the_bundle_did(copy: Project) 
     copy.write("old.lock", before)
     diff = copy.run("diff", "old.lock", "trtpipe.lock")
     assert "members.ada det" in diff.out
+    assert "1 bundle: members.ada det" in diff.out
+    assert "1 cell: " in diff.out and "2 cells as before" in diff.out
+    told = json.loads(copy.run("diff", "old.lock", "trtpipe.lock", "--json").out)
+    assert [one["cell"] for one in told["changed"]] == ["ocr-det/fp16@ada"]
+    assert [one["cell"] for one in told["bundles"]["changed"]] == ["ocr"]
     assert copy.run("build", "ocr").out == "nothing to do\n"
 
 
@@ -165,6 +171,8 @@ def test_a_missed_threshold_blames_the_member_whose_precision_costs_most(copy: P
     assert done.code == 1
     assert "ocr failed:\noutput 'rec.logits' has cosine 0.99999" in done.err
     assert "allow a wider variant for member 'rec'" in done.err
+    (suite,) = ElementTree.parse(copy.root / "build/junit.xml").iterfind("testsuite[@name='ocr']")
+    assert suite.get("failures") == "1"
     table = done.err[done.err.index("what each member's precision costs:") :].splitlines()
     assert [line.split()[0] for line in table[1:5]] == ["member", "rec", "cls", "det"]
     assert (copy.root / "trtpipe.lock").read_text() == before, "all members or none"
@@ -272,3 +280,33 @@ def test_a_bundle_without_a_member_is_not_written(example: Project) -> None:
     assert done.code == 1
     assert "bundles" not in locked(example)
     assert not (example.root / "build/ocr").exists()
+
+
+def test_golden_records_the_whole_and_the_spec_takes_the_recording(example: Project) -> None:
+    done = example.run("golden", "ocr", "--samples", "8")
+
+    assert done.code == 0, done.err
+    assert "recorded 8 samples of the reference in golden/ocr.npz" in done.out
+    assert "  golden: golden/ocr.npz" in done.out
+    assert list(np.load(example.root / "golden/ocr.npz"))[:2] == ["in:det.image", "out:det.score"]
+    assert not (example.root / "build/ocr").exists(), "nothing is built for it"
+    assert "exists already" in example.run("golden", "ocr").err
+    example.edit("pipelines/ocr.yaml", "  data: ocr-e2e", "  golden: golden/ocr.npz")
+    assert example.run("check", "ocr").code == 0
+    again = example.run("golden", "ocr", "--force")
+    assert again.code == 2
+    assert "the reference of ocr is a recording already" in again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("ocr", "--engine"), "--engine records the engine of one cell"), (("ocr-det",), "ocr-det")],
+)
+def test_golden_refuses_what_it_cannot_record_in_one_error(
+    example: Project, arguments: tuple[str, ...], said: str
+) -> None:
+    done = example.run("golden", *arguments)
+
+    assert done.code == 2
+    assert said in done.err
+    assert "Traceback" not in done.err

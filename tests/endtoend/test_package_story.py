@@ -126,8 +126,8 @@ def test_it_is_carried_elsewhere_verified_and_unpacked(packaged, tmp_path):
     again = other.run("package", "--verify", "here")
     assert (again.code, again.err) == (0, "")
     assert "verified here: package 'digits', 4 engines" in again.out and "not signed" in again.out
-    ran = other.run("run", "here/models/digits/fp16@ada", "--random", "--json")
-    assert ran.code == 2 and "there is no typed model beside it" in ran.err  # this machine has no such GPU
+    ran = json.loads(other.run("run", "here/models/digits/fp16@ada", "--random", "--json").out)
+    assert ran["subject"] == "typed model on the CPU", "this machine has no such GPU"
     typed = other.run("run", "here/models/digits/fp16/model.onnx", "--random", "--shape", "image=1x1x8x8")
     assert typed.code == 0, typed.err
 
@@ -295,6 +295,22 @@ def test_the_names_of_classes_are_packaged_and_shown(packaged):
     (top,) = json.loads(ran.out)["top"]
     assert top["output"] == "logits"
     assert all(one["name"] == NAMES[one["class"]] for row in top["rows"] for one in row["best"])
+
+
+def test_an_engine_in_a_package_has_the_typed_model_and_the_names_of_the_package(packaged, tmp_path):
+    shutil.copytree(packaged.root / "dist/digits", tmp_path / "digits")
+    (engine,) = (tmp_path / "digits/models/digits").glob("fp16@ada")
+
+    ran = [
+        json.loads(packaged.run("run", str(one), "--random", "--json", cwd=tmp_path).out)
+        for one in (engine, engine / "model.engine")
+    ]
+
+    assert not (engine / "model.onnx").exists(), "it is beside the engines of its variant"
+    for one in ran:
+        assert one["subject"] == "typed model on the CPU"
+        (top,) = one["top"]
+        assert all(best["name"] == NAMES[best["class"]] for row in top["rows"] for best in row["best"])
 
 
 def test_names_that_do_not_fit_are_a_note(labelled, tmp_path):

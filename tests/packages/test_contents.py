@@ -18,6 +18,8 @@ from trtpipe.packages.contents import Options, collect
 from trtpipe.packages.index import PackedEngine
 from trtpipe.packages.index_file import digest_of
 from trtpipe.problem_codes import Code
+from trtpipe.processes.processor import platform_of
+from trtpipe.selection.machine import architecture_here, system_here
 
 SPEC = """\
 schema: 1
@@ -185,7 +187,22 @@ def test_an_engine_of_tensorrt_is_tied_to_its_gpu_and_system(root):
     assert (one.os, one.architecture, one.run_on_gpu) == ("linux", "x86_64", "NVIDIA L4 (sm89)")
 
 
-def test_the_system_of_an_engine_that_never_ran_is_not_known(root):
+def test_the_system_of_an_engine_that_never_ran_is_the_one_that_built_it(root):
+    engine = {
+        "file": "model.engine",
+        "blake3": engine_digest("net/fp16@ada"),
+        "platform": platform_of("tensorrt")["platform"],
+    }
+    windows = {**engine, "platform": {"system": "win32", "architecture": "AMD64"}}
+
+    here, there = (engine_of(root, toolchain=TENSORRT, engine=one) for one in (engine, windows))
+
+    assert (here.os, here.architecture) == (system_here(), architecture_here())
+    assert (there.os, there.architecture) == ("windows", "x86_64")
+    assert platform_of("tensorrt_rtx") == {}
+
+
+def test_the_system_is_not_known_of_an_older_engine_that_never_ran(root):
     assert engine_of(root, toolchain=TENSORRT).os is None
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.remedies.remedy_places import SPEC, Place, Row, apply, asking
+from tests.remedies.remedy_places import SPEC, Place, Row, apply, asking, rewrite
 from tests.remedies.small_models import relu
 from tests.test_dependencies import EXTRAS
 from trtpipe.app.prove.bundles import validate_bundles
@@ -28,6 +28,11 @@ FILES = {
 BUNDLE = {
     **FILES,
     "pipelines/two.yaml": "schema: 1\nbundle: two\nmembers: {a: net, b: net}\nedges: {a.y: b.x}\ntargets: [t]\n",
+}
+RECORDED = {
+    **BUNDLE,
+    "g.npz": "not read",
+    "pipelines/two.yaml": f"{BUNDLE['pipelines/two.yaml']}validate: {{golden: g.npz}}\n",
 }
 PACKAGE = ("package", "net")
 CELL = "build/net/fp32@t"
@@ -91,6 +96,10 @@ ROWS = [
         before=after_build(lambda place: place.ask(PACKAGE))),
     Row("a package of a bundle that is not built", Code.NOT_BUILT, r"run `trtpipe (build two)`", built, BUNDLE, ask=("package", "two")),
     Row("engines of a bundle that is not built", Code.NO_ENGINE, r"run `trtpipe (build two)`", built, BUNDLE, ask=as_a_whole),
+    Row("a recording of a bundle that validates nothing", Code.VALIDATES_NOTHING, "give the spec a `validate`",
+        rewrite(("targets: [t]\n", "targets: [t]\nvalidate: {random: {}}\n"), file="pipelines/two.yaml"), BUNDLE, ask=("golden", "two")),
+    Row("a recording for a bundle's reference", Code.REFERENCE, "take `golden` out of the spec",
+        rewrite(("golden: g.npz", "random: {}"), file="pipelines/two.yaml"), RECORDED, ask=("golden", "two")),
     Row("no library for signatures of packages", Code.MISSING_PACKAGE, r"pip install 'trtpipe\[(\w+)\]'", with_extra,
         ask=lambda _: signatures._require_library(), before=without_library),
 ]  # fmt: skip

@@ -33,7 +33,7 @@ from trtpipe.reports.details import bench_of, proof_of, validation_of
 from trtpipe.reports.junit import junit_xml
 from trtpipe.reports.making_shares import shares_of
 from trtpipe.reports.markdown import build_markdown
-from trtpipe.reports.models import Change, OnGpu
+from trtpipe.reports.models import BundleRecord, BundleTarget, Change, OnGpu
 from trtpipe.reports.schema import report_schema
 from trtpipe.reports.words import fact_words
 
@@ -234,6 +234,49 @@ def test_what_was_not_run_is_skipped_in_junit_and_never_passed(planned):
     )
     assert suites.get("failures") == "1"
     assert suites.get("skipped") == "1"
+
+
+def test_a_bundle_is_a_suite_that_says_what_passed_failed_and_was_not_run():
+    def target(name, on_gpu, *not_run):
+        return BundleTarget(
+            target=name,
+            members={"a": f"net/fp16@{name}"},
+            outcome="passed",
+            on_gpu=on_gpu,
+            not_run=not_run,
+            costs=(),
+        )
+
+    bundles = [
+        BundleRecord(
+            bundle="ocr",
+            state="complete",
+            why=(),
+            targets=(
+                target("ada", "not run", "the whole on engines: needs sm89"),
+                target("l4", "NVIDIA L4 (sm89)"),
+            ),
+        ),
+        BundleRecord(bundle="bad", state="failed", why=("output 'y' has cosine 0.5",), targets=()),
+        BundleRecord(bundle="none", state="not built", why=("a member was not built",), targets=()),
+    ]
+
+    suites = ElementTree.fromstring(junit_xml([], bundles))
+
+    found = {
+        (one.get("classname"), one.get("name")): [(child.tag, child.get("message")) for child in one]
+        for one in suites.iter("testcase")
+    }
+    assert found == {
+        ("ocr", "the bundle"): [],
+        ("ocr.ada", "the typed models as a whole"): [],
+        ("ocr.ada", "the whole on engines"): [("skipped", "not run: needs sm89")],
+        ("ocr.l4", "the typed models as a whole"): [],
+        ("ocr.l4", "the engines as a whole"): [],
+        ("bad", "the bundle"): [("failure", "output 'y' has cosine 0.5")],
+        ("none", "the bundle"): [("skipped", "not run: a member was not built")],
+    }
+    assert [suites.get(name) for name in ("tests", "failures", "skipped")] == ["7", "1", "2"]
 
 
 def test_the_engine_is_skipped_on_a_gpu_that_is_not_there(planned):

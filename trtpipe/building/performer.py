@@ -25,7 +25,7 @@ from trtpipe.plan.task import Task
 from trtpipe.plan.worker_messages import WorkerMessage, WorkerPhase
 from trtpipe.problem_codes import Code
 from trtpipe.processes.child import of_os_error
-from trtpipe.processes.processor import PROCESSOR, RUNS_MODELS, processor_kind
+from trtpipe.processes.processor import PROCESSOR, RUNS_MODELS, platform_of, processor_kind
 from trtpipe.processes.stage_runs import run_in_child
 from trtpipe.stores.local import LocalStore
 from trtpipe.stores.placement import flushing
@@ -247,7 +247,7 @@ class Performer:
         with flushing(engine), span("normalise the engine", "step"):
             normalised = normalised_digest(engine)
         told = {"normalised": normalised, "header": header, "wheels": wheels_of(toolchain)}
-        return ActionResult(files, {**result, **told})
+        return ActionResult(files, {**result, **told, **platform_of(toolchain.flavour)})
 
     def _parse(self, action: Action, scratch: Path, control: Control) -> ActionResult:
         """Have the worker write the network that TensorRT's parser makes, then a child process convert it to ONNX.

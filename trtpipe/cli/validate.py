@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtpipe.app.prove.engine_places import engine_places
 from trtpipe.app.prove.golden import Recording, record_golden
+from trtpipe.app.prove.golden_bundles import record_bundle
 from trtpipe.app.prove.validate import (
     HowToValidate,
     Prover,
@@ -223,8 +224,9 @@ def golden_command(
     from trtpipe.loader.scalars import flow_yaml
 
     options = fleet.for_engines({"--device": asked.engine and how.device > 0})
+    record = record_golden if "/" in asked.cell else record_bundle
     with LazyProgress() as progress:
-        done = record_golden(asked, how, progress, steps_on_fleet(options, always=asked.engine))
+        done = record(asked, how, progress, steps_on_fleet(options, always=asked.engine))
     if as_json:
         shapes = {name: list(shape) for name, shape in done.shapes.items()}
         told = {"file": str(done.path), "golden": done.named, "samples": done.samples, "of": done.of}
@@ -233,5 +235,10 @@ def golden_command(
     count = "1 sample" if done.samples == 1 else f"{done.samples} samples"
     say(f"recorded {count} of {done.of} in {done.named}; to compare with them:")
     say("validate:")
-    say(f"  reference: {flow_yaml({'golden': done.named})}")
+    golden = {"golden": done.named}
+    say(
+        f"  golden: {done.named}  # in place of data"
+        if done.of_bundle
+        else f"  reference: {flow_yaml(golden)}"
+    )
     return EXIT_DONE

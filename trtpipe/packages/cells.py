@@ -132,8 +132,11 @@ class BuiltCell:
         """The system that an engine of the flavour tensorrt needs, as far as the manifest tells."""
         if text_in(object_in(self.manifest, "toolchain"), "flavour") == "tensorrt_rtx":
             return {"os": None, "architecture": None}  # its engines run on any system
+        built = object_in(self.manifest, "engine")
         proved = object_in(self.manifest, "run_on_gpu") if "run_on_gpu" in self.manifest else {}
         machine = object_in(proved, "machine") if proved.get("machine") else {}
+        if "platform" in built:  # an older trtpipe recorded where an engine ran, and not where it was built
+            machine = object_in(built, "platform")
         arm = "aarch64" if _ARM.issuperset(capabilities) else None
         system, architecture = machine.get("system"), machine.get("architecture")
         return {

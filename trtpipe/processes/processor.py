@@ -1,4 +1,4 @@
-"""The kind of processor, as far as ONNX Runtime chooses its kernels by it.
+"""The kind of processor, as far as ONNX Runtime chooses its kernels by it; and the system that engines are tied to.
 
 Kernels sum in different orders, so a model's results differ in the last digits from one kind of processor to another.
 The kind is therefore recorded beside results, but is part of no key. ONNX Runtime chooses by these instruction set
@@ -8,8 +8,11 @@ extensions (MLAS's `platform.cpp`).
 from __future__ import annotations
 
 import platform
+import sys
 from functools import cache
 from pathlib import Path
+
+from trtpipe.targets.toolchain import Flavour
 
 PROCESSOR = "processor"
 """What a trace's summary calls it."""
@@ -36,3 +39,10 @@ def kind_in(machine: str, cpuinfo: str) -> str:
     flags = next((value.split() for name, _, value in lines if name.strip() in ("flags", "Features")), [])
     best = next((one for one in _CHOSEN_BY if one in flags), "")
     return f"{machine} {best}".strip()
+
+
+def platform_of(flavour: Flavour) -> dict[str, dict[str, str]]:
+    """The system that an engine built here runs on; nothing for TensorRT-RTX, whose engines run on any."""
+    if flavour == "tensorrt_rtx":
+        return {}
+    return {"platform": {"system": sys.platform, "architecture": platform.machine()}}

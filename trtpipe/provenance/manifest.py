@@ -81,11 +81,7 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
         "pipeline": cell.pipeline,
         "variant": cell.variant,
         "target": cell.target,
-        "engine": {
-            **_file("model.engine", engine.outputs["model.engine"]),
-            "normalised": built["normalised"],
-            "header": built.get("header"),
-        },
+        "engine": _engine(engine),
         "model": {name: _digest(digest) for name, digest in sorted(traces["quantize"].outputs.items())},
         "source": model_files(traces["import"].fingerprint),
         **_origin(traces),
@@ -117,6 +113,17 @@ def manifest_of(cell: Cell, traces: Mapping[Stage, Trace], proof: Proof) -> dict
             }
             for stage, trace in traces.items()
         },
+    }
+
+
+def _engine(engine: Trace) -> dict[str, Json]:
+    """The engine's file; and the system that built it, where it runs on no other."""
+    built = engine.summary
+    return {
+        **_file("model.engine", engine.outputs["model.engine"]),
+        "normalised": built["normalised"],
+        "header": built.get("header"),
+        **({"platform": built["platform"]} if "platform" in built else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""A build as JUnit XML: a test suite for each pipeline, a test case for each cell and each threshold.
+"""A build as JUnit XML: a test suite for each pipeline and bundle, a test case for each cell and each threshold.
 
 Checks that did not run are reported as skipped with a reason, never as passed. Control characters, which XML does not
 allow, are escaped.
@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from trtpipe.figures import figure_beside
 from trtpipe.metrics.reach import PARTS
-from trtpipe.reports.models import CellRecord, OnGpu
+from trtpipe.reports.models import BundleRecord, CellRecord, OnGpu
 from trtpipe.reports.part_models import Link, Verdict
 from trtpipe.reports.shares import Share, Tests
 from trtpipe.reports.words import bound_words, number_words, shortened
@@ -23,12 +23,16 @@ Case = tuple[str, str, float, str, str]
 """Class, name, seconds, kind (`passed`, `failure`, `skipped`) and the sentence to it."""
 
 
-def junit_xml(shares: Iterable[Share]) -> str:
+def junit_xml(shares: Iterable[Share], bundles: Iterable[BundleRecord] = ()) -> str:
     """The report of a build as XML text."""
-    suites = [share for share in shares if share.cells]
-    counts = _counts(Tests.all_of(share.tests for share in suites), "trtpipe build")
+    suites = [(share.tests, share.suite) for share in shares if share.cells]
+    for bundle in bundles:
+        own = Suite()
+        own.add_cases(_bundle_cases(bundle))
+        suites.append((own.tests, own.text(bundle.bundle)))
+    counts = _counts(Tests.all_of(tests for tests, _ in suites), "trtpipe build")
     head = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{counts}>\n'
-    return "".join([head, *(share.suite for share in suites), "</testsuites>\n"])
+    return "".join([head, *(text for _, text in suites), "</testsuites>\n"])
 
 
 class Suite:
@@ -40,7 +44,11 @@ class Suite:
 
     def add(self, cell: CellRecord) -> None:
         """Add a cell's test cases."""
-        cases = list(_cases(cell))
+        self.add_cases(_cases(cell))
+
+    def add_cases(self, found: Iterable[Case]) -> None:
+        """Add test cases."""
+        cases = list(found)
         kinds = [case[3] for case in cases]
         seconds = sum(case[2] for case in cases)
         own = Tests(len(cases), kinds.count("failure"), kinds.count("skipped"), seconds)
@@ -50,6 +58,24 @@ class Suite:
     def text(self, name: str) -> str:
         """The suite's lines."""
         return "\n".join([f"  <testsuite{_counts(self.tests, name)}>", *self._lines, "  </testsuite>\n"])
+
+
+def _bundle_cases(bundle: BundleRecord) -> Iterator[Case]:
+    """A bundle, and for each target the typed models as a whole, the engines as a whole, and what was not run."""
+    why = "; ".join(bundle.why)
+    kinds = {"complete": "passed", "failed": "failure", "not built": "skipped"}
+    told = {"passed": "", "failure": "\n".join(bundle.why) or "failed", "skipped": f"not run: {why}"}
+    kind = kinds[bundle.state]
+    yield bundle.bundle, "the bundle", 0.0, kind, told[kind]
+    for one in bundle.targets:
+        inside = f"{bundle.bundle}.{one.target}"
+        if one.outcome == "passed":
+            yield inside, "the typed models as a whole", 0.0, "passed", ""
+        if one.on_gpu != "not run":
+            yield inside, "the engines as a whole", 0.0, "passed", ""
+        for text in one.not_run:
+            what, _, reason = text.partition(": ")
+            yield inside, what, 0.0, "skipped", f"not run: {reason or what}"
 
 
 def _cases(cell: CellRecord) -> Iterator[Case]:

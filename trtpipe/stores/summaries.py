@@ -185,6 +185,7 @@ _SUMMARIES: Mapping[str, Fields] = {
             "tactics": maybe(dict),
             "header": maybe(dict),
             "wheels": many(_WHEEL),
+            "platform": Fields({"system": str, "architecture": str}),
             "seconds": Each(NUMBER),
         },
     ),

@@ -234,13 +234,23 @@ def _amount(name: str, value: Json) -> str:
 
 
 def _lock(record: JsonObject) -> Iterator[Section]:
+    bundles = object_in(record, "bundles")
+    yield from _entries(record, "cell")
+    yield from _entries(bundles, "bundle")
+    for one, noun in ((record, "cell"), (bundles, "bundle")):
+        if one["unchanged"] and record["differs"]:
+            yield Section(f"{counted(integer_in(one, 'unchanged'), noun)} as before")
+
+
+def _entries(record: JsonObject, noun: str) -> Iterator[Section]:
+    """What changed in a lockfile's cells, or in its bundles."""
     for what in ("added", "removed"):
-        cells = texts_in(record, what)
-        if cells:
-            yield Section(f"{counted(len(cells), 'cell')} {what}: {listed(cells, most=_SHOWN)}")
+        names = texts_in(record, what)
+        if names:
+            yield Section(f"{counted(len(names), noun)} {what}: {listed(names, most=_SHOWN)}")
     groups = objects_in(record, "groups")
     for group in groups:
-        yield from _group(group)
+        yield from _group(group, noun)
     told = [fact for group in groups for fact in objects_in(group, "causes")]
     rows = [
         (text_in(one, "cell"), text_in(fact, "field"), *_shortened(fact))
@@ -249,17 +259,15 @@ def _lock(record: JsonObject) -> Iterator[Section]:
         if fact not in told and fact["field"] != "key"
     ]
     if rows:
-        yield Section("cell by cell", ("cell", "field", "old", "new"), rows)
-    if record["unchanged"] and record["differs"]:
-        yield Section(f"{counted(integer_in(record, 'unchanged'), 'cell')} as before")
+        yield Section(f"{noun} by {noun}", (noun, "field", "old", "new"), rows)
 
 
 def _shortened(fact: JsonObject) -> tuple[str, str]:
     return _short(text_in(fact, "old")), _short(text_in(fact, "new"))
 
 
-def _group(group: JsonObject) -> Iterator[Section]:
-    """The common changes of several cells: causes as old -> new, and their consequences."""
+def _group(group: JsonObject, noun: str) -> Iterator[Section]:
+    """The common changes of several cells or bundles: causes as old -> new, and their consequences."""
     cells = texts_in(group, "cells")
     causes = ", ".join(map(_cause, objects_in(group, "causes")))
     follows = ", ".join(
@@ -267,7 +275,7 @@ def _group(group: JsonObject) -> Iterator[Section]:
         for field, number in object_in(group, "follows").items()
         if field != "key"
     )
-    text = f"{counted(len(cells), 'cell')}: {causes or group['why']}"
+    text = f"{counted(len(cells), noun)}: {causes or group['why']}"
     text += f"; changed: {follows}" if follows else ""
     old, new = (size for size in list_in(group, "bytes") if isinstance(size, int))
     text += f"; engines {format_size(old)} -> {format_size(new)}" if old != new else ""

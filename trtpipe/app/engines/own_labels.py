@@ -10,18 +10,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from trtpipe.app.engines.packaged import packaged_cell
 from trtpipe.app.engines.places import Place
 from trtpipe.app.engines.results import read_labels
 from trtpipe.errors import TrtpipeError
 from trtpipe.loader.labels import named_labels
 from trtpipe.loader.project import PIPELINES, beginning, find_root, holding, load_project, specs_in
 from trtpipe.loader.specs import complete_document
-from trtpipe.packages.index import INDEX
-from trtpipe.packages.index_file import read_index
 from trtpipe.plan.address import Place as CellPlace
-
-_ABOVE = 3
-"""How many folders below its package an engine lies: `models/NAME/CELL`."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,9 @@ def own_labels(place: Place) -> OwnLabels:
 
 
 def _of_package(folder: Path, cell: str) -> Iterator[tuple[str, Path]]:
-    package = folder.parents[_ABOVE - 1] if len(folder.parents) >= _ABOVE else folder
-    if (package / INDEX).is_file():
-        for model in read_index(package).models:
-            if any(engine.cell == cell for engine in model.engines):
-                yield from ((output, package / file) for output, file in model.labels.items())
+    found = packaged_cell(folder, cell)
+    if found is not None:
+        yield from ((output, found.package / file) for output, file in found.model.labels.items())
 
 
 def _of_spec(root: Path, kind: str, name: str) -> Iterator[tuple[str, Path]]:

@@ -83,13 +83,22 @@ def _place_of_directory(folder: Path, text: str) -> Place:
         remedy = f"an engine's directory holds {ENGINE}, {MODEL} and {MANIFEST}"
         raise SpecError(Code.NO_ENGINE, f"there is neither {ENGINE} nor {MODEL} in {text!r}", remedy)
     manifest = read_manifest(folder / MANIFEST)
+    cell = _cell_of(manifest)
     return Place(
-        _cell_of(manifest) or text,
+        cell or text,
         folder,
         engine if engine.is_file() else None,
-        model if model.is_file() else None,
+        model if model.is_file() else _packaged_model(folder, cell),
         manifest,
     )
+
+
+def _packaged_model(folder: Path, cell: str) -> Path | None:
+    """The typed model that a package has for the engine in one of its directories."""
+    from trtpipe.app.engines.packaged import packaged_cell
+
+    found = packaged_cell(folder.absolute(), cell) if cell else None
+    return found.typed_model if found is not None else None
 
 
 def _place_of_file(path: Path, text: str) -> Place:
@@ -99,8 +108,10 @@ def _place_of_file(path: Path, text: str) -> Place:
     folder = path.parent
     if kind == "engine" or path.name == ENGINE:
         manifest, model = read_manifest(folder / MANIFEST), folder / MODEL
-        beside = model if path.name == ENGINE and model.is_file() else None
         name = _cell_of(manifest) if path.name == ENGINE else ""
+        beside = None
+        if path.name == ENGINE:
+            beside = model if model.is_file() else _packaged_model(folder, name)
         return Place(name or text, folder, path, beside, manifest if path.name == ENGINE else None)
     manifest = read_manifest(folder / MANIFEST) if path.name == MODEL else None
     return Place(text, folder, None, path, manifest, only_model=True)

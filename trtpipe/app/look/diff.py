@@ -179,7 +179,8 @@ def _locks(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:
     from trtpipe.lockfile import load_lock
 
     old, new = load_lock(a), load_lock(b)
-    return diff_locks({**old.cells, **old.bundles}, {**new.cells, **new.bundles}).to_json()
+    cells, bundles = diff_locks(old.cells, new.cells), diff_locks(old.bundles, new.bundles)
+    return {**cells.to_json(), "differs": cells.any or bundles.any, "bundles": bundles.to_json()}
 
 
 def _records(a: Path, b: Path, stack: ExitStack) -> dict[str, Any]:

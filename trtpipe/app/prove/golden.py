@@ -25,6 +25,7 @@ from trtpipe.files import temporary_folder
 from trtpipe.plan.graph import Cell
 from trtpipe.plan.ports import Observer
 from trtpipe.plan.task import GOLDEN, MODEL
+from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.runners.inference.delivered import DeliveredEngine, delivered_engine
 from trtpipe.runners.inference.requests import HowToRun
@@ -50,6 +51,7 @@ class Recorded:
     """Of the first batch: `in:NAME` and `out:NAME`."""
     of: str
     """What was recorded: the reference, or the engine and its GPU."""
+    of_bundle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,9 @@ class Recording:
     """What to record, and where."""
 
     cell: str
+    """A cell, or a bundle."""
     output: Path | None = None
-    """`golden/PIPELINE.npz` when left out."""
+    """`golden/PIPELINE.npz` or `golden/BUNDLE.npz` when left out."""
     engine: bool = False
     """Whether to record the engine's outputs instead of the reference's."""
     samples: int = 16
@@ -76,10 +79,7 @@ def record_golden(
     neither this machine nor the fleet can run the engine.
     """
     planned, cell = planned_variant(asked.cell, observer, offline=how.offline)
-    root = planned.workspace.root.resolve()
-    stem = cell.name.replace("/", "-") if asked.engine else cell.pipeline
-    path = (asked.output or root / FOLDER / f"{stem}.npz").absolute()
-    _refuse_place(path, root, asked.force)
+    path = place_for(asked, planned, cell.name.replace("/", "-") if asked.engine else cell.pipeline)
     spec = planned.specs[cell.pipeline]
     if spec.validate_ is None:
         remedy = "give the spec a `validate` with data: its samples are recorded"
@@ -97,10 +97,23 @@ def record_golden(
         runs = _samples(planned, cell, observer, asked.samples, terms)
         if asked.engine:
             runs, of = _by_engine(planned, cell, runs, how, fleet)
+    return written(path, runs, planned, of)
+
+
+def place_for(asked: Recording, planned: Planned, stem: str) -> Path:
+    """Where a recording is written: `golden/STEM.npz` unless the command names a file. Raises SpecError."""
+    root = planned.workspace.root.resolve()
+    path = (asked.output or root / FOLDER / f"{stem}.npz").absolute()
+    _refuse_place(path, root, asked.force)
+    return path
+
+
+def written(path: Path, runs: Sequence[RecordedRun], planned: Planned, of: str) -> Recorded:
+    """Write a recording, and say what it holds. Raises SpecError."""
     _write(path, runs)
     first = {name: tuple(array.shape) for name, array in runs[0].arrays() if name[:3] in ("in:", "out")}
-    count = sum(run.samples for run in runs)
-    return Recorded(path, path.relative_to(root).as_posix(), count, first, of)
+    named = path.relative_to(planned.workspace.root.resolve()).as_posix()
+    return Recorded(path, named, sum(run.samples for run in runs), first, of)
 
 
 def _refuse_place(path: Path, root: Path, force: bool) -> None:
@@ -125,17 +138,21 @@ def _samples(
     planned: Planned, cell: Cell, observer: Observer, samples: int, terms: Terms
 ) -> list[RecordedRun]:
     """The first batches that a validation records, up to a number of samples; one at least."""
-    from trtpipe.runners.validation.recordings import read_recording
-
     address = step_of(cell, "validate")
     with planned.steps(observer, terms) as steps:
         steps.bring([address])
-        trace = steps.trace(address)
+        return first_samples(cell.name, steps.trace(address), planned, samples)
+
+
+def first_samples(name: str, trace: Trace, planned: Planned, samples: int) -> list[RecordedRun]:
+    """The same of a cell's or bundle's validation. Raises SpecError when it recorded none."""
+    from trtpipe.runners.validation.recordings import read_recording
+
     digest = trace.outputs.get(GOLDEN)
     if digest is None:
         reasons = [f"{one['name']}: {one['why']}" for one in trace.summary.get("not_run", ())]
         why = "\n".join(reasons) or "its first batch is too large, or has types that .npz does not support"
-        raise SpecError(Problem(Code.NO_SAMPLES, f"{cell.name} has no samples to record", details=why))
+        raise SpecError(Problem(Code.NO_SAMPLES, f"{name} has no samples to record", details=why))
     taken: list[RecordedRun] = []
     for run in read_recording(planned.workspace.store.path(digest)):
         if taken and sum(one.samples for one in taken) + run.samples > samples:

@@ -259,7 +259,7 @@ def write_build_files(written: Written, build: Path, report: BuildReport, shares
     """Write the files of `build/` that are about the whole build."""
     written.summary = build_markdown(report, shares)
     written.write(build / PAGE, build_page(report, shares))
-    written.write(build / JUNIT, junit_xml(shares))
+    written.write(build / JUNIT, junit_xml(shares, report.bundles))
     written.write(build / SUMMARY, written.summary)
     steps, cells = (
         [text for text in texts if text]

@@ -84,7 +84,7 @@ class _Completion:
         if state.delivered(bundle.name, content) and not _forced(planned):
             hold(noted(planned, bundle.name))
             return True
-        traces = _validated(planned, work, self.observer, self.terms)
+        traces = validated(planned, work, self.observer, self.terms)
         result = BundleResult(bundle, work.choice, work.key(self.keys), traces, work.facts.facts())
         files, entry = deliver_bundle(result, planned.workspace.build, partial(noted, planned), hold)
         files += _recorded(planned, files[0].parent, traces)
@@ -123,7 +123,7 @@ def _recorded(planned: Planned, folder: Path, traces: Mapping[str, Trace]) -> li
     return [path]
 
 
-def _validated(planned: Planned, work: BundleWork, observer: Observer, terms: Terms) -> dict[str, Trace]:
+def validated(planned: Planned, work: BundleWork, observer: Observer, terms: Terms) -> dict[str, Trace]:
     """Target → the trace of its validation. Raises StepFailed."""
     own = {step.address: step for step in work.steps.values()}
     if not own:

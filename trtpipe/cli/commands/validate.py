@@ -14,7 +14,6 @@ from trtpipe.cli.app import (
     Json,
     Offline,
     Scheduler,
-    VariantCell,
     WaitForAgents,
     app,
     run,
@@ -35,8 +34,8 @@ def validate(
     engines: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CELL|DIRECTORY]...",
-            help="Cells of the project, or engine directories that a build wrote; default: every cell.",
+            metavar="[CELL|BUNDLE|DIRECTORY]...",
+            help="Cells or bundles of the project, or engine directories that a build wrote; default: all.",
         ),
     ] = None,
     cpu: Annotated[
@@ -89,7 +88,10 @@ def validate(
 
 @app.command()
 def golden(
-    cell: VariantCell,
+    cell: Annotated[
+        str,
+        typer.Argument(metavar="CELL|BUNDLE", help="PIPELINE/VARIANT@TARGET, PIPELINE/VARIANT, or a bundle."),
+    ],
     engine: Annotated[
         bool,
         typer.Option("--engine", help="Record the engine's outputs on this GPU instead of the reference's."),

@@ -1,4 +1,4 @@
-"""Compares two lockfiles cell by cell and bundle by bundle, and groups the changed cells by what they have in common.
+"""Compares the cells of two lockfiles, or their bundles, and groups those that changed by what they have in common.
 
 A *cause* is a fact that an engine is made from (its source, its toolchain, …); what follows from it (digests, sizes,
 verdicts) is counted. Cells with the same causes, old and new alike, are one group. Facts that this module does not know
