@@ -110,6 +110,8 @@ def open_session(
     options.use_deterministic_compute = True
     options.log_severity_level = _QUIET
     options.add_session_config_entry(FOLDER_ENTRY, str(model.folder))
+    # Its threads would wait busily for the next node, on the cores that count the sample before.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     for name, value in (entries or {}).items():
         options.add_session_config_entry(name, value)
     providers = session_providers(provider, onnxruntime.get_available_providers())
