@@ -33,6 +33,16 @@ _NAME_BYTES = 100  # a temporary file's name must stay below the 255 bytes of fi
 
 def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Writes a file atomically: a reader sees the old content or the new. Raises OSError."""
+    with whole_file(path, data, durable=durable):
+        pass
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, data: bytes, *, durable: bool) -> Iterator[Path]:
+    """A file that appears under its name when the context ends without an error; gives the one that becomes it.
+
+    If it is not `durable`, it is not flushed to the disk here. Raises OSError.
+    """
     handle, temporary = open_beside(path)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -42,6 +52,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:

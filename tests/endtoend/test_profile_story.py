@@ -21,7 +21,7 @@ def test_a_profile_shows_each_part_of_a_build(project):
     found = spans(project)
     names = {one["name"] for one in found}
     assert {"read the specs", "plan", "prove the specs", "run the steps", "write the lockfile"} <= names
-    assert {"write the reports", "put the outputs into the store", "record the trace"} <= names
+    assert {"write the reports", "put the outputs and the trace into the store"} <= names
     assert "digits:import" in names
     assert {one["cat"] for one in found} == {
         "build",

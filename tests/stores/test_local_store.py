@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.traces import trace_of
-from trtpipe.digests import digest_bytes, digest_file
+from trtpipe.digests import digest_bytes, digest_file, key_of
 from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
+from trtpipe.stores import placement
 from trtpipe.stores.local import LocalStore
 
 
@@ -177,6 +178,67 @@ def test_a_full_disk_is_one_clear_error(store, monkeypatch):
     with pytest.raises(StoreError, match="no space left on the device that holds"):
         put(store, b"engine")
     assert not list(store.root.glob("objects/*/*"))
+
+
+KEPT = {"result": 1}
+
+
+def keep(store: LocalStore, **files: bytes):
+    """Keep the files of a result, and its trace."""
+
+    with store.scratch() as scratch:
+        for name, data in files.items():
+            (scratch / name).write_bytes(data)
+        return store.keep(
+            {name: scratch / name for name in files}, lambda found: trace_of(KEPT, outputs=found)
+        )
+
+
+def test_a_result_and_its_trace_are_kept(store, tmp_path):
+    known = put(store, b"log")
+
+    made = keep(store, engine=b"engine", log=b"log", same=b"engine")
+
+    assert store.trace(made.key) == made
+    assert made.outputs == {
+        "engine": digest_bytes(b"engine"), "log": known, "same": digest_bytes(b"engine"),
+    }  # fmt: skip
+    assert all(digest_file(store.path(digest)) == digest for digest in made.outputs.values())
+    assert len(list(store.root.glob("objects/*/*"))) == 2
+
+
+def test_everything_is_on_disk_before_anything_has_its_name(store, monkeypatch):
+    happened: list[str] = []
+    flush, place = placement.flush, LocalStore._place
+
+    def flushed(path: Path) -> None:
+        assert not list(store.root.glob("objects/*/*")) and store.trace(key_of(KEPT)) is None
+        flush(path)
+        happened.append("flushed")
+
+    def placed(self: LocalStore, *file: object) -> None:
+        assert store.trace(key_of(KEPT)) is None
+        place(self, *file)
+        happened.append("placed")
+
+    monkeypatch.setattr(placement, "flush", flushed)
+    monkeypatch.setattr(LocalStore, "_place", placed)
+    keep(store, a=b"1", b=b"2")
+
+    assert happened == ["flushed"] * 3 + ["placed"] * 2
+    assert store.trace(key_of(KEPT)) is not None
+
+
+def test_a_result_that_the_disk_has_no_room_for_leaves_nothing(store, monkeypatch):
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(placement, "flush", full)
+    with pytest.raises(StoreError, match="no space left on the device that holds"):
+        keep(store, a=b"1", b=b"2")
+
+    assert not list(store.root.glob("objects/*/*"))
+    assert not [one for one in store.root.glob("traces/*/*") if one.is_file()]
 
 
 def test_nothing_is_made_before_the_first_write(store, tmp_path):

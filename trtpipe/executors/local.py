@@ -8,11 +8,12 @@ function that is passed in.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from trtpipe.digests import Digest
 from trtpipe.plan.control import Control
 from trtpipe.plan.graph import Action
 from trtpipe.plan.ports import ActionResult, Store
@@ -47,11 +48,11 @@ def carry_out(
     with store.scratch() if folder is None else nullcontext(folder) as scratch:
         result = perform(action, scratch, control)
         control.check()
-        with span("put the outputs into the store", "store"):
-            outputs = {name: store.put(path) for name, path in sorted(result.files.items())}
-    seconds = time.perf_counter() - began
-    record = action.fingerprint.record()
-    trace = Trace(action.key, str(action.address), record, outputs, result.summary, seconds)
-    with span("record the trace", "store"):
-        store.record(trace)
-    return trace
+        seconds = time.perf_counter() - began
+
+        def trace_of(outputs: Mapping[str, Digest]) -> Trace:
+            record = action.fingerprint.record()
+            return Trace(action.key, str(action.address), record, outputs, result.summary, seconds)
+
+        with span("put the outputs and the trace into the store", "store"):
+            return store.keep(result.files, trace_of)

@@ -42,6 +42,9 @@ class Store(Protocol):
     def record(self, trace: Trace) -> None:
         """Remember a trace. Raises StoreError."""
 
+    def keep(self, files: Mapping[str, Path], trace_of: Callable[[Mapping[str, Digest]], Trace]) -> Trace:
+        """Move the files of a result into the store, and remember the trace of their digests. Raises StoreError."""
+
     def lock(self, key: str, waiting: Callable[[], None]) -> AbstractContextManager[None]:
         """Hold the right to run the action of that key, among all processes that share the store.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -166,6 +166,12 @@ class LayeredStore(LocalStore):
         """Record a trace, and upload it and its artifacts in the background."""
         super().record(trace)
         self.push(trace)
+
+    def keep(self, files: Mapping[str, Path], trace_of: Callable[[Mapping[str, Digest]], Trace]) -> Trace:
+        """Put the files of a result, record its trace, and upload them in the background."""
+        trace = super().keep(files, trace_of)
+        self.push(trace)
+        return trace
 
     def push(self, trace: Trace) -> None:
         """Upload a trace and its artifacts in the background, if the remote accepts them."""

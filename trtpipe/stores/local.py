@@ -22,20 +22,20 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtpipe.digests import Digest, digest_bytes, digest_file, is_key, same_digest
-from trtpipe.errors import ArtifactDamaged, ArtifactMissing, StoreError
-from trtpipe.files import owner_prefix, place_file, sweep_files, write_whole
-from trtpipe.json_values import JsonObject, Malformed, integer_in, read_object
+from trtpipe.errors import ArtifactDamaged, ArtifactMissing
+from trtpipe.files import owner_prefix, place_file, whole_file, write_whole
+from trtpipe.json_values import JsonObject
 from trtpipe.plan.trace import Trace
 from trtpipe.problem_codes import Code
 from trtpipe.stores.faults import mapped, store_error
-from trtpipe.stores.marks import MARK, lay_mark, read_mark
-from trtpipe.stores.placement import flush, place
-from trtpipe.stores.scratches import claimed, remove_older, sweep
+from trtpipe.stores.marks import lay_mark, refuse_other_schema
+from trtpipe.stores.placement import flush, flush_all, place
+from trtpipe.stores.scratches import claimed, remove_older, sweep, sweep_written
 from trtpipe.stores.strangers import Untrusted
 from trtpipe.stores.traces import TraceReader, note_use, readable, written_trace
 from trtpipe.stores.verified_files import Known, VerifiedFiles
@@ -113,15 +113,25 @@ class LocalStore:
         with mapped(self.root):
             self._open()
             digest = digest_file(path)
-            target = self.object_path(digest)
-            if self._holds(target, digest) and self._relied_on(target):
-                path.unlink()
-                return digest
-            target.parent.mkdir(parents=True, exist_ok=True)
-            flush(path)
-            path.chmod(0o444)
-            place_file(path, target, scratch=self.root / "tmp")
+            if self._is_new(path, digest):
+                flush(path)
+                self._place(path, digest)
         return digest
+
+    def _is_new(self, path: Path, digest: Digest) -> bool:
+        """Whether the store lacks a file with this digest; one that it has is removed."""
+        target = self.object_path(digest)
+        if self._holds(target, digest) and self._relied_on(target):
+            path.unlink()
+            return False
+        return True
+
+    def _place(self, path: Path, digest: Digest) -> None:
+        """Give a flushed file its name."""
+        target = self.object_path(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o444)
+        place_file(path, target, scratch=self.root / "tmp")
 
     def fetch(self, digest: Digest, target: Path, *, link: bool = True) -> None:
         """Put the artifact's verified bytes at `target`: a clone or a hard link where the file system allows it.
@@ -181,6 +191,28 @@ class LocalStore:
             path = self.trace_path(trace.key)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text)
+
+    def keep(self, files: Mapping[str, Path], trace_of: Callable[[Mapping[str, Digest]], Trace]) -> Trace:
+        """Put the files of a result, and record its trace: as `put` and `record` do, but with one wait for the disk.
+
+        All are flushed at the same time. Then they get their names, the trace the last.
+        """
+        with mapped(self.root):
+            self._open()
+            outputs = {name: digest_file(path) for name, path in sorted(files.items())}
+        trace = trace_of(outputs)
+        text = readable(written_trace(trace, self.sign), trace)
+        with mapped(self.root):
+            new = {
+                digest: files[name] for name, digest in outputs.items() if self._is_new(files[name], digest)
+            }
+            path = self.trace_path(trace.key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path, text, durable=False) as written:
+                flush_all([*new.values(), written])
+                for digest, file in new.items():
+                    self._place(file, digest)
+        return trace
 
     @property
     def is_shared(self) -> bool:
@@ -347,24 +379,11 @@ class LocalStore:
         lay_mark(self.root, SCHEMA)
         for name in ("objects", "traces", "locks", "tmp"):
             (self.root / name).mkdir(exist_ok=True)
-        self._refuse_other_schema(self.root / MARK)
+        refuse_other_schema(self.root, SCHEMA)
         self.introduce()
         sweep(self.root / "tmp")
-        self._sweep_files()
+        sweep_written(self.root)
         self._opened = True
-
-    def _sweep_files(self) -> None:
-        """Remove temporary files of writers that were killed before the rename, also in folders no longer used."""
-        for folder in (self.root, self.root / "projects", *self._folders("traces"), *self._folders("timing")):
-            sweep_files(folder)
-        for kept in self._folders("from"):
-            for folder in (kept, *self._folders(f"from/{kept.name}/traces")):
-                sweep_files(folder)
-
-    def _folders(self, name: str) -> list[Path]:
-        with contextlib.suppress(OSError), os.scandir(self.root / name) as entries:
-            return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        return []
 
     def introduce(self) -> None:
         """Register the project, so that the collector reads its lockfile even if a build only reads. Raises OSError."""
@@ -377,19 +396,3 @@ class LocalStore:
             os.utime(name)
         except FileNotFoundError:
             write_whole(name, path, durable=False)
-
-    def _refuse_other_schema(self, marker: Path) -> None:
-        try:
-            schema = integer_in(read_object(read_mark(self.root)), "schema")
-        except Malformed:
-            raise StoreError(
-                Code.STORE_SCHEMA,
-                f"{marker} is damaged",
-                "restore it, or point $TRTPIPE_STORE to another directory",
-            ) from None
-        if schema != SCHEMA:
-            raise StoreError(
-                Code.STORE_SCHEMA,
-                f"the store {self.root} has schema {schema}, this trtpipe writes schema {SCHEMA}",
-                "use a newer trtpipe, or point $TRTPIPE_STORE to another directory",
-            )

@@ -13,9 +13,11 @@ import secrets
 import shutil
 from pathlib import Path
 
+from trtpipe.errors import StoreError
 from trtpipe.files import owner_prefix, read_regular, write_whole
 from trtpipe.homes import is_sealed, seal_of
-from trtpipe.json_values import Malformed, read_object, text_in
+from trtpipe.json_values import Malformed, integer_in, read_object, text_in
+from trtpipe.problem_codes import Code
 
 MARK = "store.json"
 _MOST_BYTES = 1 << 16
@@ -63,6 +65,24 @@ def lay_mark(root: Path, schema: int) -> None:
                 write_whole(root / MARK, new_mark(root, schema))
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def refuse_other_schema(root: Path, known: int) -> None:
+    """Raises StoreError if a store's `store.json` has another schema than the known one, or is damaged."""
+    try:
+        schema = integer_in(read_object(read_mark(root)), "schema")
+    except Malformed:
+        raise StoreError(
+            Code.STORE_SCHEMA,
+            f"{root / MARK} is damaged",
+            "restore it, or point $TRTPIPE_STORE to another directory",
+        ) from None
+    if schema != known:
+        raise StoreError(
+            Code.STORE_SCHEMA,
+            f"the store {root} has schema {schema}, this trtpipe writes schema {known}",
+            "use a newer trtpipe, or point $TRTPIPE_STORE to another directory",
+        )
 
 
 def made_by_another(root: Path) -> bool:

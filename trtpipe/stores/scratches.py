@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from trtpipe.files import owner_is_dead, owner_of
+from trtpipe.files import owner_is_dead, owner_of, sweep_files
 
 _STARTED = time.time()
 
@@ -38,6 +38,21 @@ def sweep(folder: Path) -> None:
         if handle is not None:
             os.close(handle)
             _remove(path)
+
+
+def sweep_written(root: Path) -> None:
+    """Remove the temporary files of a store whose writers were killed before the rename, in every folder of it."""
+    for folder in (root, root / "projects", *_folders(root / "traces"), *_folders(root / "timing")):
+        sweep_files(folder)
+    for kept in _folders(root / "from"):
+        for folder in (kept, *_folders(kept / "traces")):
+            sweep_files(folder)
+
+
+def _folders(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []
 
 
 def _remove(path: Path) -> None:
