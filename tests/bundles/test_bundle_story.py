@@ -94,11 +94,16 @@ def test_what_was_not_run_is_said_by_name(built: Project) -> None:
     assert "## Not run" in (built.root / "build/ocr/summary.md").read_text()
 
 
-def test_the_network_of_a_member_behind_a_reshape_says_why_it_was_not_run(built: Project) -> None:
-    manifest = json.loads((built.root / "build/ocr.rec/fp16@ada/manifest.json").read_text())
+def test_the_network_of_a_member_behind_a_reshape_is_run_on_its_pipelines_data(built: Project) -> None:
+    cell = built.root / "build/ocr.rec/fp16@ada"
+    manifest = json.loads((cell / "manifest.json").read_text())
+    report = json.loads((cell / "readback.json").read_text())
 
-    why = "TensorRT's network: the data of 'ocr-rec' are inputs without the bundle's reshape or cast"
-    assert why in manifest["not_run"]
+    assert not any("network" in text for text in manifest["not_run"])
+    assert [one["outcome"] for one in manifest["reach"] if one["part"] == "network"] == ["proved"]
+    assert {one["samples"] for one in report["places"] if one["place"] == "data"} == {96}
+    assert len(report["places"]) == 4, "and at every corner, of the shapes before the reshape"
+    assert report["not_run"] == []
 
 
 def test_the_lockfile_has_one_entry_for_all_members(built: Project) -> None:

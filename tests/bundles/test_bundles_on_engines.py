@@ -35,6 +35,7 @@ class MakeBelieve:
     def __init__(self) -> None:
         self.wrong: set[str] = set()
         self.ran: list[tuple[str, int]] = []
+        self.fed: set[tuple[str, str, int, str]] = set()
 
     @property
     def infer_as(self):
@@ -49,6 +50,11 @@ class MakeBelieve:
         engine.gpu, engine.tensorrt = GPU, "1.7.1.116"
         pipeline = engine.delivered.engine.path.parents[1].name
         self.ran.append((pipeline, len(feeds)))
+        self.fed |= {
+            (pipeline, name, array.ndim, str(array.dtype))
+            for one in feeds
+            for name, array in one.inputs.items()
+        }
         with open_runner(engine.delivered.engine.path.with_name("model.onnx")) as runner:
             found = [runner.infer(feed.inputs) for feed in feeds]
         if pipeline in self.wrong:
@@ -95,6 +101,9 @@ def test_engines_that_pass_as_a_whole_are_named_with_their_gpu(
     assert "ocr for ada: passed as a whole on NVIDIA L4 (sm89), TensorRT 1.7.1.116" in out
     assert "bundles: 1 passed" in out
     assert gpu.ran[-3:] == [("ocr-det", 12), ("ocr-cls", 12), ("ocr.rec", 12)], "each in one process"
+    assert {one for one in gpu.fed if one[1] == "prior"} == {("ocr.rec", "prior", 2, "float32")}, (
+        "alone too it is given what the classifier yields"
+    )
     verdict = bundle_of(project)["validation"]["ada"]
     assert verdict["run_on_gpu"]["outcome"] == "passed"
     assert verdict["not_run"] == []

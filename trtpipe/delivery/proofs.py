@@ -117,9 +117,9 @@ def _why_not_run(cell: Cell, asked: ValidateSpec | None) -> str:
     if not asked.readback.run:
         return "the spec says `run: false`"
     validate = cell.steps.get("validate")
-    # of a bundle's member behind a reshape or a cast, which is validated as its pipeline's own
+    # of a bundle's member behind a reshape that cannot be undone; it is validated as its pipeline's own
     if validate is not None and validate.pipeline != cell.pipeline:
-        return f"the data of '{validate.pipeline}' are inputs without the bundle's reshape or cast"
+        return f"the data of '{validate.pipeline}' are inputs without the bundle's reshape, which cannot be undone"
     return "the spec defines no data to run it on"
 
 

@@ -46,6 +46,8 @@ class EngineFacts:
     validation: JsonObject
     files: Mapping[str, str]
     """What was made with the engine: the typed model's files and the recorded samples, each with its BLAKE3 in hex."""
+    graft: JsonObject | None = None
+    """Layers in front of the typed model which the recorded samples do not know; of a bundle's member."""
 
 
 def engine_places(arguments: Sequence[str], cwd: Path) -> list[EnginePlace]:
@@ -140,6 +142,7 @@ def _facts_in(manifest: JsonObject, place: EnginePlace) -> EngineFacts:
         bool(validated.get("corners", ValidateSpec().corners)),
         validation,
         files,
+        _below(steps, "quantize", "fingerprint", "options", "graft") or None,
     )
 
 

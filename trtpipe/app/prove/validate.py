@@ -287,7 +287,9 @@ def _measured(
     from trtpipe.runners.validation.validate_engine import EngineSubject, GpuEngine, measure_engine
 
     folder, worst = result.place.folder, Worst()
-    subject = EngineSubject(folder / MODEL, folder / GOLDEN, facts.profiles, facts.corners, no_corners)
+    subject = EngineSubject(
+        folder / MODEL, folder / GOLDEN, facts.profiles, facts.corners, no_corners, facts.graft
+    )
     report = measure_engine(subject, infer, worst)
     if isinstance(infer, GpuEngine):
         broken = read_report(report).broken

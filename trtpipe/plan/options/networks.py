@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trtpipe.json_values import Json, JsonObject, flag_in
+from trtpipe.json_values import Json, JsonObject, flag_in, object_in
 from trtpipe.plan.options.data import DataOptions, data_in
 from trtpipe.plan.options.stage_options import UNPLACED, StageOptions
 
@@ -29,12 +29,20 @@ class ReadbackOptions(DataOptions):
 
     recorded: bool
     """Whether the inputs are those of a recording, which has outputs as well."""
+    graft: JsonObject | None = None
+    """Layers in front of the model, which the data do not know: the edges of a bundle."""
 
     def record(self) -> dict[str, Json]:
         """The options as recorded in a fingerprint."""
-        return {**self.data_record(), "recorded": self.recorded}
+        grafted = {"graft": self.graft} if self.graft is not None else {}
+        return {**self.data_record(), "recorded": self.recorded, **grafted}
 
     @classmethod
     def from_record(cls, record: JsonObject) -> ReadbackOptions:
         """The options read back. Raises Malformed."""
-        return cls(**data_in(record), recorded=flag_in(record, "recorded"), origins=UNPLACED)
+        return cls(
+            **data_in(record),
+            recorded=flag_in(record, "recorded"),
+            graft=object_in(record, "graft") if "graft" in record else None,
+            origins=UNPLACED,
+        )

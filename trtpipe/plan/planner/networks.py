@@ -15,7 +15,7 @@ from trtpipe.plan.address import address
 from trtpipe.plan.fingerprint import Record
 from trtpipe.plan.graph import FromStep, Input, Step
 from trtpipe.plan.options import ParseOptions, ReadbackOptions
-from trtpipe.plan.origins import PACKAGE, Parts
+from trtpipe.plan.origins import CONSTANT, PACKAGE, Parts
 from trtpipe.plan.planner.engines import toolchain_from
 from trtpipe.plan.planner.facts import MODEL_FILES, PipelineFacts
 from trtpipe.plan.planner.measures import measured_by
@@ -80,6 +80,7 @@ def readback_step(spec: PipelineSpec, facts: PipelineFacts, variant: str, name: 
         origins={
             **{field: origins[field] for field in ("data", "samples", "profiles", "corners")},
             "recorded": origins["reference"],
+            "graft": CONSTANT,
         },
     )
     validate = address("validate", spec.pipeline, variant)

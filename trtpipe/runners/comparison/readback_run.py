@@ -28,6 +28,7 @@ from trtpipe.errors import ModelError, StepFailed, TrtpipeError
 from trtpipe.files import write_whole
 from trtpipe.metrics.growth import GROWTH
 from trtpipe.metrics.metrics import Accumulator
+from trtpipe.plan.options import ReadbackOptions
 from trtpipe.proofs.corners import values_at
 from trtpipe.runners.comparison.forced_types import (
     Flips,
@@ -42,6 +43,7 @@ from trtpipe.runners.cpu.onnxruntime import OnnxRuntimeRunner, open_runner
 from trtpipe.runners.cpu.twins import twins_in
 from trtpipe.runners.rounding.nudges import nudged
 from trtpipe.runners.validation.corner_inputs import CornerInputs, gather_rows
+from trtpipe.runners.validation.inputs_before import inputs_before
 from trtpipe.runners.validation.references import read_golden
 from trtpipe.runners.validation.requests import (
     ValidationRequest,
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from trtpipe.arrays import Array
-    from trtpipe.json_values import Json
+    from trtpipe.json_values import Json, JsonObject
     from trtpipe.plan.task import Task
 
     Feed: TypeAlias = Mapping[str, Array]
@@ -80,25 +82,38 @@ def run_readback(task: Task, out: Path) -> dict[str, Json]:
     golden = bool(task.options["recorded"])
     network = task.input("network")
     request = request_with(task, task.input("golden") if golden else network, golden=golden)
-    report = read_back(request, network, task.input("outputs"))
+    options = ReadbackOptions.from_record(task.options)
+    joint = Joint(options.graft, task.input("plain")) if options.graft is not None else None
+    report = read_back(request, network, None if joint else task.input("outputs"), joint)
     encoded = json.dumps(report, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(out, (encoded + "\n").encode())
     return {**report, "seconds": round(time.monotonic() - started, 3)}
 
 
-def read_back(request: ValidationRequest, network: Path, outputs: Path) -> dict[str, Json]:
+@dataclass(frozen=True)
+class Joint:
+    """Says that the typed model has layers in front of it which the data do not know."""
+
+    graft: JsonObject
+    plain: Path
+    """The typed model without them."""
+
+
+def read_back(
+    request: ValidationRequest, network: Path, outputs: Path | None, joint: Joint | None = None
+) -> dict[str, Json]:
     """The measurements: `network` is the lowered network, `outputs` are those that the validation stored."""
     typed, lowered = runnable_model(request.typed), runnable_model(network)
     known = lowered.outputs()
     names = [name for name in typed.outputs() if name in known]
     with ExitStack() as stack:
-        kept = stack.enter_context(open_outputs(outputs))
+        kept = stack.enter_context(open_outputs(outputs)) if outputs is not None else None
         held = {one.tensor: one for one in quantized_in(typed, lowered)}
         expected = _Expected(typed, kept, tuple(names), tuple(held), request.threads, stack)
         types = _types_of(typed, held)
         whole = forced(lowered, types)
         bound = bound_of(typed, held)
-        run = _Run(request, summarize(typed.proto).inputs, typed, whole, held, types, expected, bound)
+        run = _Run(request, summarize(typed.proto).inputs, typed, whole, held, types, expected, bound, joint)
         for name in typed.outputs():
             if name not in known:
                 run.skip(f"output '{name}'", "the network was not read as far as this output")
@@ -131,7 +146,8 @@ class _Expected:
     """The typed model's outputs: the stored ones, else computed by running the model."""
 
     typed: RunnableModel
-    kept: KeptOutputs
+    kept: KeptOutputs | None
+    """None when the validation ran another model than this one."""
     names: tuple[str, ...]
     inner: tuple[str, ...]
     """Inner tensors that are requested as well."""
@@ -141,7 +157,8 @@ class _Expected:
 
     def outputs(self, place: str, number: int, feed: Feed) -> Feed:
         """The outputs of a batch, and the inner tensors. Raises ModelError or StepFailed."""
-        found = self.kept.batch(place, number, self.names) if not self.inner else None
+        known = self.kept if not self.inner else None
+        found = known.batch(place, number, self.names) if known is not None else None
         if found is not None:
             return found
         if self._runner is None:
@@ -222,6 +239,7 @@ class _Run:
     """Their element types."""
     expected: _Expected
     bound: float
+    joint: Joint | None = None
     places: list[dict[str, Json]] = field(default_factory=list)
     not_run: list[dict[str, Json]] = field(default_factory=list)
     departed: Feed | None = None
@@ -272,9 +290,20 @@ class _Run:
     def _recorded(self, runner: OnnxRuntimeRunner) -> Feed:
         """Compares on the recorded inputs; returns those that corners are made of."""
         runs = read_golden(self.request.reference, [info.name for info in self.inputs])
-        self._place(runner, _RECORDED, _RECORDED, lambda: (run.inputs for run in runs))
+        feeds = [self._before(run.inputs) for run in runs]
+        self._place(runner, _RECORDED, _RECORDED, lambda: feeds)
         rows = rows_at(corners_of(self.request, self.inputs))
-        return gather_rows(((run.inputs, None) for run in runs), rows)
+        return gather_rows(((feed, None) for feed in feeds), rows)
+
+    def _before(self, inputs: Feed) -> Feed:
+        """Inputs of the data as the typed model takes them."""
+        return inputs if self.joint is None else inputs_before(self.joint.graft, inputs)
+
+    def _infos(self) -> Sequence[TensorInfo]:
+        """The inputs as the data have them; random ones are made for the typed model itself."""
+        if self.joint is None or self.request.random is not None:
+            return self.inputs
+        return summarize(runnable_model(self.joint.plain).proto).inputs
 
     def _data(self, runner: OnnxRuntimeRunner) -> Feed:
         """Compares on the data set's samples, fed as in validation; returns the samples that corners are made of."""
@@ -282,17 +311,19 @@ class _Run:
         assert spec is not None, "the plan has no readback without data"
         profiles = self.request.profiles
         values = values_at(profiles[0], "opt") if self.request.random and profiles else {}
-        dtypes = self.expected.kept.dtypes
+        dtypes = self.expected.kept.dtypes if self.expected.kept is not None else {}
         fed = [
             replace(info, dtype=dtypes.get(info.name, info.dtype))
-            for info in self.inputs
+            for info in self._infos()
             if info.name not in values
         ]
         given = value_inputs(self.inputs, values)
         corners = corners_of(self.request, self.inputs)
+        changed = self._before if self.request.random is None else dict
         with open_dataset(spec, self.request.resolve, fed, samples=self.request.samples) as data:
-            self._place(runner, _DATA, _DATA, lambda: ({**inputs, **given} for inputs, _ in data))
-            return gather_rows(data, rows_at(corners)) if corners else {}
+            self._place(runner, _DATA, _DATA, lambda: ({**changed(inputs), **given} for inputs, _ in data))
+            rows = ((changed(inputs), labels) for inputs, labels in data)
+            return gather_rows(rows, rows_at(corners)) if corners else {}
 
     def _corner(self, runner: OnnxRuntimeRunner, corner: CornerInputs, samples: Feed) -> None:
         reason = too_much(self.typed, self.inputs, corner, self.request.memory_limit)

@@ -33,6 +33,7 @@ from trtpipe.runners.inference.requests import EngineRun
 from trtpipe.runners.inference.results import GpuFacts, Inference
 from trtpipe.runners.inference.tensors import element_type, store_tensors
 from trtpipe.runners.validation.corner_inputs import gather_rows
+from trtpipe.runners.validation.inputs_before import inputs_before
 from trtpipe.runners.validation.recordings import RecordedRun, Worst, read_recording
 from trtpipe.runners.validation.requests import all_corners, feed_at, rows_at, takes_one_sample, too_much
 from trtpipe.shapes import format_shape
@@ -40,7 +41,7 @@ from trtpipe.spec.pipeline import Profile
 
 if TYPE_CHECKING:
     from trtpipe.arrays import Array
-    from trtpipe.json_values import Json
+    from trtpipe.json_values import Json, JsonObject
 
 SCHEMA = 1
 
@@ -124,6 +125,8 @@ class EngineSubject:
     corners: bool = True
     no_corners: str = ""
     """Why corners are left out although there are profiles and they are asked for."""
+    graft: JsonObject | None = None
+    """Layers in front of the typed model, which the recording does not know: the edges of a bundle."""
 
 
 @dataclass
@@ -227,7 +230,7 @@ def _recorded(subject: EngineSubject, run: _Measuring) -> list[RecordedRun]:
                 "build the cell again, or copy it again",
             )
         known = {name: array for name, array in one.outputs.items() if name in outputs}
-        runs.append(RecordedRun(one.inputs, known, labels=one.labels))
+        runs.append(RecordedRun(inputs_before(subject.graft, one.inputs), known, labels=one.labels))
     for name in outputs:
         if runs and name not in runs[0].outputs and name not in run.drawn:
             run.skip(f"output {name}", "it was not recorded")
