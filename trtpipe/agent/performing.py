@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from trtpipe.agent.clocks import LeasedGpu
 from trtpipe.agent.jobs import JobPlace, run_job
 from trtpipe.agent.lanes import AgentLanes
 from trtpipe.agent.machine import toolchains_here
+from trtpipe.agent.reporting import Publish, Reporting
 from trtpipe.building.performer import Performer, Terms
 from trtpipe.building.searches.evaluators import Evaluators
 from trtpipe.errors import FleetError, Problem, ToolchainError, TrtpipeError
@@ -27,7 +28,7 @@ from trtpipe.executors.local import carry_out
 from trtpipe.fleet.labels import Labels, gpu_key
 from trtpipe.fleet.placement import Need, WorkFacts, need_of, why_not
 from trtpipe.fleet.progress import progress_json
-from trtpipe.fleet.protocol import ANSWER, Answer, Job, OtherVersion, Request, ToolchainNeed
+from trtpipe.fleet.protocol import Answer, Job, OtherVersion, Request, ToolchainNeed
 from trtpipe.json_values import Json
 from trtpipe.loader.project import LOCK_FILE
 from trtpipe.plan.control import Control
@@ -47,9 +48,6 @@ from trtpipe.toolchains.resolve import ready_toolchain
 from trtpipe.toolchains.wheel_lock import LOCK_FILE as WHEEL_LOCK
 from trtpipe.toolchains.wheel_lock import WheelLock
 from trtpipe.workspace.site import HereOf, Site
-
-Publish = Callable[[str, dict[str, Json]], None]
-"""Sends one report to dask's topic."""
 
 
 @dataclass(slots=True)
@@ -119,13 +117,13 @@ class FleetAgent:
             return Answer(refused=f"it has trtpipe {__version__}, and the client {error.version}").to_text()
         except ValueError as error:
             return Answer(refused=f"it cannot read the request: {error}").to_text()
+        reporting = Reporting(request.id, request.topic, self.publish)
         try:
             with self._noted(request) as control:
-                answer = self._answer(request, control).to_text()
+                answer = self._answer(request, control, reporting).to_text()
         except TrtpipeError as error:
             answer = Answer(error=error_json(error)).to_text()
-        if request.topic:
-            self.publish(request.topic, {"id": request.id, ANSWER: answer})
+        reporting.answer(answer)
         return answer
 
     @contextmanager
@@ -141,7 +139,7 @@ class FleetAgent:
             with self._mutex:
                 del self._requests[request.id]
 
-    def _answer(self, request: Request, control: Control) -> Answer:
+    def _answer(self, request: Request, control: Control, reporting: Reporting) -> Answer:
         reason = self._refusal(request)
         if self.known.one and self.taken > 1:
             reason = "it takes one piece of work, and has had one"
@@ -151,7 +149,7 @@ class FleetAgent:
             self._require_remote(request.through)
         with self.lanes.hold(request.gpu, control) as waited, self.store.scratch() as root:
             began, clocks = time.monotonic(), LeasedGpu(self.gpu(request.gpu))
-            answer = _Task(self, request, control, root).answer()
+            answer = _Task(self, request, control, root, reporting).answer()
             seconds = {"waited": waited, "ran": time.monotonic() - began}
             result = {**answer.result, **clocks.ended()}
             return replace(answer, result=result, seconds={**answer.seconds, **seconds})
@@ -185,12 +183,13 @@ class _Task:
     request: Request
     control: Control
     root: Path
+    reporting: Reporting
 
     def emit(self, event: Event) -> None:
         """Report progress to the client that asked."""
         report = progress_json(event)
-        if report is not None and self.request.topic:
-            self.agent.publish(self.request.topic, {"id": self.request.id, **report})
+        if report is not None:
+            self.reporting.add(report)
 
     def answer(self) -> Answer:
         """Do the work. Raises TrtpipeError."""

@@ -21,9 +21,9 @@ from trtpipe.fleet.dask_settings import dashboard_of, quiet_dask
 from trtpipe.fleet.labels import Labels
 from trtpipe.fleet.places import parse_address
 from trtpipe.fleet.progress import reported
-from trtpipe.fleet.protocol import ANSWER, Answer, Request
+from trtpipe.fleet.protocol import ANSWER, REPORTS, Answer, Request
 from trtpipe.fleet.schemes import wrong_scheme
-from trtpipe.json_values import JsonObject, Malformed, text_in
+from trtpipe.json_values import JsonObject, Malformed, objects_in, text_in
 from trtpipe.plan.control import Control
 from trtpipe.problem_codes import Code
 
@@ -65,13 +65,13 @@ class _Waiting:
     answer: str = ""
     answered: threading.Event = field(default_factory=threading.Event)
 
-    def take(self, report: JsonObject) -> None:
-        """Take what the agent reported: its answer, or how far it is. Raises Malformed."""
-        if ANSWER in report:
-            self.answer = text_in(report, ANSWER)
-            self.answered.set()
-        else:
+    def take(self, message: JsonObject) -> None:
+        """Take what the agent reports: how far it is, and its answer at the end. Raises Malformed."""
+        for report in objects_in(message, REPORTS):
             self.hear(report)
+        if ANSWER in message:
+            self.answer = text_in(message, ANSWER)
+            self.answered.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +248,10 @@ class Fleet:
 
     def _hear(self, event: tuple[float, object]) -> None:
         with contextlib.suppress(Malformed):
-            identity, report = reported(event[1])
+            identity, message = reported(event[1])
             waiting = self._waiting.get(identity)
             if waiting is not None:
-                waiting.take(report)
+                waiting.take(message)
 
     def _watch(self) -> None:
         while not self._closing.wait(_WATCH_SECONDS):

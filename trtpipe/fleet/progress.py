@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trtpipe.fleet.protocol import ID
 from trtpipe.json_values import Json, JsonObject, Malformed, as_object, object_in, text_in
 from trtpipe.plan.address import Address
 from trtpipe.plan.child_reports import Download, SampleCount
@@ -55,6 +56,6 @@ def progress_event(record: JsonObject, address: Address) -> Event:
 
 
 def reported(message: object) -> tuple[str, JsonObject]:
-    """The request that a message of dask's topic belongs to, and the report. Raises Malformed."""
-    record = as_object(message, "a report")
-    return text_in(record, "id"), record
+    """The request that a message of dask's topic belongs to, and the message. Raises Malformed."""
+    record = as_object(message, "a message of an agent")
+    return text_in(record, ID), record

@@ -28,8 +28,8 @@ from trtpipe.targets.toolchain import FLAVOURS, Flavour
 
 PROTOCOL = 1
 """Raised when a client and an agent of different versions could no longer understand each other."""
-ANSWER = "answer"
-"""The field of a report that holds the text of an answer."""
+ID, REPORTS, ANSWER = "id", "reports", "answer"
+"""The fields of a message from an agent: the request, what happened since the message before, and the answer's text."""
 PLUGINS = "plugins/"
 """The folder of a job's plugin libraries."""
 
