@@ -10,6 +10,7 @@ import pytest
 
 from tests.bundles.conftest import EXAMPLE
 from tests.loader.spec_workspace import KNOWN
+from tests.projects import Project
 from trtpipe.errors import SpecError
 from trtpipe.loader.all_specs import load_all
 from trtpipe.loader.bundles import LoadedBundle, in_order
@@ -170,3 +171,24 @@ def test_a_project_without_bundles_imports_nothing_of_them() -> None:
 def test_an_unknown_bundle_is_no_spec(root: Path) -> None:
     with pytest.raises(SpecError, match="no such spec: 'ocs'"):
         open_workspace(["ocs"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("cast: float16", "cast: string", "unknown cast 'string'"),
+        ("variants: [fp16]}\n  cls", "variants: []}\n  cls", "'variants' is empty"),
+        ("outputs: [cls.probs]", "targets: []", "'targets' is empty"),
+        ("outputs: [cls.probs]", "outputs: [cls.probs, cls.probs]", "output 'cls.probs' is listed twice"),
+        ("[-1, 1, 2]", f"[{'1, ' * 5000}-1]", "has more than 8 items"),
+        ("[cls.crop, rec.x]", f"[{', '.join(f'cls.x{i}' for i in range(3000))}]", "has more than 1024 items"),
+    ],
+)
+def test_what_no_bundle_can_mean_is_one_short_error(example: Project, old: str, new: str, said: str) -> None:
+    example.edit("pipelines/ocr.yaml", old, new)
+
+    done = example.run("check", "ocr")
+
+    assert done.code == 2
+    assert said in done.err
+    assert done.err.endswith("1 error\n") and len(done.err) < 2500

@@ -176,11 +176,10 @@ def _wrong_targets(bundle: LoadedBundle) -> Iterator[Problem]:
 
 
 def _wrong_names(spec: BundleSpec) -> Iterator[Problem]:
-    twice = {name for name in spec.targets if spec.targets.count(name) > 1}
-    for name in sorted(twice):
-        yield Problem(
-            Code.LISTED_TWICE, f"target {name!r} is listed twice", "list it once", path=("targets",)
-        )
+    for key, named in (("targets", spec.targets), ("outputs", spec.outputs)):
+        for name in sorted({name for name in named if named.count(name) > 1}):
+            fact = f"{key[:-1]} {shortened(name)!r} is listed twice"
+            yield Problem(Code.LISTED_TWICE, fact, "list it once", path=(key,))
     for index, text in enumerate(spec.outputs):
         yield from _unknown_member(text, spec, ("outputs", index))
 

@@ -5,6 +5,7 @@ Every error type of pydantic gets a message in the project's own words; independ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args, get_origin
@@ -36,6 +37,7 @@ MAX_PROBLEMS = 50
 _LONGEST_FACT = 300
 
 M = TypeVar("M", bound=BaseModel)
+_QUOTED = re.compile("'([^']*)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,13 @@ def _unknown_key(refusal: _Refusal) -> Problem:
 
 
 def _unknown_literal(refusal: _Refusal) -> Problem:
-    literals = literals_of(refusal.annotation) or _shorthand_literals(refusal.annotation)
+    literals = (
+        literals_of(refusal.annotation)
+        or _shorthand_literals(refusal.annotation)
+        or tuple(
+            _QUOTED.findall(str(refusal.facts.get("expected", "")))
+        )  # of a list's only entry, written alone
+    )
     valid = [str(value) for value in literals]
     kinds = {type(value) for value in literals}
     if type(refusal.value) in kinds:

@@ -24,6 +24,8 @@ _PORT = rf"^{_MEMBER}\..+$"
 CastType = Literal["float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"]
 MOST_MEMBERS = 64
 MOST_EDGES = 1024
+MOST_DIMS = 8
+"""What TensorRT's tensors have at most."""
 
 
 def _member_name(value: object) -> object:
@@ -64,7 +66,7 @@ class MemberSpec(SpecModel):
 
     pipeline: Name
     """The pipeline's name. Several members may share one pipeline."""
-    variants: Annotated[tuple[Name, ...], OneOrMany] = ()
+    variants: Annotated[tuple[Name, ...], OneOrMany, Field(min_length=1)] = ()
     """The variants that are allowed, the preferred first; default: all of the pipeline's, in its order."""
     target: Name | None = None
     """The pipeline's target that serves all of the bundle's targets; default: the target of the same name."""
@@ -100,7 +102,9 @@ class EdgeSpec(SpecModel):
 
     to: Port
     """The input that it becomes: `member.input`."""
-    reshape: Annotated[tuple[Annotated[int, Field(ge=-1)], ...] | None, AsTuple] = None
+    reshape: Annotated[
+        Annotated[tuple[Annotated[int, Field(ge=-1)], ...], Field(max_length=MOST_DIMS)] | None, AsTuple
+    ] = None
     """The shape that it is given first, as ONNX's Reshape reads it: -1 is what is left, 0 the output's dimension."""
     cast: CastType | None = None
     """The type that it is converted to then."""
@@ -139,7 +143,7 @@ class _PortOr:
 Edges = Annotated[
     tuple[EdgeSpec, ...],
     BeforeValidator(_edges),
-    Field(min_length=1),
+    Field(min_length=1, max_length=MOST_EDGES),
     _PortOr(),
 ]
 """The consumers of an output."""
@@ -187,7 +191,7 @@ class BundleSpec(SpecModel):
     """The bundle's name; no pipeline may have the same."""
     members: dict[MemberName, Member] = Field(min_length=1, max_length=MOST_MEMBERS)
     """The members by name: a pipeline, `PIPELINE/VARIANT`, `PIPELINE/VARIANT@TARGET`, or a mapping."""
-    targets: Annotated[tuple[Name, ...], OneOrMany] = ()
+    targets: Annotated[tuple[Name, ...], OneOrMany, Field(min_length=1)] = ()
     """What the bundle is made for; default: every target name that all members' pipelines have."""
     edges: dict[Port, Edges] = Field(default_factory=dict, max_length=MOST_EDGES)
     """Output of a member → the inputs that it becomes, `member.input` each; names may differ."""
