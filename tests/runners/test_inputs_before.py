@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from trtpipe.plan.planner.joints import can_be_undone
 from trtpipe.runners.validation.inputs_before import inputs_before
 
 RESHAPE = {"layer": "shuffle", "name": "r", "reshape_dims": [-1, 1, 2]}
@@ -38,3 +39,16 @@ def test_reshape_and_cast_are_undone(joint, dtype, shape):
 
 def test_without_such_layers_inputs_stay():
     assert inputs_before(None, {"prior": AFTER})["prior"] is AFTER
+
+
+@pytest.mark.parametrize(
+    ("joint", "can"),
+    [
+        (graft("float32", [-1, 2], RESHAPE, CAST), True),
+        (graft("float32", [-1, -1, 2], RESHAPE), False),
+        (graft("float32", [-1, -1, 2], CAST), True),
+    ],
+    ids=["one size varies", "two vary", "two vary, and only the type changes"],
+)
+def test_a_network_is_run_only_where_the_reshape_can_be_undone(joint, can):
+    assert can_be_undone(joint) == can

@@ -42,7 +42,7 @@ def joined_steps(
         steps[place] = replace(built, address=place, options=options, inputs=inputs, after=(parse,))
         own: dict[Stage, Address] = {**cell.steps, "quantize": typed, "parse": parse, "build_engine": place}
         plain = own.pop("readback", None)
-        if plain is not None and _can_be_undone(graft):
+        if plain is not None and can_be_undone(graft):
             own["readback"] = _read_back(steps, plain, own, graft, profiles)
         found.append(
             replace(cell, name=str(Place(name, cell.variant, cell.target)), pipeline=name, steps=own)
@@ -59,7 +59,7 @@ def _typed(steps: dict[Address, Step], cell: Cell, name: str, graft: JsonObject)
     return place
 
 
-def _can_be_undone(graft: JsonObject) -> bool:
+def can_be_undone(graft: JsonObject) -> bool:
     """Whether an input before its reshape has one size at most that is not known: then the reshape can be undone."""
     prepended = object_in(graft, "prepend")
     entries = [object_in(prepended, name) for name in prepended]
