@@ -125,6 +125,20 @@ def test_blocks_that_did_not_change_are_written_back_as_they_are(tmp_path):
     assert load_lock(path) is lock, "which is parsed once as long as its text stays the same"
 
 
+def test_a_bundle_that_did_not_change_keeps_its_lines_also_those_of_a_later_trtpipe(tmp_path):
+    path = tmp_path / "trtpipe.lock"
+    bundles = {"a": {"key": "x"}, "b": {"key": "x"}}
+    later = render_lock({"p/v@t": ENTRY}, {"p:import": STEP}, bundles).replace(
+        "  a:\n    key: x\n", "  a:\n    key: x\n    later: y\n"
+    )
+    path.write_text(later)
+    update = Update({}, {}, (), (), {"b": {"key": "z"}})
+
+    text = updated_text(path, update)
+
+    assert text == later.replace("  b:\n    key: x\n", "  b:\n    key: z\n")
+
+
 def test_line_ends_of_windows_are_read(tmp_path):
     path = tmp_path / "trtpipe.lock"
     path.write_bytes(GOOD.replace("\n", "\r\n").encode())

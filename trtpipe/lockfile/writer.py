@@ -64,7 +64,7 @@ def render_lock(
     return _joined(
         {name: cell_text(cells, name) for name in cells},
         {name: step_text(steps, name) for name in steps},
-        {name: bundle_text(entry) for name, entry in (bundles or {}).items()},
+        {name: bundle_text(bundles, name) for name in bundles} if bundles else {},
     )
 
 
@@ -92,8 +92,11 @@ def step_text(steps: Mapping[str, StepEntry], name: str) -> str:
     return "".join(f"    {_word(fact)}: {_word(text)}\n" for fact, text in in_order(steps[name]))
 
 
-def bundle_text(entry: Entry) -> str:
+def bundle_text(bundles: Mapping[str, Entry], name: str) -> str:
     """The lines of a bundle's facts."""
+    known, entry = text_in(bundles, name), bundles[name]
+    if known is not None:
+        return known
     return "".join(line for one in BUNDLE_FIELDS if entry.get(one) for line in _fact(one, entry[one]))
 
 
@@ -145,10 +148,9 @@ def updated_text(path: Path, update: Update) -> str:
     steps = {name: step_text(lock.steps, name) for name in lock.steps if update.keeps(name)}
     cells |= {name: _updated_cell(lock, update, name) for name in update.cells}
     steps |= {name: _updated_step(lock, update, name) for name in update.steps}
-    kept = {
-        name: one for name, one in lock.bundles.items() if name in update.bundles or update.is_bundle(name)
-    }
-    bundles = {name: bundle_text(one) for name, one in {**kept, **update.bundles}.items()}
+    kept = [name for name in lock.bundles if name not in update.bundles and update.is_bundle(name)]
+    bundles = {name: bundle_text(lock.bundles, name) for name in kept}
+    bundles |= {name: bundle_text(update.bundles, name) for name in update.bundles}
     return _joined(cells, steps, bundles)
 
 

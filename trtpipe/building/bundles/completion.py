@@ -88,7 +88,7 @@ class _Completion:
         result = BundleResult(bundle, work.choice, work.key(self.keys), traces, work.facts.facts())
         files, entry = deliver_bundle(result, planned.workspace.build, partial(noted, planned), hold)
         files += _recorded(planned, files[0].parent, traces)
-        state.remember_cell(bundle.name, content, files, bundle_text(entry))
+        state.remember_cell(bundle.name, content, files, bundle_text({bundle.name: entry}, bundle.name))
         return True
 
     def _hold(self, name: str, entry: Entry) -> None:
