@@ -1,8 +1,8 @@
 """Sends what an agent reports of a request to its client, in few messages.
 
-A message costs the agent, dask's scheduler and the client together about two milliseconds of processor time. The build
-of an engine has dozens of reports, many of them at once. So they are sent twice a second, and what is left by then
-with the answer.
+A message that comes alone costs the agent, dask's scheduler and the client together about two milliseconds of processor
+time, and the build of an engine has dozens of reports. So they are sent twice a second, and what is left by then with
+the answer.
 """
 
 from __future__ import annotations

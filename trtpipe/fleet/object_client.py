@@ -132,7 +132,7 @@ class Peer:
                         f"sent other bytes than those of artifact {digest.short}: {found.short}; "
                         "they were thrown away"
                     )
-                store.put(file)
+                store.put(file, found)
 
     # -- one attempt
 

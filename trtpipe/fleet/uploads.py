@@ -63,9 +63,10 @@ class Upload:
     def finish(self) -> bool:
         """Put the file into the store, if its bytes are those of the digest. Raises OSError and StoreError."""
         self._file.touch()
-        right = same_digest(Digest(self._hash.hexdigest(), self.size), self._digest)
+        found = Digest(self._hash.hexdigest(), self.size)
+        right = same_digest(found, self._digest)
         if right:
-            self._store.put(self._file)
+            self._store.put(self._file, found)
         self.remove()
         return right
 

@@ -108,11 +108,11 @@ class LocalStore:
             )
         return path
 
-    def put(self, path: Path) -> Digest:
-        """Move a file into the store: `path` is gone afterwards. Raises StoreError."""
+    def put(self, path: Path, digest: Digest | None = None) -> Digest:
+        """Move a file, whose digest may be known, into the store: `path` is gone afterwards. Raises StoreError."""
         with mapped(self.root):
             self._open()
-            digest = digest_file(path)
+            digest = digest or digest_file(path)
             if self._is_new(path, digest):
                 flush(path)
                 self._place(path, digest)
