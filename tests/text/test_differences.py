@@ -277,7 +277,7 @@ CAUSE = {"field": "source_model", "old": D1, "new": ""}
 
 def lock(**given):
     plain = {"added": [], "removed": [], "groups": [], "changed": [], "unchanged": 0}
-    return {**SIDES, "kind": "lockfile", "differs": True, **plain, **given}
+    return {**SIDES, "kind": "lockfile", "differs": True, **plain, "bundles": plain, **given}
 
 
 def group(**given):
@@ -302,6 +302,10 @@ def group(**given):
             ["2 cells: the spec; engines 1.0 KiB -> 2.0 KiB (p/a@x, p/b@x)"],
         ),
         (lock(unchanged=2), ["2 cells as before"]),
+        (
+            lock(unchanged=2, bundles={**lock(), "removed": ["ocr"], "unchanged": 1}),
+            ["1 bundle removed: ocr", "2 cells as before", "1 bundle as before"],
+        ),
         ({**lock(unchanged=2), "differs": False}, []),
     ],
 )
