@@ -66,6 +66,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(FIXED)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests wait for the processes that they start, a sixth of the time on two cores."""
+    return 1 + (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     """Without the garbage collector, which looks through thousands of tests that stay, again and again."""

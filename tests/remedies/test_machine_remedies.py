@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import re
 import shutil
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -237,6 +241,17 @@ def test_an_agent_without_a_scheduler(place: Place, fleet: TestFleet):
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def abandoned_sockets() -> Iterator[None]:
+    """Collects what dask leaves of a connection that it gave up, whose warning would fail a later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for _ in range(3):
+            time.sleep(0.1)  # its loop has a thread of its own
+            gc.collect()
+
+
 @pytest.mark.parametrize("scheme", ["tls", "tcp"])
 def test_a_scheduler_with_the_other_scheme(place: Place, fleet: TestFleet, scheme: str):
     from trtpipe.fleet.certificates import dask_security, tls_files
@@ -256,10 +271,11 @@ def test_a_scheduler_with_the_other_scheme(place: Place, fleet: TestFleet, schem
         place.patch.setattr("trtpipe.fleet.connection._CONNECT_SECONDS", 60.0)
         return connects(offered[1])
 
-    apply(
-        Row("the other scheme of a scheduler", Code.FLEET_UNREACHABLE, r"write (\S+) for this one", corrected, ask=connects(f"{other}://127.0.0.1:{fleet.port}")),
-        place,
-    )  # fmt: skip
+    with abandoned_sockets():
+        apply(
+            Row("the other scheme of a scheduler", Code.FLEET_UNREACHABLE, r"write (\S+) for this one", corrected, ask=connects(f"{other}://127.0.0.1:{fleet.port}")),
+            place,
+        )  # fmt: skip
 
 
 def test_a_scheduler_that_dies(place: Place, fleet: TestFleet):
