@@ -84,12 +84,49 @@ def warm_stages() -> Iterator[None]:
 
 def is_warm(command: Sequence[str], env: Mapping[str, str]) -> bool:
     """Whether it is run in a fork."""
-    ours = list(command[:1]) == COMMAND[:1] and _is_known(command[1:])
+    ours = list(command[:1]) == COMMAND[:1] and main_of(command[1:]) is not None
     return ours and sys.platform == "linux" and env.get("PYTHONPATH") in _SERVED_PATHS
 
 
-def _is_known(argv: Sequence[str]) -> bool:
-    return list(argv[:2]) == COMMAND[1:] or (argv[:1] == [str(AGENT)] and argv[2:3] != ["job"])
+def main_of(argv: Sequence[str]) -> Callable[..., int | None] | None:
+    """What an interpreter with these arguments runs, called with the descriptors that it inherits; None if unknown."""
+    match [str(one) for one in argv]:
+        case ["-m", "trtpipe", *more]:
+            return lambda: _command(str(ROOT / "trtpipe/__main__.py"), *more)
+        case [script, *more] if script == str(AGENT) and more[1:2] != ["job"]:
+            return lambda: _agent(script, *more)
+        case [_, "-m", module, _] if module == STAGE_SERVER:
+            return _serve_stages
+        case [_, "-m", module, folder] if module == CHILD:
+            return lambda: _run_stage(folder)
+    return None
+
+
+def _command(*argv: str) -> None:
+    from trtpipe.__main__ import main
+
+    sys.argv = list(argv)
+    main()
+
+
+def _agent(*argv: str) -> None:
+    from tests.fleet.pretending_agent import main
+
+    sys.argv = list(argv)
+    main()
+
+
+def _serve_stages(descriptor: int) -> None:
+    from trtpipe.processes import stage_server
+
+    stage_server.main(descriptor)
+
+
+def _run_stage(folder: str) -> int:
+    from trtpipe.processes import child
+
+    os.environ["TRTPIPE_PARENT"] = str(os.getppid())
+    return child.main(folder)
 
 
 def stage_servers(env: Mapping[str, str]) -> int:

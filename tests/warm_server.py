@@ -21,12 +21,12 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.warm_commands import AGENT, CHILD, PACKET, ROOT, STAGE_SERVER, forking
+from tests.warm_commands import PACKET, STAGE_SERVER, forking, main_of
 
 _LEFT_OUT = ("trtpipe.__main__", "trtpipe.calibration.calibrators.measurement.counts")
 """What is no module to import, and what imports onnxruntime: that starts threads, which a fork would not have."""
@@ -103,7 +103,7 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int], server: sock
         os.chdir(request["cwd"])
         _take(request["env"])
         _fork_more(server)
-        main = _main_of(request["argv"])
+        main = main_of(request["argv"])
         assert main is not None, request["argv"]
         code = main(*descriptors[2:]) or 0
     except SystemExit as end:
@@ -116,47 +116,6 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int], server: sock
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)
-
-
-def _main_of(argv: Sequence[str]) -> Callable[..., int | None] | None:
-    """What an interpreter with these arguments runs, called with the descriptors that it inherits; None if unknown."""
-    match [str(one) for one in argv]:
-        case ["-m", "trtpipe", *more]:
-            return lambda: _command(str(ROOT / "trtpipe/__main__.py"), *more)
-        case [script, *more] if script == str(AGENT) and more[1:2] != ["job"]:
-            return lambda: _agent(script, *more)
-        case [_, "-m", module, _] if module == STAGE_SERVER:
-            return _serve_stages
-        case [_, "-m", module, folder] if module == CHILD:
-            return lambda: _run_stage(folder)
-    return None
-
-
-def _command(*argv: str) -> None:
-    from trtpipe.__main__ import main
-
-    sys.argv = list(argv)
-    main()
-
-
-def _agent(*argv: str) -> None:
-    from tests.fleet.pretending_agent import main
-
-    sys.argv = list(argv)
-    main()
-
-
-def _serve_stages(descriptor: int) -> None:
-    from trtpipe.processes import stage_server
-
-    stage_server.main(descriptor)
-
-
-def _run_stage(folder: str) -> int:
-    from trtpipe.processes import child
-
-    os.environ["TRTPIPE_PARENT"] = str(os.getppid())
-    return child.main(folder)
 
 
 def _take(env: Mapping[str, str]) -> None:

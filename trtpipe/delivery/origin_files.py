@@ -28,7 +28,7 @@ from trtpipe.toolchains.wheels import sha256_of
 SCHEMA = 1
 """Increase it when delivered cells should get new statements although nothing else changed."""
 _AT_ONCE = 2
-"""Artifacts that are hashed at once; other cells are built meanwhile."""
+"""Artifacts that are hashed at once: an engine is as large as its model. Other cells are built meanwhile."""
 PROVENANCE, BILL = "provenance.json", "model.cdx.json"
 
 
@@ -46,9 +46,7 @@ class Statements:
     def texts(self, cell: Cell, traces: Mapping[Stage, Trace], manifest: Mapping[str, Any]) -> dict[str, str]:
         """Both documents by file name. Raises StoreError, and OSError when a file cannot be read."""
         made = [traces["build_engine"].outputs["model.engine"], *traces["quantize"].outputs.values()]
-        with ThreadPoolExecutor(
-            _AT_ONCE
-        ) as pool:  # an engine is as large as its model, and hashing lets go of the GIL
+        with ThreadPoolExecutor(_AT_ONCE) as pool:  # hashing lets go of the GIL
             sha256 = dict(zip([one.hex for one in made], pool.map(self._stored, made), strict=True))
         sha256 |= self._sources(cell)
         materials = materials_of(traces, sha256)

@@ -368,8 +368,8 @@ def _refused(task: Task, fit: Fit, compared: Mapping[str, tuple[Feed, Feed]]) ->
     shares = low_shares(half.name, typed.audit.nodes, typed.audit.weight_elements)
     if not shares or min(shares) < _LEAST_SHARE:
         return "next to nothing of the model computes in it"
-    made = write_typed(task, typed)
-    fit.quantized = {"options": dict(task.options), "summary": made.to_json()}
+    write_typed(task, typed)
+    fit.quantized = {"options": dict(task.options), "summary": typed.to_json()}
     model = runnable_model(task.out / MODEL)
     drawn = drawn_outputs(model.proto)
     places: list[Json] = []

@@ -30,7 +30,7 @@ from trtpipe.spec.budget import AUTO
 from trtpipe.spec.dataset import DatasetSpec
 
 if TYPE_CHECKING:
-    from trtpipe.precisions.casts.files import Rewritten, TypedModel
+    from trtpipe.precisions.casts.files import TypedModel
 
 
 def fetch_file(task: Task) -> Made:
@@ -119,8 +119,9 @@ def _measured(task: Task, options: CalibrateOptions, out: Path) -> Mapping[str, 
 
 def quantize_model(task: Task) -> Made:
     """Canonical ONNX → typed ONNX."""
-    rewritten = write_typed(task, typed_of(task))
-    return Made(_model_files(task.out / MODEL), rewritten.to_json())
+    typed = typed_of(task)
+    write_typed(task, typed)
+    return Made(_model_files(task.out / MODEL), typed.to_json())
 
 
 def typed_of(task: Task) -> TypedModel:
@@ -149,12 +150,12 @@ def typed_of(task: Task) -> TypedModel:
     return typed_model(found, task.input("model"), keep=asked.keep, choices=choices)
 
 
-def write_typed(task: Task, typed: TypedModel) -> Rewritten:
+def write_typed(task: Task, typed: TypedModel) -> None:
     """Writes the typed model of a quantize task."""
     from trtpipe.stages.transforms import graft_of
 
     with tempfile.TemporaryDirectory(prefix=".graft-", dir=task.out) as workplace:
-        return typed.write(task.out / MODEL, graft_of(_asked(task).graft, {}, None, Path(workplace)))
+        typed.write(task.out / MODEL, graft_of(_asked(task).graft, {}, None, Path(workplace)))
 
 
 def validate_model(task: Task) -> Made:

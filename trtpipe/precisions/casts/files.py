@@ -36,13 +36,15 @@ if TYPE_CHECKING:
 _LARGE = 1024  # smaller weights stay in the graph
 
 
-@dataclass(frozen=True, slots=True)
-class Rewritten:
-    """The result of rewriting a model file; `opset` says how its opset was raised, empty when it was not."""
+@dataclass(frozen=True)
+class TypedModel:
+    """A model in other types, and what was changed; its weights are cast when it is written."""
 
+    model: ir.Model
     report: RewriteReport
     audit: TypedAudit
     opset: str
+    """How its opset was raised; empty when it was not."""
 
     def to_json(self) -> dict[str, Json]:
         """The summary of a `quantize` step."""
@@ -64,17 +66,7 @@ class Rewritten:
         }
         return summary | ({"opset": self.opset} if self.opset else {})
 
-
-@dataclass(frozen=True)
-class TypedModel:
-    """A model with other types, not yet written; its weights are cast when they are."""
-
-    model: ir.Model
-    report: RewriteReport
-    audit: TypedAudit
-    opset: str
-
-    def write(self, out: Path, graft: Callable[[onnx.ModelProto], None] | None = None) -> Rewritten:
+    def write(self, out: Path, graft: Callable[[onnx.ModelProto], None] | None = None) -> None:
         """Writes the model to `out` (and `out`.data when large); to be called once. `graft` changes it last.
 
         Raises ModelError.
@@ -91,7 +83,6 @@ class TypedModel:
                 write_model(typed, out)
         except OSError as error:
             raise ModelError(Code.CANNOT_WRITE, f"cannot write '{out}': {error.strerror}") from error
-        return Rewritten(self.report, self.audit, self.opset)
 
 
 def typed_model(
@@ -125,9 +116,11 @@ def rewrite_file(
     *,
     keep: Mapping[str, Sequence[str]] | None = None,
     choices: Choices | None = None,
-) -> Rewritten:
+) -> TypedModel:
     """Writes the typed model of `source` to `out`: `typed_model`, then `TypedModel.write`."""
-    return typed_model(precision, source, keep=keep, choices=choices).write(out)
+    typed = typed_model(precision, source, keep=keep, choices=choices)
+    typed.write(out)
+    return typed
 
 
 def _spill(model: ir.Model, path: Path, file: IO[bytes]) -> None:

@@ -79,10 +79,9 @@ def run_readback(task: Task, out: Path) -> dict[str, Json]:
     Raises ModelError, SpecError (the data set) or StepFailed.
     """
     started = time.monotonic()
-    golden = bool(task.options["recorded"])
-    network = task.input("network")
-    request = request_with(task, task.input("golden") if golden else network, golden=golden)
     options = ReadbackOptions.from_record(task.options)
+    network, golden = task.input("network"), options.recorded
+    request = request_with(task, task.input("golden") if golden else network, golden=golden)
     joint = Joint(options.graft, task.input("plain")) if options.graft is not None else None
     report = read_back(request, network, None if joint else task.input("outputs"), joint)
     encoded = json.dumps(report, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)

@@ -12,19 +12,17 @@ The steps of a tensor follow from its largest element; those of real scales are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from trtpipe.canonical.edits import uses
+from trtpipe.canonical.edits import remove_unused, replace_nodes
 from trtpipe.canonical.folding import infer_values
 from trtpipe.runners.cpu.graphs import RunnableModel
 
 if TYPE_CHECKING:
     import onnx
-
-T = TypeVar("T")
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 _WEIGHTED = PRODUCTS | {
@@ -78,7 +76,8 @@ def noise_of(precision: str, base: str) -> Noise | None:
 def perturbed(model: RunnableModel, noise: Noise, seed: int) -> RunnableModel:
     """A copy whose tensors have random errors; the same seed gives the same copy. Reads no weight."""
     copy, work = _worked_on(model, noise, seed)
-    return _with_nodes(copy, model, [*work.of_weights, *work.nodes])
+    replace_nodes(copy.graph, [*work.of_weights, *work.nodes])
+    return RunnableModel(copy, model.folder, model.path)
 
 
 def perturbed_apart(model: RunnableModel, noise: Noise, seed: int) -> tuple[RunnableModel, RunnableModel]:
@@ -87,27 +86,30 @@ def perturbed_apart(model: RunnableModel, noise: Noise, seed: int) -> tuple[Runn
     In one run both together compute what `perturbed` computes. In several runs with the same weights only the errors
     of what is computed differ, and the weights' errors take no time. Only for noise without operands.
     """
-    from onnx import helper
+    import onnx
 
     assert not noise.operand, "what the operands' noise is made from is not kept apart"
-    copy, work = _worked_on(model, noise, seed)
-    dims = {tensor.name: list(tensor.dims) for tensor in copy.graph.initializer}
+    taking, work = _worked_on(model, noise, seed)
+    dims = {tensor.name: list(tensor.dims) for tensor in taking.graph.initializer}
     made = [
-        helper.make_tensor_value_info(target, 1, dims[name])
+        onnx.helper.make_tensor_value_info(target, onnx.TensorProto.FLOAT, dims[name])
         for (name, _), target in work.known.items()
         if name in work.weights
     ]
-    weights = _with_nodes(copy, model, work.of_weights)
-    _replace(weights.proto.graph.input, [])
-    _replace(weights.proto.graph.output, made)
-    rest = _with_nodes(copy, model, work.nodes)
-    rest.proto.graph.input.extend(made)
-    for part in (weights, rest):
-        read = uses(part.proto)
-        _replace(
-            part.proto.graph.initializer, [one for one in part.proto.graph.initializer if one.name in read]
-        )
-    return weights, rest
+    making = onnx.ModelProto()
+    making.CopyFrom(taking)
+    making.graph.ClearField("input")
+    making.graph.ClearField("output")
+    making.graph.output.extend(made)
+    taking.graph.input.extend(made)
+    replace_nodes(making.graph, work.of_weights)
+    replace_nodes(taking.graph, work.nodes)
+    for part in (making, taking):
+        remove_unused(part)
+    return (
+        RunnableModel(making, model.folder, model.path),
+        RunnableModel(taking, model.folder, model.path),
+    )
 
 
 def _worked_on(model: RunnableModel, noise: Noise, seed: int) -> tuple[onnx.ModelProto, _Perturbing]:
@@ -126,23 +128,6 @@ def _worked_on(model: RunnableModel, noise: Noise, seed: int) -> tuple[onnx.Mode
     for node in list(copy.graph.node):
         work.take(node)
     return copy, work
-
-
-def _with_nodes(
-    proto: onnx.ModelProto, model: RunnableModel, nodes: Sequence[onnx.NodeProto]
-) -> RunnableModel:
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    _replace(copy.graph.node, nodes)
-    return RunnableModel(copy, model.folder, model.path)
-
-
-def _replace(field: MutableSequence[T], items: Sequence[T]) -> None:
-    kept = list(items)
-    del field[:]
-    field.extend(kept)
 
 
 @dataclass
